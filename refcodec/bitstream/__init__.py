@@ -1,0 +1,1 @@
+"""Bitstream syntax (SPEC 6): units, descriptors, one function per syntax structure."""

@@ -1,0 +1,190 @@
+"""Derived variables and the constraints between syntax elements (SPEC 7).
+
+Each function is named in a syntax table at the place where a parser must do the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..dtypes import BY_CODE, BY_NAME, DType
+from ..errors import SemanticsError
+from ..model import Fold
+from .limits import Profile
+from .structures import EntropyMode, ModelHeader, PredictionMode, Quantiser, StreamHeader, TensorEntry
+
+VERSION = (0, 1)
+ENTRY_MIN_ELEMENTS = 65536
+
+
+def elements(shape) -> int:
+    """Number of elements of a shape."""
+    n = 1
+    for d in shape:
+        n *= d
+    return n
+
+
+@dataclass
+class ModelState:
+    """What the parser knows of the model that it is in."""
+
+    profile: int = Profile.HIGH
+    number: int = 0                                          # of the model in the stream
+    header: ModelHeader = field(default_factory=ModelHeader)
+    tensors: list[TensorEntry] = field(default_factory=list)
+    folds: dict[int, Fold] = field(default_factory=dict)
+    coded: dict[int, int] = field(default_factory=dict)      # tensor index: depth of its predictions
+    references: list[object] = field(default_factory=list)   # ModelState, list[TensorEntry] or None if not at hand
+    previous_index: int = -1
+
+    def dtype(self, i: int) -> DType:
+        return BY_CODE[self.tensors[i].element_type]
+
+    def matrix(self, i: int, column_scan: int = 0) -> tuple[Fold, int, int]:
+        """Fold, rows and columns of tensor i in words (SPEC 8.3)."""
+        fold = self.folds.get(i) or Fold.default(self.tensors[i].dimension)
+        shape = self.tensors[i].dimension
+        rows = elements(shape[a] for a in fold.axis_order[: fold.row_axis_count])
+        columns = elements(shape[a] for a in fold.axis_order[fold.row_axis_count :])
+        if column_scan:
+            rows, columns = columns, rows
+        return fold, rows, columns * self.dtype(i).parts
+
+
+def check_version(v, x: StreamHeader) -> None:
+    if (x.version_major, x.version_minor) != VERSION:
+        raise v.fail(SemanticsError, "UNSUPPORTED_VERSION", f"version {x.version_major}.{x.version_minor}, this decoder "
+                     f"knows {VERSION[0]}.{VERSION[1]}; decode it with the codec of that version")
+
+
+def check_model_header(v, x: ModelHeader) -> None:
+    for reference in x.reference:
+        if not reference.external_flag and reference.model_distance > v.model.number:
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"model_distance {reference.model_distance} reaches before "
+                         "the first model of the stream")
+    if x.inherit_flag and not (x.reference and not x.reference[0].external_flag):
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", "inherit_flag, but reference 0 is no model of the stream")
+    if x.enhancement_flag and not (x.inherit_flag and x.reference[0].model_distance == 1):
+        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "an enhancement inherits from the model just before it")
+
+
+def check_element_type(v, x: TensorEntry) -> None:
+    if x.element_type not in BY_CODE:
+        raise v.fail(SemanticsError, "RESERVED_VALUE", f"element_type {x.element_type} is reserved")
+
+
+def check_tensor_size(v, x: TensorEntry) -> None:
+    v.limit("tensor elements", elements(x.dimension), v.level.tensor_elements)
+    v.limit("tensor bytes", elements(x.dimension) * BY_CODE[x.element_type].itemsize, v.level.tensor_memory)
+
+
+def check_layer_tensor(v, x) -> None:
+    if x.tensor_index >= len(v.model.tensors):
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor_index {x.tensor_index} of {len(v.model.tensors)} tensors")
+    if x.fold_flag and v.reading and x.tensor_index in v.model.folds:
+        raise v.fail(SemanticsError, "DUPLICATE_ID", f"a second fold for tensor {x.tensor_index}")
+    v.folded = x.tensor_index
+
+
+def folded_rank(v) -> int:
+    return v.model.tensors[v.folded].rank
+
+
+def check_fold(v, x) -> None:
+    if sorted(x.axis) != list(range(folded_rank(v))):
+        raise v.fail(SemanticsError, "DUPLICATE_ID", "the axes of a fold are not a permutation")
+    v.model.folds[v.folded] = Fold(tuple(x.axis), x.row_axis_count, x.kernel_size)
+
+
+def begin_descriptor(v, x, i: int) -> None:
+    v.model.previous_index = x.descriptor[i - 1].tensor_index if i else -1
+    v.joined = x.tensor_count_minus1 > 0
+
+
+def tensor_index(v, x) -> None:
+    x.tensor_index = v.model.previous_index + 1 + x.tensor_index_delta
+    if x.tensor_index >= len(v.model.tensors):
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {x.tensor_index} of {len(v.model.tensors)}")
+    if x.tensor_index in v.model.coded:
+        raise v.fail(SemanticsError, "DUPLICATE_ID", f"tensor {x.tensor_index} is coded twice")
+    v.model.coded[x.tensor_index] = 0
+    dtype = v.model.dtype(x.tensor_index)
+    x.word_bytes = dtype.word.itemsize
+    x.word_count = elements(v.model.tensors[x.tensor_index].dimension) * dtype.parts
+
+
+def check_prediction(v, x) -> None:
+    own = v.model.tensors[x.tensor_index]
+    predicting = x.tensor_index + x.reference_tensor_delta
+    if x.prediction_mode == PredictionMode.INTRA or (x.prediction_mode == PredictionMode.COPY and x.reference_index == 0):
+        if predicting not in v.model.coded or predicting == x.tensor_index:
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} is not decoded before it is used")
+        entry, depth = v.model.tensors[predicting], v.model.coded[predicting] + 1
+    else:
+        if not 1 <= x.reference_index <= len(v.model.references):
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"reference_index {x.reference_index} of "
+                         f"{len(v.model.references)} reference models")
+        reference = v.model.references[x.reference_index - 1]
+        if reference is None:
+            return
+        table = reference.tensors if isinstance(reference, ModelState) else reference
+        if not 0 <= predicting < len(table):
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} of {len(table)} of the reference model")
+        entry = table[predicting]
+        depth = reference.coded[predicting] + 1 if isinstance(reference, ModelState) else 1
+    v.model.coded[x.tensor_index] = v.limit("nesting of predictions", depth, v.level.nesting)
+    if entry.element_type != own.element_type or entry.rank != own.rank:
+        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "the predicting tensor has another element type or rank")
+    if x.prediction_mode == PredictionMode.COPY and entry.dimension != own.dimension:
+        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "a copy of a tensor of another shape")
+
+
+def check_tools(v, x) -> None:
+    dtype = v.model.dtype(x.tensor_index)
+    predicted = x.prediction_mode != PredictionMode.NONE
+    wrong = None
+    if x.quantiser == Quantiser.UNIFORM and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"):
+        wrong = f"uniform quantisation of {dtype.name}"
+    elif x.quantiser == Quantiser.GRID and (dtype.name != "float32" or predicted):
+        wrong = "a scaled grid is for float32 without prediction"
+    elif x.quantiser == Quantiser.CODEBOOK and predicted:
+        wrong = "a codebook with prediction"
+    elif x.entropy_mode == EntropyMode.CM and x.quantiser in (Quantiser.NONE, Quantiser.GRID):
+        wrong = "mixed coding of words"
+    elif x.entropy_mode == EntropyMode.CM and v.model.profile < Profile.HIGH:
+        wrong = "mixed coding in a profile below high"
+    elif x.entropy_mode == EntropyMode.RAW and v.joined:
+        wrong = "raw words in a joined unit"
+    if wrong:
+        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", wrong)
+    x.row_count = v.model.matrix(x.tensor_index, x.column_scan_flag)[1]
+    words = BY_NAME["float16"] if x.quantiser == Quantiser.GRID else dtype
+    x.integer_flag = 1 if words.kind != "f" and not predicted else 0
+    x.word_shift_max = words.mantissa if words.kind == "f" and not predicted else words.bits - 1
+    x.word_offset_max = (1 << words.bits) - 1
+
+
+def check_trellis(v, x) -> None:
+    if x.trellis_size and v.model.profile < Profile.MAIN:
+        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "trellis-coded quantisation in the baseline profile")
+
+
+def check_entries(v, x) -> None:
+    _, rows, columns = v.model.matrix(x.tensor_index, x.column_scan_flag)
+    entries = x.entry_count_minus1 + 1
+    if entries > 1 and (v.joined or x.entropy_mode == EntropyMode.RAW or rows // entries * columns < ENTRY_MIN_ELEMENTS):
+        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", f"{entries} entry points in {rows} rows of {columns}")
+    constant = x.quantiser == Quantiser.CODEBOOK and x.codebook.codebook_size_minus1 == 0
+    x.coded_flag = 0 if constant or x.word_count == 0 else 1
+
+
+def payload_count(v, x) -> None:
+    if x.tensor_count_minus1 > 0:
+        v.limit("joined elements", sum(d.word_count for d in x.descriptor), v.level.joined_elements)
+        x.payload_count = 1 if any(d.coded_flag for d in x.descriptor) else 0
+    else:
+        d = x.descriptor[0]
+        x.payload_count = d.entry_count_minus1 + 1 if d.coded_flag else 0
+
+

@@ -1,0 +1,50 @@
+"""Profiles and levels (SPEC annex A)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Profile(IntEnum):
+    """profile: the coding tools that a stream may use."""
+
+    BASELINE = 0     # raw and context coding; no trellis, no mixing
+    MAIN = 1         # baseline and trellis-coded quantisation
+    HIGH = 2         # main and mixed coding
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a decoder of this level must carry, and nothing beyond it."""
+
+    number: int
+    units: int                # in the stream
+    models: int               # in the stream
+    references: int           # of one model
+    nesting: int              # predictions of predictions
+    tensors: int              # in one model
+    layers: int               # in one model
+    rank: int                 # axes of one tensor
+    name_length: int          # bytes of one string
+    tensor_elements: int      # in one tensor
+    tensor_memory: int        # bytes of the words of one tensor
+    codebook_size: int        # entries
+    unit_bytes: int           # expanded body of one unit that is not tensor data
+    segments: int             # of one source file
+    files: int                # of one model's source
+    joined_tensors: int       # in one tensor data unit
+    joined_elements: int      # in one tensor data unit with several tensors
+    decomposition_size: int   # rows of a decomposed matrix (reserved for factor updates)
+
+
+LEVELS = {
+    1: Level(1, 1 << 12, 16, 4, 8, 1 << 10, 1 << 10, 8, 1 << 8, 1 << 22, 1 << 24, 4096, 1 << 22, 1 << 12, 16, 1 << 10,
+             1 << 16, 256),
+    2: Level(2, 1 << 16, 256, 16, 64, 1 << 14, 1 << 14, 16, 1 << 10, 1 << 26, 1 << 28, 65536, 1 << 26, 1 << 16, 256,
+             1 << 12, 1 << 18, 1024),
+    3: Level(3, 1 << 20, 4096, 64, 256, 1 << 18, 1 << 18, 32, 1 << 12, 1 << 30, 1 << 32, 1 << 18, 1 << 28, 1 << 20, 4096,
+             1 << 14, 1 << 20, 4096),
+    4: Level(4, 1 << 24, 65536, 256, 1024, 1 << 22, 1 << 22, 64, 1 << 16, 1 << 36, 1 << 38, 1 << 20, 1 << 31, 1 << 24,
+             65536, 1 << 16, 1 << 22, 16384),
+}

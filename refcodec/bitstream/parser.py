@@ -1,0 +1,264 @@
+"""The parsing process (SPEC 6, 7): a stream is cut into units and every syntax structure is read and checked.
+
+Payloads stay where they are: a TensorUnit remembers their place, so that a model of any size can be
+parsed first and decoded tensor by tensor after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import ContainerError, SemanticsError
+from ..model import Model
+from . import syntax
+from .derive import ModelState
+from .limits import LEVELS, Level
+from .structures import (
+    Index, IndexEntry, LayerDescriptors, Metadata, ModelEnd, ModelHeader, StreamEnd, StreamHeader, TensorData, TensorDescriptor,
+    TensorEntry, Topology, UnitType,
+)
+from .units import EXTENSION_TYPES, MAGIC, STREAM_END_SIZE, ByteSource, Unit, read_body, read_unit
+from .visitor import Reader
+
+# What may follow within a model (SPEC 7.1).
+_FOLLOWERS = {
+    UnitType.MODEL_HEADER: {UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.TENSOR_DATA, UnitType.METADATA,
+                            UnitType.INDEX, UnitType.MODEL_END},
+    UnitType.TOPOLOGY: {UnitType.LAYER_DESCRIPTORS, UnitType.TENSOR_DATA, UnitType.METADATA, UnitType.INDEX,
+                        UnitType.MODEL_END},
+    UnitType.LAYER_DESCRIPTORS: {UnitType.TENSOR_DATA, UnitType.METADATA, UnitType.INDEX, UnitType.MODEL_END},
+    UnitType.TENSOR_DATA: {UnitType.TENSOR_DATA, UnitType.METADATA, UnitType.INDEX, UnitType.MODEL_END},
+    UnitType.METADATA: {UnitType.INDEX, UnitType.MODEL_END},
+    UnitType.INDEX: {UnitType.MODEL_END},
+    UnitType.MODEL_END: {UnitType.MODEL_HEADER, UnitType.STREAM_END},
+    UnitType.STREAM_HEADER: {UnitType.MODEL_HEADER, UnitType.STREAM_END},
+}
+
+
+@dataclass
+class TensorUnit:
+    """A tensor data unit without its payloads. places: (offset in the stream, coded size, bypass size) each."""
+
+    unit: Unit
+    descriptors: list[TensorDescriptor]
+    places: list[tuple[int, int, int]]
+
+
+@dataclass
+class ParsedModel:
+    """One model of the stream as parsed."""
+
+    state: ModelState
+    unit: Unit
+    topology: Topology | None = None
+    layers: LayerDescriptors | None = None
+    tensor_units: list[TensorUnit] = field(default_factory=list)
+    unit_of: dict[int, int] = field(default_factory=dict)        # tensor index: index into tensor_units
+    metadata: Metadata | None = None
+    index: Index | None = None
+    end: ModelEnd | None = None
+
+    @property
+    def header(self) -> ModelHeader:
+        return self.state.header
+
+
+@dataclass
+class ParsedStream:
+    """The whole stream as parsed. complete: it ended with its stream end unit."""
+
+    source: ByteSource
+    header: StreamHeader = field(default_factory=StreamHeader)
+    models: list[ParsedModel] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def level(self) -> Level:
+        return LEVELS[self.header.level]
+
+
+FindReference = Callable[[bytes], Model | None]
+
+
+class Parser:
+    """Reads a stream unit by unit.
+
+    find_reference: digest to the external model at hand, or None.  allow_prefix: a stream that ends
+    right after a model end unit is taken as it is.  make_reader: Reader or a subclass (Tracer).
+    """
+
+    def __init__(self, source: ByteSource, find_reference: FindReference = lambda digest: None,
+                 allow_prefix: bool = False, make_reader=Reader, on_reader: Callable = lambda reader: None):
+        self.stream = ParsedStream(source)
+        self.find_reference, self.allow_prefix = find_reference, allow_prefix
+        self.make_reader, self.on_reader = make_reader, on_reader
+        self.model: ParsedModel | None = None
+
+    def parse(self) -> ParsedStream:
+        """Raises ContainerError, StreamSyntaxError or SemanticsError with unit and bit."""
+        source = self.stream.source
+        if source.read(0, 4) != MAGIC:
+            raise ContainerError("BAD_MAGIC", "SPEC 6.1: this is not an OMC stream")
+        offset, before = 4, None
+        while before != UnitType.STREAM_END:
+            if offset == source.size and before in (UnitType.MODEL_END, UnitType.STREAM_HEADER):
+                if self.allow_prefix and self.stream.models:
+                    return self.stream
+                raise ContainerError("MISSING_UNIT", "SPEC 7.1: the stream ends without its stream end unit; "
+                                     "a prefix of whole models can be asked for", len(self.stream.units))
+            unit = self._next_unit(offset)
+            if unit.type not in EXTENSION_TYPES:
+                self._check_order(before, unit)
+                self._read(unit)
+                before = unit.type
+            offset = unit.end
+        if offset != source.size:
+            raise ContainerError("TRAILING_DATA", "SPEC 6.1: bytes after the stream end unit", len(self.stream.units) - 1)
+        self.stream.complete = True
+        return self.stream
+
+    def _next_unit(self, offset: int) -> Unit:
+        number = len(self.stream.units)
+        unit = read_unit(self.stream.source, offset, number)
+        if number >= self.stream.level.units:
+            raise SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.units} units", number)
+        self.stream.units.append(unit)
+        return unit
+
+    def _check_order(self, before, unit: Unit) -> None:
+        allowed = _FOLLOWERS[before] if before is not None else {UnitType.STREAM_HEADER}
+        if unit.type not in allowed:
+            after = UnitType(before).name if before is not None else "the start"
+            raise ContainerError("ORDER", f"SPEC 7.1: {UnitType(unit.type).name} after {after}", unit.number)
+
+    def _structure(self, unit: Unit, function, x):
+        body = read_body(self.stream.source, unit, self.stream.level.unit_bytes)
+        reader = self.make_reader(body, self.stream.level, unit.number, self.model.state if self.model else None)
+        try:
+            function(reader, x)
+            reader.end()
+        finally:
+            self.on_reader(reader)
+        return reader, x
+
+    def _read(self, unit: Unit) -> None:
+        getattr(self, "_" + UnitType(unit.type).name.lower())(unit)
+
+    def _stream_header(self, unit: Unit) -> None:
+        self._structure(unit, syntax.stream_header, self.stream.header)
+
+    def _model_header(self, unit: Unit) -> None:
+        number = len(self.stream.models)
+        if number >= self.stream.level.models:
+            raise SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.models} models", unit.number)
+        self.model = ParsedModel(ModelState(self.stream.header.profile, number), unit)
+        state = self.model.state
+        reader, header = self._structure(unit, syntax.model_header, ModelHeader())
+        state.header = header
+        state.references = [self._reference_table(r, number) for r in header.reference]
+        if header.inherit_flag:
+            parent = self.stream.models[number - header.reference[0].model_distance]
+            state.tensors, state.folds = parent.state.tensors, dict(parent.state.folds)
+            self.model.topology, self.model.layers = parent.topology, parent.layers
+        else:
+            state.tensors = header.tensor
+        names = {t.tensor_name for t in state.tensors}
+        if len(names) != len(state.tensors):
+            raise reader.fail(SemanticsError, "DUPLICATE_ID", "SPEC 7.4: two tensors have the same name")
+        self.stream.models.append(self.model)
+
+    def _reference_table(self, reference, number: int):
+        if not reference.external_flag:
+            return self.stream.models[number - reference.model_distance].state
+        model = self.find_reference(bytes(reference.reference_digest))
+        return None if model is None else table_of(model)
+
+    def _topology(self, unit: Unit) -> None:
+        _, self.model.topology = self._structure(unit, syntax.topology, Topology())
+        check_topology(self.model.topology, self.model.state, unit)
+
+    def _layer_descriptors(self, unit: Unit) -> None:
+        self.model.state.folds = {}
+        _, self.model.layers = self._structure(unit, syntax.layer_descriptors, LayerDescriptors())
+
+    def _tensor_data(self, unit: Unit) -> None:
+        reader, x = self._structure(unit, syntax.tensor_data, TensorData())
+        offset = unit.end - 4 - sum(p.coded_size + p.bypass_size for p in x.payload)
+        places = []
+        for p in x.payload:
+            places.append((offset, p.coded_size, p.bypass_size))
+            offset += p.coded_size + p.bypass_size
+        for d in x.descriptor:
+            d.codebook.codebook_words, d.grid_scales = bytes(d.codebook.codebook_words), bytes(d.grid_scales)
+            self.model.unit_of[d.tensor_index] = len(self.model.tensor_units)
+        self.model.tensor_units.append(TensorUnit(unit, x.descriptor, places))
+
+    def _metadata(self, unit: Unit) -> None:
+        _, self.model.metadata = self._structure(unit, syntax.metadata, Metadata())
+        keys = [e.metadata_key for e in self.model.metadata.entry]
+        if len(set(keys)) != len(keys):
+            raise SemanticsError("DUPLICATE_ID", "SPEC 7.8: two metadata entries have the same key", unit.number)
+
+    def _index(self, unit: Unit) -> None:
+        _, self.model.index = self._structure(unit, syntax.index, Index())
+        if index_of(self.model) != self.model.index:
+            raise SemanticsError("DANGLING_REFERENCE", "SPEC 7.9: the index does not fit the tensor data units", unit.number)
+
+    def _model_end(self, unit: Unit) -> None:
+        _, self.model.end = self._structure(unit, syntax.model_end, ModelEnd())
+        if self.model.end.tensor_data_count != len(self.model.tensor_units):
+            raise SemanticsError("MISSING_UNIT", "SPEC 7.10: tensor data units were removed or added", unit.number)
+        missing = len(self.model.state.tensors) - len(self.model.unit_of)
+        if missing:
+            raise SemanticsError("MISSING_UNIT", f"SPEC 7.10: {missing} tensors have no data", unit.number)
+
+    def _stream_end(self, unit: Unit) -> None:
+        _, x = self._structure(unit, syntax.stream_end, StreamEnd())
+        if x.model_count != len(self.stream.models) or x.unit_count != len(self.stream.units):
+            raise SemanticsError("MISSING_UNIT", "SPEC 7.11: models or units were removed or added", unit.number)
+        offsets = [u.offset for u in self.stream.units if u.type == UnitType.INDEX]
+        if x.index_offset != (offsets[-1] if offsets else 0) or unit.end - unit.offset != STREAM_END_SIZE:
+            raise SemanticsError("DANGLING_REFERENCE", "SPEC 7.11: index_offset is not the last index unit", unit.number)
+
+
+def index_of(model: ParsedModel) -> Index:
+    """The index() that fits the tensor data units of a model (SPEC 7.9)."""
+    entries, end = [], model.unit.offset
+    for t in model.tensor_units:
+        numbers = [d.tensor_index for d in t.descriptors]
+        deltas = [b - a - 1 for a, b in zip([-1] + numbers, numbers)]
+        entries.append(IndexEntry(t.unit.offset - end, t.unit.end - t.unit.offset, len(numbers) - 1, deltas))
+        end = t.unit.end
+    return Index(len(entries), entries)
+
+
+def table_of(model: Model) -> list[TensorEntry]:
+    """The tensor table of a model at hand."""
+    return [TensorEntry(t.name, t.dtype.code, len(t.shape), list(t.shape)) for t in model.tensors]
+
+
+def check_topology(topology: Topology, state: ModelState, unit: Unit) -> None:
+    """Every slot names a tensor of the model (SPEC 7.5)."""
+    number = -1
+    for f in topology.file:
+        for s in f.segment:
+            if s.slot_flag:
+                number += 1 + s.slot_tensor_delta
+                if not 0 <= number < len(state.tensors):
+                    raise SemanticsError("DANGLING_REFERENCE", f"SPEC 7.5: a slot for tensor {number}", unit.number)
+
+
+def parse(stream, references: Sequence[Model] = (), allow_prefix: bool = False) -> ParsedStream:
+    """Parse a stream (bytes or path) with the external models at hand."""
+    digests = {}
+
+    def find(digest: bytes) -> Model | None:
+        if not digests:
+            digests.update({m.digest(): m for m in references})
+        return digests.get(digest)
+
+    return Parser(stream if isinstance(stream, ByteSource) else ByteSource(stream), find, allow_prefix).parse()
+
+

@@ -1,0 +1,261 @@
+"""The syntax structures as data (SPEC 6): one dataclass each, fields named as the syntax elements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from ..entropy.words import WordParameters
+
+
+class UnitType(IntEnum):
+    """unit_type. 10..31 are reserved (a decoder rejects them); 32..63 are extensions (skipped)."""
+
+    STREAM_HEADER = 1
+    MODEL_HEADER = 2
+    TOPOLOGY = 3
+    LAYER_DESCRIPTORS = 4
+    TENSOR_DATA = 5
+    METADATA = 6
+    INDEX = 7
+    MODEL_END = 8
+    STREAM_END = 9
+
+
+class UnitCoding(IntEnum):
+    """unit_coding: how the body of a unit stands in the stream."""
+
+    PLAIN = 0
+    DEFLATE = 1
+    LZMA = 2
+
+
+class SourceFormat(IntEnum):
+    """source_format."""
+
+    ONNX = 1
+    SAFETENSORS = 2
+
+
+class PredictionMode(IntEnum):
+    """prediction_mode: what the coded values are added to."""
+
+    NONE = 0
+    COPY = 1         # the tensor is the predicting tensor
+    INTRA = 2        # difference from another tensor of this model
+    INTER = 3        # difference from a tensor of a reference model
+
+
+class Representation(IntEnum):
+    """representation: how the coded arrays make up the tensor."""
+
+    DIRECT = 0       # one array, element by element
+
+
+class Quantiser(IntEnum):
+    """quantiser: how integers become values."""
+
+    NONE = 0         # words, lossless
+    UNIFORM = 1      # levels of one step, plain or trellis-coded
+    CODEBOOK = 2     # indices of listed values
+    GRID = 3         # half-precision words scaled row by row
+
+
+class EntropyMode(IntEnum):
+    """entropy_mode: how integers become bytes."""
+
+    RAW = 0
+    CC = 1           # context coding
+    CM = 2           # mixed coding
+
+
+@dataclass
+class StreamHeader:
+    version_major: int = 0
+    version_minor: int = 1
+    profile: int = 0
+    level: int = 1
+
+
+@dataclass
+class ReferenceEntry:
+    external_flag: int = 0
+    reference_digest: bytes = b""      # of an external model
+    model_distance: int = 1            # to an earlier model of the stream
+
+
+@dataclass
+class TensorEntry:
+    tensor_name: str = ""
+    element_type: int = 16
+    rank: int = 0
+    dimension: list[int] = field(default_factory=list)
+
+
+@dataclass
+class ModelHeader:
+    model_name: str = ""
+    enhancement_flag: int = 0          # a finer quality layer of the model before
+    reference_count: int = 0
+    reference: list[ReferenceEntry] = field(default_factory=list)
+    inherit_flag: int = 0              # the tensor table is that of reference[0]
+    tensor_count: int = 0
+    tensor: list[TensorEntry] = field(default_factory=list)
+
+
+@dataclass
+class SegmentEntry:
+    slot_flag: int = 0
+    literal_size: int = 0
+    slot_tensor_delta: int = 0
+    slot_coding: int = 0
+    slot_size: int = 0
+    literal: bytes = b""
+
+
+@dataclass
+class FileEntry:
+    file_path: str = ""
+    segment_count: int = 0
+    segment: list[SegmentEntry] = field(default_factory=list)
+
+
+@dataclass
+class Topology:
+    source_format: int = 1
+    file_count: int = 0
+    file: list[FileEntry] = field(default_factory=list)
+
+
+@dataclass
+class FoldParameters:
+    row_axis_count: int = 0
+    axis: list[int] = field(default_factory=list)
+    kernel_size: int = 1
+
+
+@dataclass
+class LayerTensor:
+    tensor_index: int = 0
+    tensor_role: int = 0
+    fold_flag: int = 0
+    fold: FoldParameters = field(default_factory=FoldParameters)
+
+
+@dataclass
+class LayerDescriptor:
+    layer_name: str = ""
+    operator_domain: str = ""
+    operator_name: str = ""
+    layer_tensor_count: int = 0
+    layer_tensor: list[LayerTensor] = field(default_factory=list)
+
+
+@dataclass
+class LayerDescriptors:
+    layer_count: int = 0
+    layer: list[LayerDescriptor] = field(default_factory=list)
+
+
+@dataclass
+class UniformParameters:
+    trellis_size: int = 0              # 0: plain; else 2 ** (trellis_size + 1) states
+    step_mantissa: int = 32768
+    step_exponent: int = 0
+
+    @property
+    def states(self) -> int:
+        return 2 << self.trellis_size if self.trellis_size else 0
+
+
+@dataclass
+class Codebook:
+    codebook_size_minus1: int = 0
+    zero_index: int = 0
+    codebook_words: bytes = b""
+
+
+@dataclass
+class TensorDescriptor:
+    """tensor_descriptor(); tensor_index, element_bytes, rank and rows are derived, not transmitted."""
+
+    tensor_index_delta: int = 0
+    tensor_digest: int = 0
+    prediction_mode: int = 0
+    reference_index: int = 0
+    reference_tensor_delta: int = 0
+    representation: int = 0
+    quantiser: int = 0
+    entropy_mode: int = 0
+    column_scan_flag: int = 0
+    uniform: UniformParameters = field(default_factory=UniformParameters)
+    codebook: Codebook = field(default_factory=Codebook)
+    grid_scales: bytes = b""
+    word: WordParameters = field(default_factory=WordParameters)
+    word_offset_flag: int = 0
+    entry_count_minus1: int = 0
+    # derived variables (SPEC 7.7)
+    tensor_index: int = 0
+    word_bytes: int = 0
+    word_count: int = 0
+    row_count: int = 0
+    integer_flag: int = 0
+    word_shift_max: int = 0
+    word_offset_max: int = 0
+    coded_flag: int = 0
+
+
+@dataclass
+class Payload:
+    coded_size: int = 0
+    bypass_size: int = 0
+    coded: bytes = b""
+    bypass: bytes = b""
+
+
+@dataclass
+class TensorData:
+    tensor_count_minus1: int = 0
+    descriptor: list[TensorDescriptor] = field(default_factory=list)
+    payload_count: int = 0             # derived (SPEC 7.7)
+    payload: list[Payload] = field(default_factory=list)
+
+
+@dataclass
+class MetadataEntry:
+    metadata_key: str = ""
+    metadata_size: int = 0
+    metadata_value: bytes = b""
+
+
+@dataclass
+class Metadata:
+    metadata_count: int = 0
+    entry: list[MetadataEntry] = field(default_factory=list)
+
+
+@dataclass
+class IndexEntry:
+    unit_distance: int = 0             # from the end of the entry before
+    unit_size: int = 0
+    indexed_tensor_count_minus1: int = 0
+    indexed_tensor_delta: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Index:
+    index_count: int = 0
+    entry: list[IndexEntry] = field(default_factory=list)
+
+
+@dataclass
+class ModelEnd:
+    tensor_data_count: int = 0
+    model_digest: bytes = b""
+
+
+@dataclass
+class StreamEnd:
+    model_count: int = 0
+    unit_count: int = 0
+    index_offset: int = 0

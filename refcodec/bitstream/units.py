@@ -1,0 +1,167 @@
+"""Units: how a stream is cut, coded, checked and sealed (SPEC 6.2, 7.2)."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import zlib
+from dataclasses import dataclass
+
+from ..errors import ContainerError
+from .structures import UnitCoding, UnitType
+
+MAGIC = b"\x8fOMC"
+EXTENSION_TYPES = range(32, 64)
+STREAM_END_SIZE = 22                 # bytes of the whole stream end unit, so that it can be found from the end
+LZMA_FILTERS = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 24, "lc": 3, "lp": 0, "pb": 2}]
+CODED_TYPES = (UnitType.MODEL_HEADER, UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA, UnitType.INDEX)
+
+
+class ByteSource:
+    """Random access to the bytes of a stream: bytes in memory, or a file of any size."""
+
+    def __init__(self, stream: bytes | str | os.PathLike):
+        self._file = None
+        if isinstance(stream, (bytes, bytearray, memoryview)):
+            self._view = memoryview(stream)
+            self.size = len(self._view)
+        else:
+            self._file = open(stream, "rb")
+            self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes; safe in threads."""
+        if self._file is None:
+            return bytes(self._view[offset : offset + count])
+        parts = []
+        while count > 0:
+            part = os.pread(self._file.fileno(), min(count, 1 << 30), offset)
+            if not part:
+                break
+            parts.append(part)
+            offset, count = offset + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+@dataclass
+class Unit:
+    """One unit() of the stream. offset: of its first byte; body_offset, size: of its coded body."""
+
+    number: int
+    type: int
+    coding: UnitCoding
+    offset: int
+    body_offset: int
+    size: int
+    expanded_size: int
+
+    @property
+    def end(self) -> int:
+        return self.body_offset + self.size + 4
+
+
+def leb(value: int) -> bytes:
+    """leb(v): seven bits a byte, low first, the top bit says that more follow."""
+    out = bytearray()
+    while value > 127:
+        out.append(128 | value & 127)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read_leb(head: bytes, at: int, number: int) -> tuple[int, int]:
+    value = 0
+    for i in range(9):
+        if at + i >= len(head):
+            raise ContainerError("TRUNCATED", "SPEC 6.2: the stream ends inside a unit's head", number)
+        byte = head[at + i]
+        value |= (byte & 127) << (7 * i)
+        if byte < 128:
+            if byte == 0 and i > 0:
+                raise ContainerError("FORBIDDEN_PATTERN", "SPEC 4.4: leb(v) is not in its shortest form", number)
+            return value, at + i + 1
+    raise ContainerError("FORBIDDEN_PATTERN", "SPEC 4.4: leb(v) is longer than 9 bytes", number)
+
+
+def read_unit(source: ByteSource, offset: int, number: int) -> Unit:
+    """The head of the unit at `offset`. Raises ContainerError (TRUNCATED, RESERVED_VALUE, FORBIDDEN_PATTERN)."""
+    head = source.read(offset, 19)
+    if not head:
+        raise ContainerError("TRUNCATED", "SPEC 6.2: the stream ends where a unit must begin", number)
+    kind, coding = head[0] >> 2, head[0] & 3
+    if kind not in UnitType._value2member_map_ and kind not in EXTENSION_TYPES:
+        raise ContainerError("RESERVED_VALUE", f"SPEC 7.2: unit_type {kind} is reserved", number)
+    if coding not in UnitCoding._value2member_map_:
+        raise ContainerError("RESERVED_VALUE", f"SPEC 7.2: unit_coding {coding} is reserved", number)
+    if coding and kind not in CODED_TYPES and kind not in EXTENSION_TYPES:
+        raise ContainerError("FORBIDDEN_PATTERN", f"SPEC 7.2: a unit of type {kind} has a plain body", number)
+    size, at = _read_leb(head, 1, number)
+    expanded = size
+    if coding:
+        expanded, at = _read_leb(head, at, number)
+    unit = Unit(number, kind, UnitCoding(coding), offset, offset + at, size, expanded)
+    if unit.end > source.size:
+        raise ContainerError("TRUNCATED", f"SPEC 6.2: the stream ends inside unit {number}", number)
+    return unit
+
+
+def read_body(source: ByteSource, unit: Unit, maximum: int) -> bytes:
+    """The expanded body of a unit, its check verified; `maximum` bounds an expanded body (level limit)."""
+    whole = source.read(unit.offset, unit.end - unit.offset)
+    if zlib.crc32(memoryview(whole)[:-4]) != int.from_bytes(whole[-4:], "big"):
+        raise ContainerError("DIGEST_MISMATCH", "SPEC 7.2: unit_check does not fit, the unit is damaged", unit.number)
+    if unit.type == UnitType.TENSOR_DATA or unit.type in EXTENSION_TYPES:
+        return memoryview(whole)[unit.body_offset - unit.offset : -4]
+    if max(unit.expanded_size, unit.size) > maximum:
+        raise ContainerError("RESOURCE_LIMIT", f"SPEC A.2: a body of {unit.expanded_size} bytes, the level allows "
+                             f"{maximum}", unit.number)
+    body = whole[unit.body_offset - unit.offset : -4]
+    return body if unit.coding == UnitCoding.PLAIN else _expand(body, unit)
+
+
+def _expand(body: bytes, unit: Unit) -> bytes:
+    # One byte more than promised is asked for, so that a longer body is noticed without expanding it.
+    try:
+        if unit.coding == UnitCoding.DEFLATE:
+            machine = zlib.decompressobj(-15)
+            data = machine.decompress(body, unit.expanded_size + 1)
+            done = machine.eof and not machine.unused_data
+        else:
+            machine = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=LZMA_FILTERS)
+            data = machine.decompress(body, unit.expanded_size + 1)
+            while not machine.eof and not machine.needs_input and len(data) <= unit.expanded_size:
+                more = machine.decompress(b"", unit.expanded_size + 1 - len(data))
+                if not more:
+                    break
+                data += more
+            done = machine.eof and not machine.unused_data
+    except (zlib.error, lzma.LZMAError, EOFError) as error:
+        raise ContainerError("ENTROPY_END", f"SPEC 7.2: the coded body cannot be expanded ({error})", unit.number) from None
+    if not done or len(data) != unit.expanded_size:
+        raise ContainerError("BAD_SIZE", "SPEC 7.2: the coded body does not expand to expanded_size bytes", unit.number)
+    return data
+
+
+def seal_unit(kind: int, body: bytes, compress: bool = True) -> bytes:
+    """A whole unit around `body`, in the shortest coding that its type allows."""
+    coding, coded = UnitCoding.PLAIN, body
+    if compress and kind in CODED_TYPES and len(body) > 16:
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+        candidates = [(UnitCoding.DEFLATE, deflate.compress(body) + deflate.flush()),
+                      (UnitCoding.LZMA, lzma.compress(body, lzma.FORMAT_RAW, filters=LZMA_FILTERS))]
+        for candidate, data in candidates:
+            if len(data) + 2 < len(coded):
+                coding, coded = candidate, data
+    head = bytes([kind << 2 | coding]) + leb(len(coded)) + (leb(len(body)) if coding else b"")
+    return seal(head, coded)
+
+
+def seal(head: bytes, coded: bytes) -> bytes:
+    """unit_check over head and coded body, appended."""
+    check = zlib.crc32(coded, zlib.crc32(head))
+    return b"".join((head, coded, check.to_bytes(4, "big")))

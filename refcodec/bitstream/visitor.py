@@ -1,0 +1,259 @@
+"""Descriptors of SPEC 4.4 as methods: a syntax function is run by a Reader, a Tracer or a Writer alike.
+
+Every method takes the element's name, its present value and its range, and returns the value that
+stands in the stream.  A Reader ignores the value that it is given; a Writer writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import bitstring
+
+from ..errors import OmcError, SemanticsError, StreamSyntaxError
+from .limits import Level
+
+UE_MAX_PREFIX = 63       # leading zeros of the longest ue(v)
+
+
+class Visitor:
+    """What Reader and Writer share: range checks, and where in the text the run stands."""
+
+    reading = False
+
+    def __init__(self, level: Level, unit: int | None = None, model=None):
+        self.level, self.unit, self.model = level, unit, model
+        self.clauses: list[tuple[str, str]] = []      # (clause, structure) from the outermost inwards
+
+    @property
+    def bit(self) -> int:
+        raise TypeError("a subclass knows its position")
+
+    def fail(self, kind: type[OmcError], code: str, message: str) -> OmcError:
+        """An error of this unit and bit (to be raised by the caller)."""
+        structure = f"{self.clauses[-1][1]}( ), SPEC {self.clauses[-1][0]}: " if self.clauses else ""
+        return kind(code, structure + message, self.unit, self.bit)
+
+    def check(self, name: str, value: int, low: int, high: int | type) -> int:
+        if isinstance(high, type):                     # an enumeration
+            if value not in high._value2member_map_:
+                raise self.fail(SemanticsError, "RESERVED_VALUE", f"{name} {value} is reserved")
+        elif not low <= value <= high:
+            raise self.fail(SemanticsError, "OUT_OF_RANGE", f"{name} is {value}, allowed are {low}..{high}")
+        return value
+
+    def limit(self, name: str, value: int, maximum: int) -> int:
+        """The level's limit on a value just coded; checked before anything is allocated for it."""
+        if value > maximum:
+            raise self.fail(SemanticsError, "RESOURCE_LIMIT",
+                            f"{name} is {value}, level {self.level.number} allows {maximum}")
+        return value
+
+    def resize(self, items: list, count: int, make: Callable) -> None:
+        """Reader: give a list `count` fresh items. Writer: nothing."""
+        if self.reading:
+            items[:] = [make() for _ in range(count)]
+
+    @contextmanager
+    def inside(self, clause: str, structure: str):
+        self.clauses.append((clause, structure))
+        yield
+        self.clauses.pop()
+
+
+class Reader(Visitor):
+    """Parses the (expanded) body of one unit. Raises TRUNCATED past its end."""
+
+    reading = True
+    WINDOW = 1 << 20                       # bytes of the body under the bit cursor at a time
+
+    def __init__(self, body: bytes, level: Level, unit: int | None = None, model=None):
+        super().__init__(level, unit, model)
+        self.body = memoryview(body)
+        self.size = 8 * len(body)
+        self.pos = 0
+        self._base, self._bits = 0, bitstring.Bits.from_bytes(bytes(self.body[: self.WINDOW]))
+
+    @property
+    def bit(self) -> int:
+        return self.pos
+
+    def _need(self, name: str, count: int) -> None:
+        if self.pos + count > self.size:
+            raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}")
+
+    def _window(self, count: int) -> int:
+        # Start of the cursor in the window, which is moved so that it holds the next `count` bits.
+        start = self.pos - self._base
+        if start + count > len(self._bits):
+            byte = self.pos // 8
+            self._base = 8 * byte
+            self._bits = bitstring.Bits.from_bytes(bytes(self.body[byte : byte + self.WINDOW + count // 8 + 1]))
+            start = self.pos - self._base
+        return start
+
+    def _read(self, name: str, n: int) -> int:
+        self._need(name, n)
+        start = self._window(n)
+        self.pos += n
+        return self._bits[start : start + n].u
+
+    def u(self, name: str, value: int, n: int, low: int = 0, high=None) -> int:
+        value = self._read(name, n)
+        return self.check(name, value, low, high) if high is not None else value
+
+    def ue(self, name: str, value: int, low: int = 0, high=2**63) -> int:
+        most = min(self.size - self.pos, UE_MAX_PREFIX + 1)
+        start = self._window(most)
+        found = self._bits.find("0b1", start, start + most) if most else None
+        if found is None:
+            if most <= UE_MAX_PREFIX:
+                raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}")
+            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} has over {UE_MAX_PREFIX} leading zeros")
+        zeros = found - start
+        self._need(name, 2 * zeros + 1)
+        self.pos = self._base + found
+        return self.check(name, self._read(name, zeros + 1) - 1, low, high)
+
+    def se(self, name: str, value: int, low: int = -(2**62), high: int = 2**62) -> int:
+        k = self.ue(name, 0)
+        return self.check(name, (k + 1) // 2 if k % 2 else -(k // 2), low, high)
+
+    def b(self, name: str, value: bytes, n: int) -> bytes:
+        """n bytes; a view of the body where they are aligned."""
+        self._need(name, 8 * n)
+        if self.pos % 8 == 0:
+            start = self.pos // 8
+            self.pos += 8 * n
+            return self.body[start : start + n]
+        start = self._window(8 * n)
+        self.pos += 8 * n
+        return self._bits[start : start + 8 * n].to_bytes()
+
+    def string(self, name: str, value: str) -> str:
+        n = self.limit(name + " length", self.ue(name, 0), self.level.name_length)
+        try:
+            text = bytes(self.b(name, b"", n)).decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} is not UTF-8") from None
+        if "\0" in text:
+            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} holds a NUL")
+        return text
+
+    def byte_alignment(self) -> None:
+        n = -self.pos % 8
+        if n and self._read("byte_alignment", n):
+            raise self.fail(StreamSyntaxError, "BAD_ALIGNMENT", "alignment bits are not zero")
+
+    def end(self) -> None:
+        """The body must end here, after zero bits up to a byte border (SPEC 6.2)."""
+        self.byte_alignment()
+        if self.pos != self.size:
+            raise self.fail(StreamSyntaxError, "BAD_SIZE", "the unit is longer than its syntax structure")
+
+
+@dataclass
+class TraceElement:
+    """One syntax element as `refcodec trace` lists it."""
+
+    unit: int
+    clause: str
+    structure: str
+    name: str
+    descriptor: str
+    value: object
+    bit: int
+    bits: float
+
+
+class Tracer(Reader):
+    """A Reader that lists every element."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.elements: list[TraceElement] = []
+
+    def _record(self, name, descriptor, value, start) -> None:
+        clause, structure = self.clauses[-1] if self.clauses else ("6.2", "unit")
+        self.elements.append(TraceElement(self.unit, clause, structure, name, descriptor, value, start,
+                                          self.pos - start))
+
+
+def _traced(descriptor: str) -> Callable:
+    parse = getattr(Reader, descriptor)
+
+    def method(self, name, value, *args, **options):
+        start, depth = self.pos, len(self.elements)
+        value = parse(self, name, value, *args, **options)
+        del self.elements[depth:]                      # an element built of others is listed once
+        shown = {"u": f"u({args[0]})" if args else "u", "string": "str(v)", "b": "b(v)"}.get(descriptor, f"{descriptor}(v)")
+        self._record(name, shown, value, start)
+        return value
+
+    return method
+
+
+for _descriptor in ("u", "ue", "se", "b", "string"):
+    setattr(Tracer, _descriptor, _traced(_descriptor))
+
+
+class Writer(Visitor):
+    """Writes the body of one unit."""
+
+    def __init__(self, level: Level, unit: int | None = None, model=None):
+        super().__init__(level, unit, model)
+        self.bits = bitstring.BitArray()
+        self.tail: list[bytes] = []        # aligned byte strings after the last bit
+        self._tail_bits = 0
+
+    @property
+    def bit(self) -> int:
+        return len(self.bits) + self._tail_bits
+
+    def _put(self, value: int, n: int) -> None:
+        if self.tail:
+            self.bits.append(bitstring.Bits.from_bytes(b"".join(self.tail)))
+            self.tail, self._tail_bits = [], 0
+        if n:
+            self.bits.append(bitstring.Bits.from_dtype(f"u{n}", value))
+
+    def u(self, name: str, value: int, n: int, low: int = 0, high=None) -> int:
+        self._put(self.check(name, int(value), low, (1 << n) - 1 if high is None else high), n)
+        return value
+
+    def ue(self, name: str, value: int, low: int = 0, high=2**63) -> int:
+        value = int(self.check(name, value, low, high))
+        n = (value + 1).bit_length()
+        self._put(value + 1, 2 * n - 1)
+        return value
+
+    def se(self, name: str, value: int, low: int = -(2**62), high: int = 2**62) -> int:
+        self.check(name, value, low, high)
+        self.ue(name, 2 * value - 1 if value > 0 else -2 * value)
+        return value
+
+    def b(self, name: str, value: bytes, n: int) -> bytes:
+        if len(value) != n:
+            raise self.fail(SemanticsError, "BAD_SIZE", f"{name} has {len(value)} bytes, not {n}")
+        if self.bit % 8 == 0:
+            self.tail.append(value)
+            self._tail_bits += 8 * n
+        elif n:
+            self.bits.append(bitstring.Bits.from_bytes(value))
+        return value
+
+    def string(self, name: str, value: str) -> str:
+        data = value.encode("utf-8")
+        self.ue(name, self.limit(name + " length", len(data), self.level.name_length))
+        self.b(name, data, len(data))
+        return value
+
+    def byte_alignment(self) -> None:
+        self._put(0, -self.bit % 8)
+
+    def body(self) -> bytes:
+        """The body, aligned."""
+        self.byte_alignment()
+        return self.bits.to_bytes() + b"".join(self.tail)

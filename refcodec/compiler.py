@@ -1,0 +1,58 @@
+"""The compiler of the hot loops: numba, or nothing at all with the same bits.
+
+`compiled` marks a plain scalar function.  With REFCODEC_COMPILE=0 (or NUMBA_DISABLE_JIT=1) it stays
+as written.  Rules of such functions: every value is int64 (loads from arrays are wrapped in int()),
+results are masked where they could leave 63 bits, mode arguments are literal constants at the call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import tempfile
+
+COMPILE = os.environ.get("REFCODEC_COMPILE", "1") != "0" and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+def _cache_folder() -> str:
+    """A folder named by the text of the package, so that no stale machine code is ever loaded."""
+    package = pathlib.Path(__file__).parent
+    text = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        text.update(path.read_bytes())
+    name = f"refcodec-{text.hexdigest()[:16]}"
+    candidates = [os.environ.get("REFCODEC_CACHE"), os.environ.get("XDG_CACHE_HOME"),
+                  os.path.join(os.path.expanduser("~"), ".cache")]
+    for base in filter(None, candidates):
+        folder = os.path.join(base, "refcodec", name)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return os.path.join(tempfile.gettempdir(), f"refcodec-{os.getuid() if hasattr(os, 'getuid') else 0}", name)
+
+
+if COMPILE:
+    import numba
+
+    _folder = _cache_folder()
+
+    def _decorate(**options):
+        def apply(function):
+            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, _folder
+            try:
+                return numba.njit(function, nogil=True, **options)
+            finally:
+                numba.config.CACHE_DIR = before
+        return apply
+
+    compiled = _decorate(cache=True)          # an entry point: cached on disk, releases the GIL
+    inlined = _decorate(forceinline=True)     # a part of loops: always inlined, so literal modes vanish
+else:
+    def compiled(function):
+        return function
+
+    inlined = compiled

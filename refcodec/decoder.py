@@ -1,0 +1,298 @@
+"""The decoding process, top to bottom in the order of SPEC 8: units, integer arrays, values, prediction, tensors."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
+from .bitstream.structures import EntropyMode, PredictionMode, Quantiser, TensorDescriptor
+from .bitstream.units import ByteSource
+from .dtypes import BY_NAME, DType
+from .entropy.payload import LevelBlock, PayloadReader, WordBlock
+from .errors import OmcError, ReconstructionError, SemanticsError
+from .model import Model, Tensor, model_digest, tensor_digest
+from .parallel import in_order, run_all
+from .prediction import fitted
+from .quantization.codebook import reconstruct_codebook
+from .quantization.grid import reconstruct_grid
+from .quantization.uniform import reconstruct
+from .reconstruction import folded, unfolded
+from .topology import layers_of, source_of
+
+WORKING_FACTOR = 4        # bytes of working memory per byte of a tensor, at most
+JOINED_UNITS_KEPT = 4
+
+
+class StreamDecoder:
+    """A parsed stream whose tensors are decoded when they are asked for.
+
+    stream: bytes or a path.  references: the external models that it may refer to.
+    max_memory: bytes that one tensor may need while it is decoded.  threads: over tensors and entry points.
+    allow_prefix: take a stream that was cut after a whole model.
+    Raises OmcError of the phases container, syntax and semantics at once; the others on access.
+    """
+
+    def __init__(self, stream: bytes | str | os.PathLike | ByteSource, references: Sequence[Model] = (), *,
+                 threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False):
+        self.references = list(references)
+        self.threads, self.max_memory = max(1, threads), max_memory
+        self._by_digest: dict[bytes, Model] | None = None
+        source = stream if isinstance(stream, ByteSource) else ByteSource(stream)
+        self.parsed: ParsedStream = Parser(source, self._find_reference, allow_prefix).parse()
+        self._joined: OrderedDict[tuple[int, int], dict[int, np.ndarray]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def _find_reference(self, digest: bytes) -> Model | None:
+        if self._by_digest is None:
+            self._by_digest = {m.digest(): m for m in self.references}
+        return self._by_digest.get(digest)
+
+    # 8.2 Models and tensors
+
+    def model_number(self, number: int = -1) -> int:
+        """The model asked for (negative: from the end). Raises SemanticsError where there is none."""
+        count = len(self.parsed.models)
+        if not -count <= number < count:
+            raise SemanticsError("MISSING_UNIT", f"the stream holds {count} models, there is no number {number}")
+        return number % count
+
+    def words(self, number: int, index: int) -> np.ndarray:
+        """Decoded words of tensor `index` of model `number`, row-major, verified by its digest."""
+        model = self.parsed.models[number]
+        position = model.unit_of[index]
+        with self._lock:
+            kept = self._joined.get((number, position))
+        if kept is None:
+            kept = self._decode_unit(number, position)
+            if len(kept) > 1:
+                with self._lock:
+                    self._joined[number, position] = kept
+                    while len(self._joined) > JOINED_UNITS_KEPT:
+                        self._joined.popitem(last=False)
+        return kept[index]
+
+    def tensors(self, number: int, only: set[int] | None = None) -> Iterator[tuple[int, np.ndarray, bytes]]:
+        """(index, words, digest) of the tensors of a model, in the order of the stream; all, or `only` some."""
+        model = self.parsed.models[number]
+        wanted = [p for p, u in enumerate(model.tensor_units)
+                  if only is None or any(d.tensor_index in only for d in u.descriptors)]
+        sizes = [sum(d.word_count * d.word_bytes for d in model.tensor_units[p].descriptors) for p in wanted]
+
+        def work(position: int):
+            decoded = self._decode_unit(number, position)
+            return [(i, w, self._digest(model, i, w)) for i, w in decoded.items() if only is None or i in only]
+
+        for results in in_order(work, wanted, sizes, self.threads):
+            yield from results
+
+    def model(self, number: int = -1) -> Model:
+        """The model with all its tensors in memory, verified by its digest."""
+        number = self.model_number(number)
+        parsed = self.parsed.models[number]
+        words, digests = {}, {}
+        for i, w, digest in self.tensors(number):
+            words[i], digests[i] = w, digest
+        self.check_model_digest(number, digests)
+        return self.describe(number, lambda i: words[i])
+
+    def describe(self, number: int, words: Callable[[int], np.ndarray]) -> Model:
+        """The model around the words of its tensors."""
+        parsed = self.parsed.models[number]
+        tensors = []
+        for i, entry in enumerate(parsed.state.tensors):
+            dtype = parsed.state.dtype(i)
+
+            def load(i=i, dtype=dtype):
+                return words(i).view(dtype.numpy)
+
+            tensors.append(Tensor(entry.tensor_name, dtype=dtype, shape=entry.dimension, load=load))
+        metadata = {e.metadata_key: bytes(e.metadata_value) for e in parsed.metadata.entry} if parsed.metadata else {}
+        return Model(tensors, parsed.header.model_name, layers_of(parsed), source_of(parsed), metadata)
+
+    def check_model_digest(self, number: int, digests: dict[int, bytes]) -> None:
+        """SPEC 8.7: the digest over all tensors must be that of the model end unit."""
+        parsed = self.parsed.models[number]
+        found = model_digest([digests[i] for i in range(len(parsed.state.tensors))])
+        if found != bytes(parsed.end.model_digest):
+            raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.7: the decoded model differs from its model_digest")
+
+    # 8.3 Tensor data units
+
+    def _decode_unit(self, number: int, position: int) -> dict[int, np.ndarray]:
+        """The words of all tensors of one tensor data unit, each verified."""
+        model = self.parsed.models[number]
+        tensor_unit = model.tensor_units[position]
+        try:
+            decoded: dict[int, np.ndarray] = {}
+            joined = None
+            if len(tensor_unit.descriptors) > 1 and tensor_unit.places:
+                joined = self._payload(tensor_unit, 0)
+            for d in tensor_unit.descriptors:
+                decoded[d.tensor_index] = self._decode_tensor(number, tensor_unit, d, decoded, joined)
+            if joined:
+                joined.finish()
+            for d in tensor_unit.descriptors:
+                self._check_digest(model, d, decoded[d.tensor_index])
+        except OmcError as error:
+            error.unit = tensor_unit.unit.number if error.unit is None else error.unit
+            raise
+        return decoded
+
+    def _decode_tensor(self, number: int, tensor_unit: TensorUnit, d: TensorDescriptor,
+                       decoded: dict[int, np.ndarray], joined: PayloadReader | None) -> np.ndarray:
+        model = self.parsed.models[number]
+        dtype, shape = model.state.dtype(d.tensor_index), model.state.tensors[d.tensor_index].dimension
+        self._check_memory(d)
+        predicting = self._predicting(number, d, decoded)
+        if d.prediction_mode == PredictionMode.COPY:
+            return predicting
+        fold, rows, columns = model.state.matrix(d.tensor_index, d.column_scan_flag)
+        if predicting is not None:
+            predicting = folded(predicting, shape, dtype.parts, fold, d.column_scan_flag)
+        matrix = np.zeros((rows, columns), dtype.word)
+        entries = d.entry_count_minus1 + 1
+        borders = [e * rows // entries for e in range(entries + 1)]
+        kernel_size = 1 if d.column_scan_flag else fold.kernel_size
+
+        def decode_entry(e: int) -> None:
+            part = slice(borders[e], borders[e + 1])
+            payload = joined or (self._payload(tensor_unit, e) if d.coded_flag and d.entropy_mode else None)
+            raw = self._raw(tensor_unit) if d.coded_flag and not d.entropy_mode else b""
+            predictor = None if predicting is None else predicting[part]
+            decode_segment(d, dtype, matrix[part], predictor, slice(part.start, part.stop), kernel_size, payload, raw)
+            if payload and not joined:
+                payload.finish()
+
+        run_all(decode_entry, range(entries), self.threads)
+        return unfolded(matrix, shape, dtype.parts, fold, d.column_scan_flag)
+
+    def _payload(self, tensor_unit: TensorUnit, e: int) -> PayloadReader:
+        offset, coded, bypass = tensor_unit.places[e]
+        data = memoryview(self.parsed.source.read(offset, coded + bypass))
+        return PayloadReader(data[:coded], data[coded:], tensor_unit.unit.number, 8 * (offset - tensor_unit.unit.body_offset))
+
+    def _raw(self, tensor_unit: TensorUnit) -> bytes:
+        offset, coded, bypass = tensor_unit.places[0]
+        if bypass:
+            raise ReconstructionError("BAD_SIZE", "SPEC 7.7: bypass_size of a raw tensor is not 0")
+        return self.parsed.source.read(offset, coded)
+
+    def _check_memory(self, d: TensorDescriptor) -> None:
+        need = WORKING_FACTOR * d.word_count * d.word_bytes
+        if self.max_memory is not None and need > self.max_memory:
+            raise ReconstructionError("RESOURCE_LIMIT", f"tensor {d.tensor_index} needs {need} bytes to decode, "
+                                      f"{self.max_memory} are allowed; raise --max-memory")
+
+    # 8.6 Prediction
+
+    def _predicting(self, number: int, d: TensorDescriptor, decoded: dict[int, np.ndarray]) -> np.ndarray | None:
+        """Words of the predicting tensor in the shape of the predicted one, row-major, or None."""
+        if d.prediction_mode == PredictionMode.NONE:
+            return None
+        model = self.parsed.models[number]
+        index = d.tensor_index + d.reference_tensor_delta
+        own = d.prediction_mode == PredictionMode.INTRA or d.reference_index == 0
+        if own:
+            words = decoded[index] if index in decoded else self.words(number, index)
+            from_shape = model.state.tensors[index].dimension
+        else:
+            words, from_shape = self._reference_words(number, d.reference_index - 1, index)
+        shape = model.state.tensors[d.tensor_index].dimension
+        parts = model.state.dtype(d.tensor_index).parts
+        return fitted(words.reshape(*from_shape, parts), (*shape, parts)).reshape(-1)
+
+    def _reference_words(self, number: int, reference: int, index: int) -> tuple[np.ndarray, Sequence[int]]:
+        entry = self.parsed.models[number].header.reference[reference]
+        if not entry.external_flag:
+            earlier = number - entry.model_distance
+            return self.words(earlier, index), self.parsed.models[earlier].state.tensors[index].dimension
+        model = self._find_reference(bytes(entry.reference_digest))
+        if model is None:
+            raise ReconstructionError("MISSING_REFERENCE", "SPEC 8.2: the stream is an update of a model that was not given; "
+                                      f"pass the reference with digest {bytes(entry.reference_digest).hex()[:16]}...")
+        return model.tensors[index].words, model.tensors[index].shape
+
+    # 8.7 Digests
+
+    def _digest(self, model: ParsedModel, index: int, words: np.ndarray) -> bytes:
+        entry = model.state.tensors[index]
+        return tensor_digest(entry.tensor_name, model.state.dtype(index), entry.dimension, words)
+
+    def _check_digest(self, model: ParsedModel, d: TensorDescriptor, words: np.ndarray) -> None:
+        if int.from_bytes(self._digest(model, d.tensor_index, words)[:8], "big") != d.tensor_digest:
+            name = model.state.tensors[d.tensor_index].tensor_name
+            raise ReconstructionError("DIGEST_MISMATCH", f"SPEC 8.7: tensor {name!r} differs from its tensor_digest")
+
+
+def decode_segment(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor: np.ndarray | None, rows: slice,
+                   kernel_size: int, payload: PayloadReader | None, raw: bytes) -> None:
+    """Whole rows of one tensor: entropy decoding, then scaling and prediction (SPEC 8.3 to 8.6), into out (words)."""
+    shape = out.shape
+    if d.quantiser == Quantiser.NONE:
+        _read_words(d, dtype, out, predictor, payload, raw)
+    elif d.quantiser == Quantiser.GRID:
+        halves = np.empty(shape, np.uint16)
+        _read_words(d, BY_NAME["float16"], halves, None, payload, raw)
+        scales = np.frombuffer(d.grid_scales, "<f4")[rows].astype(np.float32)
+        out[...] = reconstruct_grid(halves, scales).view(np.uint32)
+    elif d.quantiser == Quantiser.CODEBOOK:
+        codebook = np.frombuffer(d.codebook.codebook_words, dtype.word.newbyteorder("<")).astype(dtype.word)
+        levels = _read_levels(d, shape, kernel_size, payload, raw) if d.coded_flag else np.zeros(shape, np.int32)
+        if out.size:
+            out[...] = reconstruct_codebook(levels, codebook, d.codebook.zero_index)
+    else:
+        levels = _read_levels(d, shape, kernel_size, payload, raw)
+        base = None if predictor is None else predictor.view(dtype.numpy)
+        values = reconstruct(levels, d.uniform.states, d.uniform.step_mantissa, d.uniform.step_exponent, dtype, base)
+        out[...] = values.view(dtype.word)
+
+
+def _read_words(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor: np.ndarray | None,
+                payload: PayloadReader | None, raw: bytes) -> None:
+    if out.size == 0:
+        return
+    if d.entropy_mode != EntropyMode.RAW:
+        payload.read(WordBlock(out, predictor, dtype, d.word))
+        return
+    _check_raw_size(raw, out.nbytes)
+    words = np.frombuffer(raw, dtype.word.newbyteorder("<")).reshape(out.shape)
+    if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
+        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 9.6: a raw word is not a {dtype.name}")
+    if predictor is not None:
+        raise ReconstructionError("FORBIDDEN_PATTERN", "SPEC 7.7: raw words with prediction")
+    out[...] = words
+
+
+def _read_levels(d: TensorDescriptor, shape: tuple[int, ...], kernel_size: int, payload: PayloadReader | None,
+                 raw: bytes) -> np.ndarray:
+    if 0 in shape:
+        return np.zeros(shape, np.int32)
+    if d.entropy_mode == EntropyMode.RAW:
+        _check_raw_size(raw, 4 * shape[0] * shape[1])
+        return np.frombuffer(raw, "<i4").astype(np.int32).reshape(shape)
+    block = LevelBlock(np.empty(shape, np.int32), d.uniform.states if d.quantiser == Quantiser.UNIFORM else 0,
+                       kernel_size, d.entropy_mode == EntropyMode.CM)
+    payload.read(block)
+    return block.levels
+
+
+def _check_raw_size(raw: bytes, size: int) -> None:
+    if len(raw) != size:
+        raise ReconstructionError("BAD_SIZE", f"SPEC 9.6: a raw payload of {len(raw)} bytes, {size} are due")
+
+
+def decode(stream: bytes | str | os.PathLike, references: Sequence[Model] = (), *, model: int = -1, threads: int = 1,
+           max_memory: int | None = None, allow_prefix: bool = False) -> Model:
+    """Decode a stream into the model that was coded, verified by its digests (SPEC 8).
+
+    stream: bytes or a path.  references: models that an update refers to.  model: which model of a
+    stream of several, the last (finest) by default.  threads, max_memory (bytes), allow_prefix: see
+    StreamDecoder.  Raises OmcError with code, unit and bit; no partial model is returned.
+    """
+    decoder = StreamDecoder(stream, references, threads=threads, max_memory=max_memory, allow_prefix=allow_prefix)
+    return decoder.model(model)

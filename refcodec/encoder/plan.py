@@ -1,0 +1,64 @@
+"""Which tensors are quantised, which finely, which not at all (informative)."""
+
+from __future__ import annotations
+
+import fnmatch
+from enum import Enum
+
+import numpy as np
+
+from ..formats.roles import guess_role
+from ..model import Fold, Model, Role, Tensor
+from .config import Config
+
+QUANTISED_TYPES = ("float32", "float16", "bfloat16", "float64")
+WEIGHTS = (Role.WEIGHT, Role.RECURRENT_WEIGHT, Role.EMBEDDING)
+FINE = (Role.BIAS, Role.NORM_SCALE, Role.NORM_BIAS)
+OTHER_MINIMUM = 4096        # elements from which a matrix of unknown use counts as weights
+
+
+class Treatment(Enum):
+    QUANTISE = "quantise"
+    FINE = "fine"
+    LOSSLESS = "lossless"
+
+
+def roles_of(model: Model) -> list[Role]:
+    """The role of each tensor: by its layer, else by its name; integer and steering roles win."""
+    found: dict[int, Role] = {}
+    for layer in model.layers:
+        for index, role, _ in layer.tensors:
+            if found.get(index, Role.OTHER) in (Role.OTHER, *WEIGHTS):
+                found[index] = role if role != Role.OTHER else found.get(index, role)
+    return [found[i] if i in found else guess_role(t.name, t.shape, t.dtype) for i, t in enumerate(model.tensors)]
+
+
+def folds_of(model: Model) -> list[Fold]:
+    """The fold of each tensor: the one that a layer gives, else the default."""
+    folds = [Fold.default(t.shape) for t in model.tensors]
+    for layer in reversed(model.layers):
+        for index, _, fold in layer.tensors:
+            if fold is not None:
+                folds[index] = fold
+    return folds
+
+
+def treatment(tensor: Tensor, role: Role, config: Config) -> Treatment:
+    """What lossy coding does with a tensor. Integers, scalars and what steers shapes stay exact."""
+    if not config.lossy or tensor.dtype.name not in QUANTISED_TYPES or tensor.size < 2 or not tensor.shape:
+        return Treatment.LOSSLESS
+    for rule in config.rules:
+        if fnmatch.fnmatchcase(tensor.name, rule.match):
+            return Treatment(rule.treatment)
+    matrix = len(tensor.shape) >= 2
+    if matrix and (role in WEIGHTS or (role == Role.OTHER and tensor.size >= OTHER_MINIMUM)):
+        return Treatment.QUANTISE
+    if role in FINE or (role in WEIGHTS and not matrix):
+        return Treatment.FINE
+    return Treatment.LOSSLESS
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """No NaN and no infinity; checked in pieces."""
+    flat = array.reshape(-1)
+    return all(np.isfinite(flat[i : i + (1 << 20)]).all() for i in range(0, flat.size, 1 << 20))

@@ -1,0 +1,131 @@
+"""Assembly of a stream from coded tensors (informative): large tensors alone, small ones joined, in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from ..bitstream import syntax
+from ..bitstream.derive import ModelState
+from ..bitstream.limits import LEVELS, Level, Profile
+from ..bitstream.parser import ParsedModel, TensorUnit, index_of
+from ..bitstream.structures import (
+    Metadata, MetadataEntry, ModelEnd, ModelHeader, Payload, PredictionMode, StreamEnd, StreamHeader, TensorData, UnitType,
+)
+from ..bitstream.units import MAGIC, Unit, UnitCoding, seal_unit
+from ..bitstream.visitor import Writer
+from ..entropy.payload import encode_payload
+from ..errors import ConfigError, OmcError
+from .candidate import Candidate
+
+
+@dataclass
+class StreamWriter:
+    """Writes units to a binary sink. level, profile: what the stream declares."""
+
+    sink: BinaryIO
+    level: Level
+    profile: Profile
+    offset: int = 0
+    units: int = 0
+    models: list[ParsedModel] = field(default_factory=list)
+    index_offset: int = 0
+
+    def __post_init__(self):
+        self._put(MAGIC)
+        self.unit(UnitType.STREAM_HEADER, syntax.stream_header, StreamHeader(profile=self.profile, level=self.level.number))
+
+    def _put(self, data: bytes) -> None:
+        self.sink.write(data)
+        self.offset += len(data)
+
+    def unit(self, kind: UnitType, function, x, state: ModelState | None = None) -> Unit:
+        """Write one unit; returns where it stands."""
+        data = seal_unit(kind, body_of(function, x, self.level, state))
+        unit = Unit(self.units, kind, UnitCoding(data[0] & 3), self.offset, self.offset, 0, 0)
+        self._put(data)
+        self.units += 1
+        unit.body_offset, unit.size = self.offset - 4, 0          # only offset and end are asked for
+        return unit
+
+    def begin_model(self, header: ModelHeader, topology, layers) -> ParsedModel:
+        """Model header, topology and layer descriptors."""
+        number = len(self.models)
+        state = ModelState(self.profile, number, header)
+        references = [None if r.external_flag else self.models[number - r.model_distance].state for r in header.reference]
+        state.references = references
+        if header.inherit_flag:
+            state.tensors, state.folds = references[0].tensors, dict(references[0].folds)
+        else:
+            state.tensors = header.tensor
+        unit = self.unit(UnitType.MODEL_HEADER, syntax.model_header, header, state)
+        model = ParsedModel(state, unit, topology, layers)
+        if not header.inherit_flag:
+            if topology is not None:
+                self.unit(UnitType.TOPOLOGY, syntax.topology, topology, state)
+            if layers is not None:
+                self.unit(UnitType.LAYER_DESCRIPTORS, syntax.layer_descriptors, layers, state)
+        self.models.append(model)
+        return model
+
+    def tensors(self, coded: list[tuple[int, int, Candidate]]) -> None:
+        """One tensor data unit of (tensor index, digest, candidate) in ascending order; several are joined."""
+        model, descriptors, before = self.models[-1], [], -1
+        for index, digest, candidate in coded:
+            d = candidate.reusable().descriptor
+            d.tensor_index, d.tensor_index_delta, d.tensor_digest = index, index - before - 1, digest
+            if d.prediction_mode != PredictionMode.NONE:
+                d.reference_tensor_delta -= index
+            before = index
+            descriptors.append(d)
+        x = TensorData(len(coded) - 1, descriptors, payload=self._payloads([c for _, _, c in coded]))
+        x.payload_count = len(x.payload)
+        unit = self.unit(UnitType.TENSOR_DATA, syntax.tensor_data, x, model.state)
+        for d in descriptors:
+            model.unit_of[d.tensor_index] = len(model.tensor_units)
+        model.tensor_units.append(TensorUnit(unit, descriptors, []))
+
+    @staticmethod
+    def _payloads(candidates: list[Candidate]) -> list[Payload]:
+        if len(candidates) == 1:
+            return candidates[0].payloads
+        blocks = [c.block() for c in candidates if c.matrix is not None and c.matrix.size]
+        if not blocks:
+            return []
+        coded, bypass = encode_payload(blocks)
+        return [Payload(len(coded), len(bypass), coded, bypass)]
+
+    def end_model(self, digest: bytes, metadata: dict[str, bytes], with_index: bool) -> None:
+        model = self.models[-1]
+        if metadata:
+            entries = [MetadataEntry(k, len(v), v) for k, v in metadata.items()]
+            self.unit(UnitType.METADATA, syntax.metadata, Metadata(len(entries), entries), model.state)
+        if with_index:
+            self.index_offset = self.unit(UnitType.INDEX, syntax.index, index_of(model), model.state).offset
+        self.unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(len(model.tensor_units), digest), model.state)
+
+    def end_stream(self) -> None:
+        self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1, self.index_offset))
+
+
+def body_of(function, x, level: Level, state: ModelState | None = None) -> bytes:
+    """The body of a unit."""
+    writer = Writer(level, None, state)
+    function(writer, x)
+    return writer.body()
+
+
+def lowest_level(structures: list[tuple], profile: Profile, units: int, models: int) -> Level:
+    """The lowest level whose limits hold the given (syntax function, structure, state) and counts."""
+    reason = ""
+    for level in LEVELS.values():
+        try:
+            for function, x, state in structures:
+                body = body_of(function, x, level, state)
+                if len(body) > level.unit_bytes:
+                    raise ConfigError("RESOURCE_LIMIT", f"a body of {len(body)} bytes")
+            if units <= level.units and models <= level.models:
+                return level
+        except OmcError as error:
+            reason = error.message
+    raise ConfigError("RESOURCE_LIMIT", f"the model is beyond the highest level: {reason}")

@@ -1,0 +1,208 @@
+"""Hidden structure of tensors that are to be coded losslessly (informative).
+
+Some float tensors are few numbers in disguise: a constant, a codebook, a uniform grid, or half-precision
+numbers times a scale.  What is found here has been rebuilt and compared word by word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dtypes import DType
+from ..entropy.words import estimate_bits
+
+CODEBOOK_MAX = 4096
+LEVEL_LIMIT = 1 << 16           # larger levels on a uniform grid gain nothing over words
+SAMPLE = 8192
+WORTHWHILE = 0.95               # a codebook must save 5 % of the estimate for words
+
+
+@dataclass
+class Structure:
+    """kind 'constant': word.  'codebook': words in order of value, zero_index, levels.  'uniform': step_mantissa
+    (1..65535), step_exponent, levels: value = level * mantissa * 2^exponent.  'grid': halves, scales:
+    value = Round(float32, half * scale of its row).
+
+    codebook: unsigned words [n].  levels: int32 [rows, cols], for a codebook index - zero_index.
+    halves: uint16 words of float16 [rows, cols].  scales: float32 [rows].
+    """
+
+    kind: str
+    word: int = 0
+    codebook: np.ndarray | None = None
+    zero_index: int = 0
+    step_mantissa: int = 1
+    step_exponent: int = 0
+    levels: np.ndarray | None = None
+    halves: np.ndarray | None = None
+    scales: np.ndarray | None = None
+
+
+def find_structure(words: np.ndarray, dtype: DType) -> Structure | None:
+    """The structure of words [rows, cols] (unsigned, of dtype.word), or None: an ordinary tensor.
+
+    For scales that belong to columns ask again with the transposed array.
+    """
+    if words.size == 0:
+        return None
+    if (words == words.flat[0]).all():
+        return Structure("constant", word=int(words.flat[0]))
+    return _uniform(words, dtype) or _codebook(words, dtype) or _grid(words, dtype)
+
+
+# Uniform grid: the greatest common divisor of all values.
+
+def _integers(words: np.ndarray, dtype: DType) -> tuple[np.ndarray, int] | None:
+    """Values as int64 times a power of two (the exponent is returned too), or None where they span too much."""
+    if dtype.kind != "f":
+        values = words.astype(np.int64)
+        if dtype.kind == "i":
+            values = values << (64 - dtype.bits) >> (64 - dtype.bits)
+        return (values, 0) if dtype.bits < 64 or (np.abs(values) < 1 << 62).all() else None
+    values = words.view(dtype.numpy).astype(np.float64)
+    if not np.isfinite(values).all() or ((values == 0) & np.signbit(values)).any():
+        return None
+    largest = float(np.abs(values).max())
+    exponent = int(np.frexp(largest)[1]) - 32           # levels below 2^16 times a mantissa below 2^16
+    scaled = np.ldexp(values, -exponent)
+    if not np.isfinite(scaled).all() or (scaled != np.rint(scaled)).any():
+        return None
+    return scaled.astype(np.int64), exponent
+
+
+def _uniform(words: np.ndarray, dtype: DType) -> Structure | None:
+    if words.size > 2 * SAMPLE:                     # an ordinary tensor shows in a part of it
+        part = words.reshape(-1)[:SAMPLE][None]
+        if part.any() and _uniform(part, dtype) is None:
+            return None
+    whole = _integers(words, dtype)
+    if whole is None:
+        return None
+    values, exponent = whole
+    divisor = int(np.gcd.reduce(values.reshape(-1)))
+    if divisor == 0:
+        return None
+    while divisor % 2 == 0:
+        divisor, exponent, values = divisor // 2, exponent + 1, values >> 1
+    levels = values // divisor
+    middle = int(np.median(levels.reshape(-1)[:: max(1, levels.size // 65536)]))
+    spread = int(np.median(np.abs(levels - middle))) + 1
+    # Of a narrow float type every small tensor lies on some grid: a real one is no finer than the mantissa.
+    limit = min(LEVEL_LIMIT, 2 << dtype.mantissa) if dtype.kind == "f" else LEVEL_LIMIT
+    if divisor > 65535 or int(np.abs(levels).max()) >= limit or abs(middle) > 4 * spread:
+        return None
+    if dtype.kind == "f" and not -1074 <= exponent <= 970:
+        return None
+    return Structure("uniform", step_mantissa=divisor, step_exponent=exponent, levels=levels.astype(np.int32))
+
+
+# Codebook: few distinct words.
+
+def _by_value(words: np.ndarray, dtype: DType) -> np.ndarray:
+    """Sorting keys: the order of the values (NaNs at the ends)."""
+    keys = words.astype(np.int64)
+    if dtype.kind == "i" or dtype.bits == 64:
+        return keys << (64 - dtype.bits) >> (64 - dtype.bits)
+    if dtype.kind == "f" and dtype.sign:
+        negative = (keys >> (dtype.bits - 1)) & 1
+        return np.where(negative, (1 << (dtype.bits - 1)) - 1 - keys, keys)
+    return keys
+
+
+def _codebook(words: np.ndarray, dtype: DType) -> Structure | None:
+    if np.unique(words.reshape(-1)[:2 * CODEBOOK_MAX]).size > CODEBOOK_MAX:
+        return None
+    if dtype.bits <= 16:
+        counts = np.bincount(words.reshape(-1), minlength=1 << dtype.bits)
+        distinct = np.flatnonzero(counts).astype(dtype.word)
+        counts = counts[distinct]
+    else:
+        distinct, counts = np.unique(words, return_counts=True)
+    if distinct.size > CODEBOOK_MAX or distinct.size * 2 > words.size:
+        return None
+    size = float(-(counts * np.log2(counts / words.size)).sum()) + distinct.size * dtype.bits
+    if size > words.size * dtype.bits * WORTHWHILE or size > WORTHWHILE * estimate_bits(words, None, dtype):
+        return None
+    order = np.argsort(_by_value(distinct, dtype), kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(order.size)
+    zeros = np.flatnonzero(distinct == 0)
+    usual = int(counts.argmax())
+    zero = int(zeros[0]) if zeros.size and counts[zeros[0]] * 2 >= counts[usual] else usual
+    levels = (rank[np.searchsorted(distinct, words)] - rank[zero]).astype(np.int32)
+    return Structure("codebook", codebook=distinct[order], zero_index=int(rank[zero]), levels=levels)
+
+
+# Scaled half-precision grid: float32 values that are rounded products of a float16 and the scale of the row.
+
+MANTISSAS = np.arange(1024, 2048, dtype=np.float64)
+TOLERANCE = 2.0 ** -22          # two roundings to 24 bits, doubled
+TRIED = 8                       # elements against which a candidate is tested
+ROWS_TRIED = 3
+
+
+def _grid(words: np.ndarray, dtype: DType) -> Structure | None:
+    if dtype.name != "float32" or words.shape[1] < TRIED:
+        return None
+    values = words.view(np.float32)
+    busy = np.flatnonzero(np.count_nonzero(values[:256], axis=1) >= TRIED)[:ROWS_TRIED]
+    if busy.size == 0 or any(_row_grid(values[i]) is None for i in busy):
+        return None
+    halves, scales = np.zeros(words.shape, np.uint16), np.ones(words.shape[0], np.float32)
+    for i, row in enumerate(values):
+        found = _row_grid(row)
+        if found is None:
+            return None
+        halves[i], scales[i] = found
+    return Structure("grid", halves=halves, scales=scales)
+
+
+def _row_grid(row: np.ndarray) -> tuple[np.ndarray, np.float32] | None:
+    """(words of the halves, scale) that give exactly this row of float32, or None."""
+    w = row.astype(np.float64)
+    if not np.isfinite(w).all():
+        return None
+    magnitude = np.abs(w)
+    top = magnitude.max()
+    if top == 0.0:
+        return np.float16(row).view(np.uint16), np.float32(1.0)
+    others = magnitude[magnitude > 0]
+    others = others[np.linspace(0, others.size - 1, TRIED).astype(int)]
+    scales = top / (MANTISSAS * 16.0)                  # the largest half lies in 2^14 .. 2^15
+    if not np.isfinite(scales).all() or scales.min() < 2.0 ** -126:
+        return None
+    fraction = np.frexp(others[None, :] / scales[:, None])[0] * 2048.0
+    off = np.abs(fraction - np.rint(fraction))
+    candidates = scales[(off <= fraction * TOLERANCE).all(axis=1)]
+    solutions = [s for s in (_solve_row(row, w, magnitude, scale) for scale in candidates[:64]) if s is not None]
+    # Several scales can fit where the halves have few bits: take the halves with the most trailing zeros.
+    return max(solutions, key=lambda s: _common_zeros(s[0]), default=None)
+
+
+def _solve_row(row: np.ndarray, w: np.ndarray, magnitude: np.ndarray, scale: float) -> tuple[np.ndarray, np.float32] | None:
+    """The halves that an approximate scale gives, and the float32 scale that fits all of them."""
+    halves = np.float16(w / scale)
+    h = np.abs(halves.astype(np.float64))
+    used = h > 0
+    if not np.isfinite(h).all() or (used != (magnitude > 0)).any():
+        return None
+    half_ulp = np.spacing(np.abs(row[used])).astype(np.float64) * 0.5
+    low = ((magnitude[used] - half_ulp) / h[used]).max()
+    high = ((magnitude[used] + half_ulp) / h[used]).min()
+    s = np.nextafter(np.float32(low), np.float32(0))
+    for _ in range(8):
+        if s > high * (1 + 2.0 ** -23):
+            return None
+        with np.errstate(over="ignore"):
+            rebuilt = (halves.astype(np.float64) * np.float64(s)).astype(np.float32)
+        if (rebuilt.view(np.uint32) == row.view(np.uint32)).all():
+            return halves.view(np.uint16), s
+        s = np.nextafter(s, np.float32(np.inf))
+    return None
+
+
+def _common_zeros(halves: np.ndarray) -> int:
+    gathered = int(np.bitwise_or.reduce(halves & 0x3FF)) | 0x400
+    return (gathered & -gathered).bit_length()

@@ -1,0 +1,261 @@
+"""Rate-distortion optimised quantisation: the search for levels (informative).
+
+A level costs (x/step - index)^2 + lam * rate, in units of step^2 and bits. With a trellis (SPEC
+8.5.4) the cheapest path through its states is found by the Viterbi algorithm; without one each
+element is decided by itself. The rate of a level is read from a table by local scale, quantiser
+(parity of the state) and magnitude. The table is learned on a sample of the rows: search, count the
+levels, search with the rates that follow from the counts, and so on. Then the whole is searched.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..compiler import compiled, inlined
+from ..quantization.uniform import trellis
+
+LAMBDA = 0.33          # cost of a bit in units of step^2, with a trellis ...
+LAMBDA_SCALAR = 0.115   # ... and without
+
+LEVEL_MAX = (1 << 30) - 1
+BUCKETS = 40           # local scales, two per octave
+MAGNITUDES = 256       # rates are tabled for |level| below this number, and taken as constant above
+BLOCK = 1 << 15        # elements that are decided at a time ...
+LOOKAHEAD = 1 << 9     # ... with the knowledge of these that follow
+PRIOR = 4.0            # weight of the model's distribution among counted levels
+SAMPLE = 1 << 15       # elements on which rates are learned,
+ROUNDS = 6             # in so many rounds
+
+
+def default_lambda(states: int) -> float:
+    """Cost of a bit in units of step^2 that gave the fewest bytes at equal error on real models."""
+    return LAMBDA if states else LAMBDA_SCALAR
+
+
+def quantise(x: np.ndarray, step: float, states: int, lam: float | None = None, passes: int = 2) -> np.ndarray:
+    """Levels of one segment (one trellis, from state 0).
+
+    x: float32 or float64, shape [rows, columns], scanned in row-major order; elements that are not
+    finite count as 0.  step > 0.  states: 0, 4, 8, 16, 32 or 64.
+    lam: cost of a bit in units of step^2; default_lambda(states) if None.
+    passes: searches of the whole; from the second on, local scales are those of the levels found.
+    Returns int32 levels of the shape of x; their values are step * indices(levels, states).
+    """
+    trellis(states)
+    lam = default_lambda(states) if lam is None else lam
+    x = np.ascontiguousarray(x)
+    levels = np.zeros(x.shape, dtype=np.int32)
+    if x.size == 0:
+        return levels
+    model = _model_rates(states)
+    buckets = np.empty(x.shape, dtype=np.uint8)
+    rates = _learned_rates(_sample(x), step, states, lam, model)
+    for n in range(passes):
+        counts = _scan(x, step, states, levels, buckets, from_levels=n > 0)
+        if n > 0:
+            rates = _counted_rates(counts, model)
+        _search(x.reshape(-1), step, states, lam, buckets.reshape(-1), rates, levels.reshape(-1))
+    return levels
+
+
+def _sample(x):
+    # Some runs of adjacent rows, spread evenly.
+    rows, columns = x.shape
+    if x.size <= 2 * SAMPLE:
+        return x
+    wanted = max(1, SAMPLE // columns)
+    runs = min(4, wanted)
+    return np.concatenate([x[r * rows // runs:][:wanted // runs] for r in range(runs)])
+
+
+def _learned_rates(x, step, states, lam, model):
+    levels = np.zeros(x.shape, dtype=np.int32)
+    buckets = np.empty(x.shape, dtype=np.uint8)
+    _scan(x, step, states, levels, buckets, from_levels=False)
+    rates = model
+    for _ in range(ROUNDS):
+        _search(x.reshape(-1), step, states, lam, buckets.reshape(-1), rates, levels.reshape(-1))
+        rates = _counted_rates(_scan(x, step, states, levels, buckets, from_levels=False), model)
+    return rates
+
+
+def _scan(x, step, states, levels, buckets, from_levels):
+    # Writes the local scales of all elements, taken from x or from the levels; returns the counts of the levels.
+    a, b = trellis(states)
+    rows, columns = x.shape
+    counts = np.zeros((BUCKETS, 2, MAGNITUDES), dtype=np.float64)
+    means = np.zeros(columns + 1, dtype=np.float64)
+    chunk = max(1, BLOCK // columns)
+    state = 0
+    for start in range(0, rows, chunk):
+        part = slice(start, min(start + chunk, rows))
+        u = _scaled(x[part], step)
+        state = _scan_rows(u, levels[part], from_levels, start, means, buckets[part], counts, states, a, b, state)
+    return counts
+
+
+def _search(x, step, states, lam, buckets, rates, levels):
+    # The search, block by block. Each block continues from the state that the one before decided on.
+    a, b = trellis(states)
+    size = min(BLOCK + LOOKAHEAD, len(x))
+    decisions = np.empty((size, 2), dtype=np.int64)
+    candidates = np.empty((size, 4), dtype=np.int32)
+    costs = np.empty((2, max(states, 1)), dtype=np.float64)
+    state = 0
+    for start in range(0, len(x), BLOCK):
+        stop = min(start + BLOCK + LOOKAHEAD, len(x))
+        keep = min(BLOCK, len(x) - start)
+        u = _scaled(x[start:stop], step)
+        if states == 0:
+            _decide(u, buckets[start:stop], rates, lam, keep, levels[start:start + keep])
+        else:
+            state = _viterbi(u, buckets[start:stop], rates, lam, states, a, b, state, keep,
+                             decisions, candidates, costs, levels[start:start + keep])
+
+
+def _scaled(x, step):
+    # x / step in float64, within the range of levels.
+    u = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    u /= step
+    return np.clip(u, -float(LEVEL_MAX), float(LEVEL_MAX), out=u)
+
+
+def _model_rates(states):
+    # Rates, in bits, of a Laplacian of each bucket's mean magnitude; [bucket, quantiser, magnitude].
+    rates = np.empty((BUCKETS, 2, MAGNITUDES))
+    m = np.arange(MAGNITUDES, dtype=np.float64)
+    for bucket in range(BUCKETS):
+        mean = max(2.0 ** ((bucket + 0.5) / 2) / 256, 1 / 256)
+        for q in (0, 1):
+            index, half = (m, 0.5) if states == 0 else (np.where(m > 0, 2 * m - q, 0.0), 1.0)
+            low, high = np.maximum(index - half, 0), index + half
+            low[1] = high[0] = (index[0] + index[1]) / 2
+            mass = np.exp(-low / mean) - np.exp(-high / mean)
+            rates[bucket, q] = (m > 0) - np.log2(np.maximum(mass, 2.0**-24))
+    return rates
+
+
+def _counted_rates(counts, model):
+    # Rates of what the coder's binarisation can learn: 0, 1, 2, then classes of 2, 4, 8, ... in quarters.
+    edges = [0, 1, 2] + [1 + (4 + quarter << g) // 2 for g in range(8) for quarter in range(4) if g or not quarter & 1]
+    edges = [e for e in edges if e < MAGNITUDES]
+    width = np.diff(np.array(edges + [MAGNITUDES]))
+    spread = np.repeat(np.arange(len(edges)), width)
+    prior = 2.0 ** -model
+    prior[:, :, 1:] *= 2.0                               # without the sign
+    pooled = np.add.reduceat(counts, edges, axis=2)
+    expected = np.add.reduceat(prior, edges, axis=2)
+    expected /= expected.sum(axis=2, keepdims=True)
+    share = (pooled + PRIOR * expected) / (pooled.sum(axis=2, keepdims=True) + PRIOR)
+    rates = -np.log2(share / width)[:, :, spread]
+    rates[:, :, 1:] += 1.0
+    return rates
+
+
+@inlined
+def _bucket(mean):
+    # Two buckets per octave of a mean magnitude, from 1/256 up.
+    m, e = math.frexp(mean * 256.0 + 1.0)
+    return min(2 * e - 2 + (1 if m >= 0.7071067811865476 else 0), BUCKETS - 1)
+
+
+@compiled
+def _scan_rows(u, levels, from_levels, first_row, means, buckets, counts, states, a, b, state):
+    """Buckets of some rows, from the magnitudes of u or of the indices; counts their levels. Returns the trellis state.
+
+    means: running mean magnitude of each column, and of the whole (last).
+    """
+    rows, columns = u.shape
+    for i in range(rows):
+        row_mean = means[columns]
+        column_rate = 1.0 / min(first_row + i + 1, 32)
+        for j in range(columns):
+            bucket = _bucket((row_mean + means[j]) * 0.5)
+            k = abs(int(levels[i, j]))
+            q = state & 1
+            size = abs(u[i, j])
+            if from_levels:
+                size = float(k if states == 0 else (2 * k - q if k > 0 else 0))
+            if states > 0:
+                state = (state >> 1) ^ (a if q else 0) ^ (b if k & 1 else 0)
+            buckets[i, j] = bucket
+            counts[bucket, q, min(k, MAGNITUDES - 1)] += 1.0
+            row_mean += (size - row_mean) / min(j + 2, 16)
+            means[j] += (size - means[j]) * column_rate
+        means[columns] += (row_mean - means[columns]) / min(first_row + i + 1, 16)
+    return state
+
+
+@compiled
+def _decide(u, buckets, rates, lam, keep, levels):
+    """0 states: of the magnitudes next below and next above, and 0, the cheapest."""
+    for i in range(keep):
+        size = abs(u[i])
+        bucket = int(buckets[i])
+        low = int(size)
+        best, cost = 0, size * size + lam * rates[bucket, 0, 0]
+        for k in range(max(low - 1, 1), low + 2):
+            d = size - k
+            c = d * d + lam * rates[bucket, 0, min(k, MAGNITUDES - 1)]
+            if c < cost:
+                best, cost = k, c
+        levels[i] = -best if u[i] < 0 else best
+
+
+@inlined
+def _cheaper(size, q, low, rates, bucket, lam):
+    # Of the magnitudes low and low + 2 in quantiser q the cheaper: (cost, magnitude).
+    d = size - (2 * low - q if low > 0 else 0)
+    cost_low = d * d + lam * rates[bucket, q, min(low, MAGNITUDES - 1)]
+    d = size - (2 * low + 4 - q)
+    cost_high = d * d + lam * rates[bucket, q, min(low + 2, MAGNITUDES - 1)]
+    return (cost_high, low + 2) if cost_high < cost_low else (cost_low, low)
+
+
+@compiled
+def _viterbi(u, buckets, rates, lam, states, a, b, state, keep, decisions, candidates, costs, levels):
+    """The cheapest path from `state` through u; its first `keep` levels are kept. Returns the state after them.
+
+    States below states / 2 are entered from even states (quantiser 0), the others from odd ones, each by
+    one branch of even and one of odd levels: a bit tells which.  decisions: 32 of these bits a word.
+    """
+    half = states // 2
+    for s in range(states):
+        costs[0, s] = 1e30
+    costs[0, state] = 0.0
+    for i in range(len(u)):
+        old, new = i & 1, (i & 1) ^ 1
+        size = abs(u[i])
+        bucket = int(buckets[i])
+        for q in range(2):
+            target = int((size + q) * 0.5)
+            even, k_even = _cheaper(size, q, target & -2, rates, bucket, lam)
+            odd, k_odd = _cheaper(size, q, max(((target + 1) & -2) - 1, 1), rates, bucket, lam)
+            candidates[i, 2 * q] = k_even
+            candidates[i, 2 * q + 1] = k_odd
+            bits = 0
+            for t in range(half):
+                by_even = costs[old, 2 * t + q] + even
+                by_odd = costs[old, 2 * (t ^ b) + q] + odd
+                costs[new, t ^ a if q else t] = min(by_even, by_odd)
+                bits |= (1 if by_odd < by_even else 0) << t
+            decisions[i, q] = bits
+    last = len(u) & 1
+    s = 0
+    for t in range(states):
+        if costs[last, t] < costs[last, s]:
+            s = t
+    kept = s
+    for i in range(len(u) - 1, -1, -1):
+        if i == keep - 1:
+            kept = s
+        q = 1 if s >= half else 0
+        t = s ^ a if q else s
+        odd = (int(decisions[i, q]) >> t) & 1
+        s = 2 * (t ^ b if odd else t) + q
+        if i < keep:
+            k = int(candidates[i, 2 * q + odd])
+            levels[i] = -k if u[i] < 0 else k
+    return kept

@@ -1,0 +1,1 @@
+"""Entropy coding (SPEC 9): range coder, estimator, level coding, word coding."""

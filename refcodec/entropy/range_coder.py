@@ -1,0 +1,201 @@
+"""Binary range coder, probability estimator and bypass bits (SPEC 9.1, 9.2).
+
+One source serves encoder, decoder and cost estimation: the same loop runs with a literal `mode`.
+A coder is an immutable `Coder`; every function returns the next one, so that compiled loops keep it
+in registers.  A context is one int32: probability of a 1 (16 bits) << 8 | count (8 bits).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..compiler import compiled, inlined
+
+ENCODE, DECODE, COST = 0, 1, 2
+
+RANGE_START = 0xFFFFFFFF
+RANGE_MIN = 1 << 24            # below it a byte is shifted out or in
+PROBABILITY_MIN, PROBABILITY_MAX = 32, 65504
+COUNT_LIMIT = 250
+CONTEXT_START = 32768 << 8     # probability one half, count 0
+RATE = np.array([65536 * 5 // (5 * c + 8) for c in range(COUNT_LIMIT + 1)], dtype=np.int64)
+
+# COST mode only (the encoder's own estimate, informative): cost of a bin in 1/4096 bit, by p >> 6.
+COST_TABLE = np.array([round(-4096 * math.log2(max(i, 0.5) / 1024)) for i in range(1025)], dtype=np.int64)
+
+
+class Coder(NamedTuple):
+    """State of the range coder. low, cache, pending: encoder; code: decoder; cost: COST mode, 1/4096 bit."""
+
+    range: int
+    code: int
+    low: int
+    pos: int        # next byte of buf to read or write
+    end: int        # end of the payload in buf (decoder)
+    cache: int      # byte held back for a carry, -1 before the first
+    pending: int    # 0xFF bytes held back after it
+    cost: int
+
+
+def new_contexts(*shape: int) -> np.ndarray:
+    """Contexts in their starting state: int32 array of the given shape."""
+    return np.full(shape, CONTEXT_START, dtype=np.int32)
+
+
+@inlined
+def _read(buf, pos, end):
+    # Past the end of the payload zeros are read; the end condition (SPEC 9.1.4) bounds how many.
+    return int(buf[pos]) if pos < end else 0
+
+
+@inlined
+def _shift_in(r, buf):
+    # Decoder: renormalise.
+    rng, code, pos = r.range, r.code, r.pos
+    while rng < RANGE_MIN:
+        rng <<= 8
+        code = ((code << 8) | _read(buf, pos, r.end)) & 0xFFFFFFFF   # the mask bites in damaged payloads only
+        pos += 1
+    return Coder(rng, code, r.low, pos, r.end, r.cache, r.pending, r.cost)
+
+
+@inlined
+def _put_byte(low, pos, cache, pending, buf):
+    # Encoder: move the top byte of low out; a carry (bit 32) reaches the bytes held back.
+    if low < 0xFF000000 or low > 0xFFFFFFFF:
+        carry = low >> 32
+        if cache >= 0:
+            buf[pos] = (cache + carry) & 255
+            pos += 1
+        while pending > 0:
+            buf[pos] = (255 + carry) & 255
+            pos += 1
+            pending -= 1
+        cache = (low >> 24) & 255
+    else:
+        pending += 1
+    return (low & 0x00FFFFFF) << 8, pos, cache, pending
+
+
+@inlined
+def _shift_out(r, buf):
+    # Encoder: renormalise.
+    rng, low, pos, cache, pending = r.range, r.low, r.pos, r.cache, r.pending
+    while rng < RANGE_MIN:
+        rng <<= 8
+        low, pos, cache, pending = _put_byte(low, pos, cache, pending, buf)
+    return Coder(rng, r.code, low, pos, r.end, cache, pending, r.cost)
+
+
+@inlined
+def start(mode, buf, pos, end):
+    """Begin a payload at buf[pos:end] (SPEC 9.1.1). Returns the coder."""
+    code = 0
+    if mode == DECODE:
+        for _ in range(4):
+            code = (code << 8) | _read(buf, pos, end)
+            pos += 1
+    return Coder(RANGE_START, code, 0, pos, end, -1, 0, 0)
+
+
+@inlined
+def code_probability(mode, r, buf, p, bit):
+    """Code one bin whose probability of a 1 is p / 65536. Returns (bin, coder).
+
+    PROBABILITY_MIN <= p <= PROBABILITY_MAX keeps 0 < bound < range.
+    """
+    if mode == COST:
+        cost = r.cost + int(COST_TABLE[(p if bit else 65536 - p) >> 6])
+        return bit, Coder(r.range, r.code, r.low, r.pos, r.end, r.cache, r.pending, cost)
+    bound = (r.range >> 16) * p
+    if mode == DECODE:
+        if r.code < bound:
+            return 1, _shift_in(Coder(bound, r.code, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+        return 0, _shift_in(Coder(r.range - bound, r.code - bound, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+    if bit:
+        return bit, _shift_out(Coder(bound, r.code, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+    return bit, _shift_out(Coder(r.range - bound, r.code, r.low + bound, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+
+
+@inlined
+def adapted(context, bit):
+    """The context after a bin (SPEC 9.2)."""
+    p = context >> 8
+    c = context & 255
+    p += (((65535 if bit else 0) - p) * int(RATE[c])) >> 16
+    return (p << 8) | (c + 1 if c < COUNT_LIMIT else c)
+
+
+@inlined
+def code_bin(mode, r, buf, contexts, i, bit):
+    """Code one bin with contexts[i] (one-dimensional) and adapt it. Returns (bin, coder)."""
+    context = int(contexts[i])
+    p = min(max(context >> 8, PROBABILITY_MIN), PROBABILITY_MAX)
+    bit, r = code_probability(mode, r, buf, p, bit)
+    contexts[i] = adapted(context, bit)
+    return bit, r
+
+
+@inlined
+def code_bypass(mode, r, buf, value, n):
+    """Code n equiprobable bits (0 <= n <= 62), most significant first, in chunks of at most 8. Returns (value, coder)."""
+    if mode == COST:
+        return value, Coder(r.range, r.code, r.low, r.pos, r.end, r.cache, r.pending, r.cost + (n << 12))
+    out = 0
+    while n > 0:
+        k = min(n, 8)
+        n -= k
+        rng = r.range >> k
+        if mode == DECODE:
+            chunk = min(r.code // rng, (1 << k) - 1)
+            out = (out << k) | chunk
+            r = _shift_in(Coder(rng, r.code - chunk * rng, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+        else:
+            chunk = (value >> n) & ((1 << k) - 1)
+            r = _shift_out(Coder(rng, r.code, r.low + chunk * rng, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+    return (out if mode == DECODE else value), r
+
+
+@inlined
+def finish(mode, r, buf):
+    """End a payload (SPEC 9.1.4). Returns (position after it, 1 if the end condition holds else 0).
+
+    The encoder sends the one byte that, followed by zeros for ever, lies inside the last interval.
+    The decoder has then read exactly three bytes past the end and stands less than 2^24 above low.
+    """
+    if mode == DECODE:
+        return r.end, (1 if r.pos == r.end + 3 and r.code < RANGE_MIN else 0)
+    low = ((r.low + RANGE_MIN - 1) >> 24) << 24
+    pos, cache, pending = r.pos, r.cache, r.pending
+    for _ in range(2):
+        low, pos, cache, pending = _put_byte(low, pos, cache, pending, buf)
+    return pos, 1
+
+
+@compiled
+def encoder_start(buf: np.ndarray) -> Coder:
+    """The coder that begins a payload at buf[0] (uint8 array)."""
+    return start(ENCODE, buf, 0, 0)
+
+
+@compiled
+def encoder_finish(r: Coder, buf: np.ndarray) -> int:
+    """End a payload; returns its size. At most r.pending + 3 bytes of buf after r.pos are written."""
+    pos, _ = finish(ENCODE, r, buf)
+    return pos
+
+
+@compiled
+def decoder_start(buf: np.ndarray, pos: int, end: int) -> Coder:
+    """The coder that reads the payload buf[pos:end] (uint8 array)."""
+    return start(DECODE, buf, pos, end)
+
+
+@compiled
+def decoder_finish(r: Coder, buf: np.ndarray) -> int:
+    """1 if the payload ended as SPEC 9.1.4 demands, else 0."""
+    _, ok = finish(DECODE, r, buf)
+    return ok

@@ -1,0 +1,216 @@
+"""npz and npy files of numpy; types that numpy does not know travel as words, named in an entry '__dtypes__'."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+import zipfile
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+
+from ..dtypes import BY_NAME, DType, dtype_of
+from ..errors import FormatError, ReconstructionError
+from ..model import Model, Tensor
+from .files import is_text
+from .writer import tensor_words
+
+DTYPES_ENTRY = "__dtypes__"
+_DEFLATE_RATIO_MAX = 1032       # deflate cannot do better: a larger claim is a lie
+
+
+def load_npy(path: str) -> Model:
+    """Model of one tensor named 'array'."""
+    def load() -> np.ndarray:
+        with open(path, "rb") as f:
+            return _read_array(f, os.path.getsize(path), path)
+
+    array = load()
+    return Model(tensors=[Tensor("array", dtype=_dtype(array.dtype, "array"), shape=array.shape, load=load)])
+
+
+def load_npz(path: str) -> Model:
+    """Model of an npz file, tensors in the order of its directory, read at each access.  Raises FormatError."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, UnicodeError) as error:
+        raise FormatError("FORBIDDEN_PATTERN", f"not an npz file: {error}") from error
+    file_size = os.path.getsize(path)
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name in entries:
+            raise FormatError("DUPLICATE_ID", f"npz has an entry {name[:100]!r} twice")
+        if not info.filename.endswith(".npy") or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise FormatError("FORBIDDEN_PATTERN", f"npz entry {info.filename[:100]!r} is not an array of numpy's")
+        if info.file_size > _DEFLATE_RATIO_MAX * min(info.compress_size, file_size) or not is_text(name):
+            raise FormatError("BAD_SIZE", f"npz entry {name[:100]!a} claims {info.file_size} bytes")
+        entries[name] = info
+    recorded = _recorded_dtypes(archive, entries.pop(DTYPES_ENTRY, None))
+    return Model(tensors=[_npz_tensor(archive, name, info, recorded.get(name)) for name, info in entries.items()])
+
+
+def _npz_tensor(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, recorded: str | None) -> Tensor:
+    stored, shape = _read_header(archive, info)
+    dtype = _dtype(stored, name)
+    if recorded is not None:
+        dtype = BY_NAME.get(recorded)
+        if dtype is None or dtype.numpy.isbuiltin == 1 or dtype.word != stored:
+            raise FormatError("FORBIDDEN_PATTERN", f"npz entry {name[:100]!r}: {DTYPES_ENTRY} says {recorded[:30]!r}, "
+                                                   f"the array is {stored}")
+
+    def load() -> np.ndarray:
+        array = _entry_array(archive, info)
+        if recorded is not None and dtype.bits < 8 and array.size and int(array.max()) >> dtype.bits:
+            raise FormatError("OUT_OF_RANGE", f"npz entry {name[:100]!r} has a word of more than {dtype.bits} bits")
+        return array.view(dtype.numpy) if recorded is not None else array
+
+    return Tensor(name, dtype=dtype, shape=shape, load=load)
+
+
+def _dtype(stored: np.dtype, name: str) -> DType:
+    if stored.kind == "V" and stored.names is None and stored not in [d.numpy for d in BY_NAME.values()]:
+        raise FormatError("UNSUPPORTED_TYPE", f"array {name[:100]!r} has numpy's void type {stored}, which does not "
+                                              "tell bfloat16 and the like apart: save it as safetensors")
+    try:
+        return dtype_of(np.empty(0, stored))
+    except (KeyError, TypeError):
+        raise FormatError("UNSUPPORTED_TYPE", f"array {name[:100]!r} has type {stored}, which is neither "
+                                              "number nor bool") from None
+
+
+def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[np.dtype, tuple[int, ...]]:
+    try:
+        with archive.open(info) as f:
+            return _header(f, info.file_size, info.filename)
+    except FormatError:
+        raise
+    except Exception as error:      # zipfile has no common base for what a damaged file makes it raise
+        raise FormatError("FORBIDDEN_PATTERN", f"npz entry {info.filename[:100]!r}: {error}") from error
+
+
+def _header(f: io.BufferedIOBase, size: int, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+    # numpy's own parser; it stops at 10000 characters and evaluates literals only.
+    version = np.lib.format.read_magic(f)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(f)
+    count = 1
+    for n in shape:
+        count *= n
+    if any(n < 0 for n in shape) or len(shape) > 32 or f.tell() + count * dtype.itemsize != size:
+        raise FormatError("BAD_SIZE", f"array {name[:100]!r} of shape {shape[:9]} and {dtype} in {size} bytes")
+    return dtype, tuple(int(n) for n in shape)
+
+
+def _read_array(f: io.BufferedIOBase, size: int, name: str) -> np.ndarray:
+    """A numpy array, C order and native byte order, from an npy stream of `size` bytes."""
+    try:
+        dtype, shape = _header(f, size, name)
+        _dtype(dtype, name)
+        f.seek(0)
+        array = np.lib.format.read_array(f, allow_pickle=False)
+    except FormatError:
+        raise
+    except Exception as error:      # numpy raises ValueError, SyntaxError, TypeError, zlib.error, EOFError, ...
+        raise FormatError("FORBIDDEN_PATTERN", f"array {os.path.basename(name)[:100]!r}: {error}") from error
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).reshape(shape)
+
+
+def _entry_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    try:
+        with archive.open(info) as f:
+            return _read_array(f, info.file_size, info.filename)
+    except FormatError:
+        raise
+    except Exception as error:
+        raise FormatError("FORBIDDEN_PATTERN", f"npz entry {info.filename[:100]!r}: {error}") from error
+
+
+def _recorded_dtypes(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None) -> dict[str, str]:
+    if info is None:
+        return {}
+    try:
+        table = json.loads(_entry_array(archive, info).tobytes().decode("utf-8"))
+    except (ValueError, RecursionError):
+        table = None
+    if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+        raise FormatError("FORBIDDEN_PATTERN", f"npz entry {DTYPES_ENTRY} is not a JSON table of type names")
+    return table
+
+
+class NpzWriter:
+    """Writes an npz file, tensor by tensor, with the interface of SourceWriter."""
+
+    def __init__(self, tensors: Sequence[Tensor], target_path: str | os.PathLike):
+        self.tensors, self.target = tensors, os.path.abspath(os.fspath(target_path))
+        names = [t.name for t in tensors]
+        for name in names:
+            if name == DTYPES_ENTRY or "\0" in name or len(name.encode("utf-8")) > 65000:
+                raise FormatError("FORBIDDEN_PATTERN", f"npz cannot hold a tensor named {name[:100]!r}")
+        if len(set(names)) != len(names):
+            raise FormatError("DUPLICATE_ID", "npz cannot hold two tensors of one name")
+        self._order = {f"{name}.npy": i for i, name in enumerate(names)}
+        self._missing = set(range(len(tensors)))
+        self._lock = threading.Lock()
+        self.partial = f"{os.path.dirname(self.target)}/.{os.path.basename(self.target)}.{os.urandom(6).hex()}.partial"
+        try:
+            os.makedirs(os.path.dirname(self.target), exist_ok=True)
+            self._archive = zipfile.ZipFile(self.partial, "x", zipfile.ZIP_STORED, allowZip64=True)
+        except OSError as error:
+            raise self._target_error(error) from error
+        named = {t.name: t.dtype.name for t in tensors if t.dtype.numpy.isbuiltin != 1}
+        if named:
+            self._put(DTYPES_ENTRY, np.frombuffer(json.dumps(named).encode("utf-8"), np.uint8))
+
+    def _put(self, name: str, array: np.ndarray) -> None:
+        info = zipfile.ZipInfo(f"{name}.npy")       # a fixed date: the same model gives the same file
+        try:
+            with self._archive.open(info, "w", force_zip64=True) as f:
+                np.lib.format.write_array(f, array, allow_pickle=False)
+        except OSError as error:
+            raise self._target_error(error) from error
+
+    def _target_error(self, error: OSError) -> FormatError:
+        return FormatError("TARGET", f"cannot write {self.target!r}: {error.strerror}")
+
+    def write_tensor(self, index: int, array: np.ndarray) -> None:
+        """Adds tensor `index`; ReconstructionError BAD_SIZE if type or element count differ."""
+        tensor = self.tensors[index]
+        words = tensor_words(array, tensor)
+        stored = tensor.dtype.numpy if tensor.dtype.numpy.isbuiltin == 1 else tensor.dtype.word
+        with self._lock:
+            self._put(tensor.name, words.view(stored).reshape(tensor.shape))
+            self._missing.discard(index)
+
+    def commit(self) -> None:
+        """Closes the file and puts it in place; ReconstructionError MISSING_UNIT if a tensor was not written."""
+        if self._missing:
+            name = self.tensors[min(self._missing)].name
+            self.abort()
+            raise ReconstructionError("MISSING_UNIT", f"tensor {name!r} was not written")
+        self._archive.filelist.sort(key=lambda info: self._order.get(info.filename, -1))
+        try:
+            self._archive.close()
+            os.replace(self.partial, self.target)
+        except OSError as error:
+            self.abort()
+            raise self._target_error(error) from error
+
+    def abort(self) -> None:
+        """Removes what was written; harmless after commit()."""
+        try:
+            self._archive.close()
+        except (OSError, ValueError):
+            pass                        # a full disk: the file is removed anyway
+        if os.path.lexists(self.partial):
+            os.remove(self.partial)
+
+    def __enter__(self) -> NpzWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.abort()

@@ -1,0 +1,192 @@
+"""Writing a model file tensor by tensor: the source's literals, and each tensor into its slots (SPEC 7.5)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+
+from ..dtypes import dtype_of
+from ..errors import FormatError, ReconstructionError
+from ..model import Literal, SlotCoding, Source, Tensor
+from . import slots
+from .files import check_paths
+
+SUFFIXES = {"onnx": ".onnx", "safetensors": ".safetensors"}
+
+
+class SourceWriter:
+    """Writes the files of a Source; nothing stands at target_path before commit().
+
+    source:      files of literals and slots; validated here, for it may come from a hostile stream.
+    tensors:     one Tensor for each index that slots name; only name, dtype and shape are used.
+    target_path: a file for a source of one file; a folder, new or empty, for a source of several.
+    size_max:    bytes that all files together may take, None for any.
+
+    write_tensor() may be called in any order and from several threads.  Used as a context manager it
+    aborts if commit() was not reached.  Raises FormatError BAD_PATH, BAD_SIZE, DANGLING_REFERENCE,
+    FORBIDDEN_PATTERN, RESOURCE_LIMIT, TARGET.
+    """
+
+    def __init__(self, source: Source, tensors: Sequence[Tensor], target_path: str | os.PathLike,
+                 size_max: int | None = None):
+        self.source, self.tensors = source, tensors
+        self.target = os.path.abspath(os.fspath(target_path))
+        self._places: dict[int, list[tuple[int, int, SlotCoding, int]]] = {}    # tensor -> (file, offset, coding, size)
+        self._lock = threading.Lock()
+        self._files: list[str] = []         # opened anew for each tensor: a model may have thousands of files
+        self._check_source(size_max)
+        self._check_target()
+        self._missing = set(self._places)
+        self.partial = f"{os.path.dirname(self.target)}/.{os.path.basename(self.target)}.{os.urandom(6).hex()}.partial"
+        try:
+            self._create()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _check_source(self, size_max: int | None) -> None:
+        if self.source.format not in SUFFIXES or not self.source.files:
+            raise FormatError("FORBIDDEN_PATTERN", f"source of format {self.source.format[:30]!r}, "
+                                                   f"{len(self.source.files)} files")
+        check_paths([f.path for f in self.source.files])
+        total = 0
+        for number, file in enumerate(self.source.files):
+            offset = 0
+            for segment in file.segments:
+                if isinstance(segment, Literal):
+                    offset += len(segment.data)
+                    continue
+                if not 0 <= segment.tensor < len(self.tensors):
+                    raise FormatError("DANGLING_REFERENCE", f"slot of tensor {segment.tensor}, there are "
+                                                            f"{len(self.tensors)}")
+                self._check_slot(segment.tensor, segment.coding, segment.size)
+                self._places.setdefault(segment.tensor, []).append((number, offset, segment.coding, segment.size))
+                offset += segment.size
+            total += offset
+        if size_max is not None and total > size_max:
+            raise FormatError("RESOURCE_LIMIT", f"the files take {total} bytes, allowed are {size_max}")
+
+    def _check_slot(self, index: int, coding: SlotCoding, size: int) -> None:
+        tensor = self.tensors[index]
+        if coding == SlotCoding.PACKED and tensor.dtype.bits >= 8 or coding not in list(SlotCoding):
+            raise FormatError("FORBIDDEN_PATTERN", f"slot coding {int(coding)} for {tensor.dtype.name}")
+        smallest, largest = slots.size_range(tensor.dtype, tensor.size, coding)
+        if not smallest <= size <= largest:
+            raise FormatError("BAD_SIZE", f"slot of {size} bytes for tensor {tensor.name!r}, which takes {smallest}"
+                                          + (f" to {largest}" if largest > smallest else ""))
+
+    def _check_target(self) -> None:
+        suffix = os.path.splitext(self.target)[1].lower()
+        if len(self.source.files) > 1:
+            if suffix in (".onnx", ".safetensors", ".npz", ".npy"):
+                raise FormatError("TARGET", f"the model consists of {len(self.source.files)} files (external data): "
+                                            "give a folder as output, not a file name")
+            if os.path.lexists(self.target) and (not os.path.isdir(self.target) or os.listdir(self.target)):
+                raise FormatError("TARGET", f"{self.target!r} exists and is not an empty folder")
+        elif suffix in (".onnx", ".safetensors", ".npz", ".npy") and suffix != SUFFIXES[self.source.format]:
+            raise FormatError("TARGET", f"the file is {self.source.format}: its name must end in "
+                                        f"{SUFFIXES[self.source.format]!r}")
+        elif os.path.isdir(self.target):
+            raise FormatError("TARGET", f"{self.target!r} is a folder: give a file name")
+
+    def _create(self) -> None:
+        """Creates all files in their full size, with their literals."""
+        try:
+            os.makedirs(os.path.dirname(self.target), exist_ok=True)
+            several = len(self.source.files) > 1
+            if several:
+                os.mkdir(self.partial)
+            for file in self.source.files:
+                path = os.path.join(self.partial, *file.path.split("/")) if several else self.partial
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                self._files.append(path)
+                with open(path, "xb") as f:
+                    for segment in file.segments:
+                        if isinstance(segment, Literal):
+                            f.write(segment.data)
+                        else:
+                            f.seek(segment.size, os.SEEK_CUR)
+                    f.truncate()
+        except (OSError, OverflowError) as error:
+            raise self._target_error(error) from error
+
+    def _target_error(self, error: Exception) -> FormatError:
+        return FormatError("TARGET", f"cannot write {self.target!r}: {getattr(error, 'strerror', None) or error}")
+
+    def write_tensor(self, index: int, array: np.ndarray) -> None:
+        """Writes the array of tensor `index` into all of its slots (none: nothing happens).
+
+        Raises ReconstructionError BAD_SIZE if type, element count or a slot's size differ.
+        """
+        tensor = self.tensors[index]
+        words = tensor_words(array, tensor)
+        for number, offset, coding, size in self._places.get(index, ()):
+            data = slots.encode_words(words, tensor.dtype, coding)
+            if data.size != size:
+                raise ReconstructionError("BAD_SIZE", f"tensor {tensor.name!r} takes {data.size} bytes, "
+                                                      f"its slot {size}")
+            try:
+                _write_at(self._files[number], data.data, offset)
+            except OSError as error:
+                raise self._target_error(error) from error
+        with self._lock:
+            self._missing.discard(index)
+
+    def commit(self) -> None:
+        """Puts the complete files in place, replacing a file of that name.
+
+        Raises ReconstructionError MISSING_UNIT, and aborts, if a tensor was not written.
+        """
+        if self._missing:
+            name = self.tensors[min(self._missing)].name
+            count = len(self._missing)
+            self.abort()
+            raise ReconstructionError("MISSING_UNIT", f"{count} tensors were not written, the first is {name!r}")
+        try:
+            if len(self.source.files) > 1 and os.path.isdir(self.target):
+                os.rmdir(self.target)               # empty, else this fails
+            os.replace(self.partial, self.target)
+        except OSError as error:
+            self.abort()
+            raise self._target_error(error) from error
+
+    def abort(self) -> None:
+        """Removes what was written; harmless after commit()."""
+        if os.path.isdir(self.partial):
+            shutil.rmtree(self.partial, ignore_errors=True)
+        elif os.path.lexists(self.partial):
+            os.remove(self.partial)
+
+    def __enter__(self) -> SourceWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.abort()
+
+
+def tensor_words(array: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """Unsigned words of an array that must have the tensor's type and element count.
+
+    Raises ReconstructionError BAD_SIZE.
+    """
+    array = np.asarray(array)
+    try:
+        same = dtype_of(array) == tensor.dtype
+    except KeyError:
+        same = False
+    if not same or array.size != tensor.size:
+        raise ReconstructionError("BAD_SIZE", f"array of {array.dtype} and shape {array.shape} for tensor {tensor!r}")
+    return np.ascontiguousarray(array, tensor.dtype.numpy).reshape(-1).view(tensor.dtype.word)
+
+
+def _write_at(path: str, data: memoryview, offset: int) -> None:
+    with open(path, "r+b", buffering=0) as f:
+        f.seek(offset)
+        while data:
+            data = data[f.write(data[:1 << 30]):]       # one call moves at most 2 GB on Linux

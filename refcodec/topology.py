@@ -1,0 +1,68 @@
+"""Between the model's source and layers, and their syntax structures (SPEC 7.5, 7.6, 8.8)."""
+
+from __future__ import annotations
+
+from .bitstream.structures import (
+    FileEntry, FoldParameters, LayerDescriptor, LayerDescriptors, LayerTensor, SegmentEntry, SourceFormat, Topology,
+)
+from .model import Fold, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
+
+
+def topology_of(source: Source) -> Topology:
+    """The topology() of a source."""
+    files, number = [], -1
+    for f in source.files:
+        segments = []
+        for s in f.segments:
+            if isinstance(s, Literal):
+                segments.append(SegmentEntry(0, literal_size=len(s.data), literal=bytes(s.data)))
+            else:
+                segments.append(SegmentEntry(1, slot_tensor_delta=s.tensor - number - 1, slot_coding=int(s.coding),
+                                             slot_size=s.size))
+                number = s.tensor
+        files.append(FileEntry(f.path, len(segments), segments))
+    return Topology(SourceFormat[source.format.upper()], len(files), files)
+
+
+def source_of(parsed) -> Source | None:
+    """The source of a parsed model, or None."""
+    if parsed.topology is None:
+        return None
+    files, number = [], -1
+    for f in parsed.topology.file:
+        segments = []
+        for s in f.segment:
+            if s.slot_flag:
+                number += 1 + s.slot_tensor_delta
+                segments.append(Slot(number, SlotCoding(s.slot_coding), s.slot_size))
+            else:
+                segments.append(Literal(bytes(s.literal)))
+        files.append(SourceFile(f.file_path, segments))
+    return Source(SourceFormat(parsed.topology.source_format).name.lower(), files)
+
+
+def layer_structure(model: Model) -> LayerDescriptors | None:
+    """The layer_descriptors() of a model; a tensor's fold is sent once, and only where it is not the default."""
+    sent: set[int] = set()
+    layers = []
+    for layer in model.layers:
+        tensors = []
+        for index, role, fold in layer.tensors:
+            entry = LayerTensor(index, int(role))
+            if fold is not None and index not in sent and fold != Fold.default(model.tensors[index].shape):
+                sent.add(index)
+                entry.fold_flag = 1
+                entry.fold = FoldParameters(fold.row_axis_count, list(fold.axis_order), fold.kernel_size)
+            tensors.append(entry)
+        layers.append(LayerDescriptor(layer.name, layer.operator_domain, layer.operator_name, len(tensors), tensors))
+    return LayerDescriptors(len(layers), layers) if layers else None
+
+
+def layers_of(parsed) -> list[Layer]:
+    """The layers of a parsed model."""
+    roles = Role._value2member_map_
+    return [Layer(x.layer_name, x.operator_domain, x.operator_name,
+                  [(t.tensor_index, Role(t.tensor_role) if t.tensor_role in roles else Role.OTHER,
+                    Fold(tuple(t.fold.axis), t.fold.row_axis_count, t.fold.kernel_size) if t.fold_flag else None)
+                   for t in x.layer_tensor])
+            for x in (parsed.layers.layer if parsed.layers else [])]

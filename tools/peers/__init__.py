@@ -1,0 +1,6 @@
+"""Peer codecs, each in an environment of its own (environments.py), called as worker processes.
+
+workers/     programs that run inside those environments: files in, one line of JSON per measurement out
+             (a folder of their own, so that `nncodec` means the package there and not the adapter)
+nncodec.py, lossless.py, updates.py, omc.py   what tools/bench_peers.py calls
+"""
