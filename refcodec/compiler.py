@@ -16,11 +16,13 @@ COMPILE = os.environ.get("REFCODEC_COMPILE", "1") != "0" and os.environ.get("NUM
 
 
 def _cache_folder() -> str:
-    """A folder named by the text of the package, so that no stale machine code is ever loaded."""
+    """A folder named by the text of all files that hold compiled functions, so that no stale machine code is loaded."""
     package = pathlib.Path(__file__).parent
     text = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        text.update(path.read_bytes())
+        source = path.read_bytes()
+        if b"compiler import" in source or path.name in ("tables.py", "compiler.py"):
+            text.update(source)
     name = f"refcodec-{text.hexdigest()[:16]}"
     candidates = [os.environ.get("REFCODEC_CACHE"), os.environ.get("XDG_CACHE_HOME"),
                   os.path.join(os.path.expanduser("~"), ".cache")]

@@ -27,6 +27,7 @@ class Tensor:
                  shape: Sequence[int] | None = None, load: Callable[[], np.ndarray] | None = None):
         if array is not None:
             array = np.asarray(array, order="C")
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
             dtype, shape = dtype_of(array), array.shape
         self.name: str = name
         self.dtype: DType = dtype

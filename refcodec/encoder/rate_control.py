@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def step_parts(step: float) -> tuple[int, int]:
     if not (step > 0 and math.isfinite(step)):
         raise ConfigError("BAD_STEP", f"a step must be positive and finite, not {step}")
     exponent = max(math.frexp(step)[1] - 16, STEP_EXPONENT_MIN)
-    mantissa = max(1, round(math.ldexp(step, -exponent)) if exponent > -1000 else round(step / math.ldexp(1.0, exponent)))
+    mantissa = max(1, round(Fraction(step) / Fraction(2) ** exponent))
     if mantissa == 1 << 16:
         mantissa, exponent = 1 << 15, exponent + 1
     if exponent > STEP_EXPONENT_MAX:
@@ -45,7 +46,8 @@ def search_step(evaluate: Callable[[float], float], target: float, start: float,
 
     evaluate: bits per weight, decibels, ... of a representable step; called at most `runs` times.
     start: first step.  per_octave: its expected change when the step doubles (bits: -1, dB: -6.02).
-    Returns the step tried that lies in the interval, else the nearest to it (the function may have jumps).
+    Returns the step tried that lies in the interval, else one near to it (the function may have jumps),
+    rather on the side on which the interval reaches farther from the target.
     """
     aim = target + (above - below) / 2
     tried: dict[float, float] = {}
@@ -57,7 +59,12 @@ def search_step(evaluate: Callable[[float], float], target: float, start: float,
         step = _next_step(tried, step, aim, per_octave, run)
         if step in tried:
             break
-    return min(tried, key=lambda s: max(target - below - tried[s], tried[s] - target - above))
+
+    def miss(step: float) -> float:
+        short, excess = target - below - tried[step], tried[step] - target - above
+        return max(short * (4 if above > below else 1), excess * (4 if below > above else 1))
+
+    return min(tried, key=miss)
 
 
 def _next_step(tried: dict[float, float], step: float, aim: float, per_octave: float, run: int) -> float:
@@ -120,13 +127,19 @@ def squared_error(x: np.ndarray, levels: np.ndarray, states: int, step: float) -
     return total
 
 
-def _variance(tensors, total):
-    mean = sum(float(t.sum(dtype=np.float64)) for t in tensors) / max(total, 1)
-    return sum(float(np.square(t.reshape(-1)[i:i + SAMPLE].astype(np.float64) - mean).sum())
-               for t in tensors for i in range(0, t.size, SAMPLE)) / max(total, 1)
+def _variance(tensors: Sequence[np.ndarray], total: int) -> float:
+    # Of all elements pooled; those that are not finite count as the mean.
+    def chunks():
+        for t in tensors:
+            for start in range(0, t.size, SAMPLE):
+                part = t.reshape(-1)[start:start + SAMPLE].astype(np.float64)
+                yield part[np.isfinite(part)]
+
+    mean = sum(float(part.sum()) for part in chunks()) / max(total, 1)
+    return sum(float(np.square(part - mean).sum()) for part in chunks()) / max(total, 1)
 
 
-def _sample(tensors, share):
+def _sample(tensors: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
     # From each tensor some runs of adjacent rows, spread evenly, about `share` of its elements.
     out = []
     for t in tensors:

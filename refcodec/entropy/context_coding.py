@@ -32,7 +32,7 @@ def _levels(mode, levels, states, contexts, r, buf):
     double = 1 if states else 0
     column = np.zeros(cols, np.int64)             # running means of |n| << 8
     overall = state = 0
-    for i in range(rows):
+    for i in range(rows if cols else 0):
         row = overall
         for j in range(cols):
             if mode == ENCODE and r.pos + r.pending + ROOM > len(buf) or mode == DECODE and r.pos > r.end + 3:
@@ -40,6 +40,8 @@ def _levels(mode, levels, states, contexts, r, buf):
             k = 0 if mode == DECODE else int(levels[i, j])
             if abs(k) > LEVEL_MAX:
                 return r, OUT_OF_RANGE
+            if i == 0:
+                column[j] = row                  # all that is known yet
             left = sign(int(levels[i, j - 1])) if j else 0
             up = sign(int(levels[i - 1, j])) if i else 0
             place = log_bucket(row + int(column[j])) * NODES
@@ -52,7 +54,7 @@ def _levels(mode, levels, states, contexts, r, buf):
                 levels[i, j] = k
             magnitude = ((abs(k) << double) - (q if k else 0)) << 8
             row = moved(row, magnitude, min(j + 2, 16))
-            column[j] = moved(int(column[j]), magnitude, min(i + 1, 64))
+            column[j] = moved(int(column[j]), magnitude, min(i + 2, 64))
             state = (state >> 1) ^ (mask_a if q else 0) ^ (mask_b if k & 1 else 0)
         overall = moved(overall, row, min(i + 1, 16))
     return r, OK

@@ -14,9 +14,9 @@ ROOM = 256                              # bytes of room that the encoder asks fo
 SIGNIFICANT, GREATER_1, GREATER_2 = 0, 2, 4   # + Q
 CLASS = 6                                     # + min(g, 13)
 SIGN = 20
-TOP_BIT = 21                                  # + g
-SECOND_BIT = 50                               # + 2 g + top bit
-NODES = 108
+TOP_BIT = 21                                  # + min(g, 13)
+SECOND_BIT = 35                               # + 2 min(g, 13) + top bit
+NODES = 64
 CLASS_MAX = 28                                # the class of LEVEL_MAX
 
 BUCKETS = 44 * STEPS_PER_OCTAVE + 2           # buckets of any sum of magnitudes below 2^44
@@ -86,10 +86,10 @@ def code_level(code, mode, r, buf, model, place, sign_place, positive_place, neg
         g += 1
     if g > CLASS_MAX:
         return LEVEL_MAX + 1, r
-    top, r = code(mode, r, buf, model, rest_place, TOP_BIT + g, (v >> g) & 1)
+    top, r = code(mode, r, buf, model, rest_place, TOP_BIT + min(g, 13), (v >> g) & 1)
     out = 2 | top
     if g > 0:
-        second, r = code(mode, r, buf, model, rest_place, SECOND_BIT + 2 * g + top, (v >> (g - 1)) & 1)
+        second, r = code(mode, r, buf, model, rest_place, SECOND_BIT + 2 * min(g, 13) + top, (v >> (g - 1)) & 1)
         out = out << 1 | second
         rest, r = code_bypass(mode, r, buf, v & ((1 << (g - 1)) - 1), g - 1)
         out = (out << (g - 1)) | rest

@@ -18,8 +18,8 @@ from .range_coder import COST, DECODE, ENCODE, Coder, adapted, code_probability,
 from .tables import SQUASH, SQUASH_LIMIT, STEPS_PER_OCTAVE, STRETCH
 
 SIDES, SIDE_FIRST = 24, 12       # prediction B: buckets of a side, and the bucket of a mean that is its first
-RATIOS = 9                       # prediction C: levels of the ratio of prediction to scale, -4 to 4
-WEIGHT_START, WEIGHT_LIMIT = 26214, 1 << 18
+RATIOS = 13                      # prediction C: levels of the ratio of prediction to scale, -6 to 6
+WEIGHT_START, WEIGHT_LIMIT = 21845, 1 << 18
 LEARNING = 5                     # rate of the mixer's weights
 TAPS = 9                         # inputs of the linear prediction
 INPUT_LIMIT = 1 << 23            # magnitude of an input, in 1/16 of n
@@ -78,10 +78,10 @@ def _side(mean):
 
 @inlined
 def _ratio(prediction, scale):
-    """The level of prediction / scale (both in 1/16 of n), -4 to 4."""
+    """The level of prediction / scale (both in 1/16 of n), -6 to 6."""
     x = abs(prediction) * 20
     t = 0
-    for bound in (2, 6, 11, 18):
+    for bound in (3, 7, 12, 18, 26, 36):
         t += 1 if x >= bound * scale else 0
     return t if prediction > 0 else -t
 
@@ -130,7 +130,7 @@ def _levels(mode, levels, states, kernel_size, model, r, buf):
     history = np.zeros((3, cols + 3), np.int64)                                 # n << 4 of the last three rows
     x, taps = np.zeros(TAPS, np.int64), np.zeros(TAPS, np.int64)
     overall = state = 0
-    for i in range(rows):
+    for i in range(rows if cols else 0):
         row = slow = overall                     # running means of |n| << 8, over 16 and over 128 elements
         row_value = 0
         for j in range(cols):
@@ -139,6 +139,8 @@ def _levels(mode, levels, states, kernel_size, model, r, buf):
             k = 0 if mode == DECODE else int(levels[i, j])
             if abs(k) > LEVEL_MAX:
                 return r, OUT_OF_RANGE
+            if i == 0:
+                column[j] = row                  # all that is known yet
             _inputs(x, history, i, j, kernel_size, row_value, int(column_value[j]))
             prediction = _predicted(x, taps)
             scale = row + int(column[j])
@@ -147,7 +149,7 @@ def _levels(mode, levels, states, kernel_size, model, r, buf):
                     + abs(int(x[8])))
             a = log_bucket(near) * NODES
             b = (_side(slow) * SIDES + _side(int(column[j]))) * NODES
-            c = (log_bucket(scale) * RATIOS + 4) * NODES
+            c = (log_bucket(scale) * RATIOS + 6) * NODES
             sign_place = ((sign(int(x[0])) * 3 + sign(int(x[2])) + 4) * NODES,
                           (sign(int(x[6])) * 3 + sign(row_value) + 4) * NODES, c + ratio * NODES)
             q = state & 1
@@ -164,7 +166,7 @@ def _levels(mode, levels, states, kernel_size, model, r, buf):
             row = moved(row, abs(n) << 8, min(j + 2, 16))
             slow = moved(slow, abs(n) << 8, min(j + 2, 128))
             row_value = moved(row_value, value, min(j + 2, 16))
-            column[j] = moved(int(column[j]), abs(n) << 8, min(i + 1, 64))
+            column[j] = moved(int(column[j]), abs(n) << 8, min(i + 2, 64))
             column_value[j] = moved(int(column_value[j]), value, min(i + 1, 64))
             state = (state >> 1) ^ (mask_a if q else 0) ^ (mask_b if k & 1 else 0)
         overall = moved(overall, row, min(i + 1, 16))

@@ -107,7 +107,7 @@ class _Placing:
     def external_place(self, record: TensorRecord) -> _Place | None:
         """Place in an external file, which is opened and checked even if the tensor stays literal."""
         entries = {e.key: e.value for e in record.external}
-        path = check_path("/".join(p for p in entries.get("location", "").split("/") if p != ".") or "")
+        path = check_path("/".join(p for p in entries.get("location", "").split("/") if p != "."))
         if path not in self.opened:
             full = file_inside(self.folder, path)
             if path == self.main_name or os.path.realpath(self.full) == full:

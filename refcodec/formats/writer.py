@@ -112,7 +112,7 @@ class SourceWriter:
                         else:
                             f.seek(segment.size, os.SEEK_CUR)
                     f.truncate()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:    # the last two: sizes beyond 63 bits
             raise self._target_error(error) from error
 
     def _target_error(self, error: Exception) -> FormatError:

@@ -1,0 +1,132 @@
+"""refcodec: encode, decode, inspect and compare neural-network models (OMC streams).
+
+Exit codes: 0 done; 1 internal error (please report it); 2 wrong use of the command line;
+10 the stream is damaged or breaks a rule of SPEC.md; 11 the stream needs a feature, a reference or
+memory that is not there; 12 a model file cannot be read or written; 13 the configuration cannot be met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+EXIT_REJECTED, EXIT_UNSUPPORTED, EXIT_FORMAT, EXIT_CONFIG = 10, 11, 12, 13
+UNSUPPORTED_CODES = ("UNSUPPORTED_VERSION", "MISSING_REFERENCE", "RESOURCE_LIMIT")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; every option is explained here and nowhere else."""
+    top = argparse.ArgumentParser(prog="refcodec", description=__doc__.splitlines()[0],
+                                  epilog="\n".join(__doc__.splitlines()[2:]),
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--version", action="version", version="refcodec 0.1.0 (OMC 0.1)")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    e = commands.add_parser("encode", help="ONNX, safetensors or npz to an OMC stream",
+                            description="Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
+                                        "an ONNX or safetensors file gives back the same file, byte for byte.")
+    e.add_argument("input", metavar="INPUT", help="model: .onnx, .safetensors or .npz")
+    e.add_argument("-o", "--output", required=True, metavar="OUT.omc")
+    aim = e.add_mutually_exclusive_group()
+    aim.add_argument("--lossless", action="store_true", help="keep every bit (the default)")
+    aim.add_argument("--step", type=float, metavar="S", help="quantiser step, one for all weights")
+    aim.add_argument("--snr", type=float, metavar="DB",
+                     help="signal-to-noise ratio of all weights together: 10 log10(variance / mean squared error)")
+    aim.add_argument("--bits-per-weight", type=float, metavar="B", help="size of the whole stream over quantised weights")
+    e.add_argument("--states", type=int, choices=(0, 4, 8, 16, 32, 64),
+                   help="trellis states; 0: plain quantiser (default 8; --best 32, --fast 0)")
+    e.add_argument("--coder", choices=("cc", "cm"), help="context coding or mixed coding (default cc; --best cm)")
+    effort = e.add_mutually_exclusive_group()
+    effort.add_argument("--fast", action="store_true", help="no trellis")
+    effort.add_argument("--best", action="store_true", help="32 states, mixed coding, both scans tried")
+    e.add_argument("--reference", action="append", default=[], metavar="FILE",
+                   help="a model that the decoder will have (.onnx, .safetensors, .npz, .omc); may be given again")
+    e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")
+    e.add_argument("--threads", type=int, metavar="N", help="threads (default: all processors)")
+    e.add_argument("--config", metavar="FILE", help="TOML or JSON with the fields of refcodec.Config; options win over it")
+    e.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    d = commands.add_parser("decode", help="an OMC stream to a model file",
+                            description="Decode a stream. The output's format follows its name; a stream of an ONNX file or of a "
+                                        "safetensors file gives that file back. A model with external data needs a folder as OUTPUT.")
+    d.add_argument("input", metavar="IN.omc")
+    d.add_argument("-o", "--output", required=True, metavar="OUTPUT")
+    d.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
+    d.add_argument("--tensor", action="append", default=[], metavar="NAME",
+                   help="only this tensor, into an .npz; may be given again")
+    d.add_argument("--quality", type=int, metavar="N", help="quality layer, 1 is the coarsest (default: the finest)")
+    d.add_argument("--model", type=int, metavar="N", help="model of a stream of several, counted from 0 (default: the last)")
+    d.add_argument("--allow-prefix", action="store_true", help="take a stream cut after a whole quality layer or model")
+    d.add_argument("--max-memory", type=size, metavar="SIZE", help="most memory for one tensor, e.g. 500M or 2G")
+    d.add_argument("--threads", type=int, metavar="N", help="threads (default: all processors)")
+    d.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    i = commands.add_parser("info", help="what a stream holds and where its bytes go")
+    i.add_argument("input", metavar="IN.omc")
+    i.add_argument("--json", action="store_true")
+
+    t = commands.add_parser("trace", help="every syntax element: clause, name, value, bit position, bits")
+    t.add_argument("input", metavar="IN.omc")
+    t.add_argument("--json", action="store_true", help="one JSON object per line")
+    t.add_argument("--levels", action="store_true", help="also every arithmetic-coded level, with its cost in bits")
+    t.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --levels of an update")
+
+    c = commands.add_parser("compare", help="two models (or streams), tensor by tensor: equal bits, SNR, largest error")
+    c.add_argument("a", metavar="A")
+    c.add_argument("b", metavar="B")
+    c.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
+    c.add_argument("--json", action="store_true")
+    return top
+
+
+def size(text: str) -> int:
+    """Bytes from 123, 500K, 20M, 3G (powers of 1024)."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    digits = text.upper().removesuffix("B").removesuffix("I")
+    try:
+        number = float(digits[:-1]) * units[digits[-1]] if digits[-1:] in units else float(digits)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M") from None
+    if not 0 < number < 2**60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M")
+    return int(number)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    from . import commands
+    from .errors import ConfigError, FormatError, OmcError
+
+    try:
+        getattr(commands, arguments.command)(arguments)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OmcError as error:
+        if getattr(arguments, "json", False):
+            print(json.dumps({"error": {"code": error.code, "phase": error.phase, "message": error.message,
+                                        "unit": error.unit, "bit": error.bit}}))
+        print(f"refcodec: {error}", file=sys.stderr)
+        if isinstance(error, FormatError):
+            return EXIT_FORMAT
+        if isinstance(error, ConfigError):
+            return EXIT_CONFIG
+        return EXIT_UNSUPPORTED if error.code in UNSUPPORTED_CODES else EXIT_REJECTED
+    except OSError as error:
+        print(f"refcodec: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_FORMAT
+    except MemoryError:
+        print("refcodec: RESOURCE_LIMIT: not enough memory; limit it with --max-memory", file=sys.stderr)
+        return EXIT_UNSUPPORTED
+    except KeyboardInterrupt:
+        print("refcodec: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

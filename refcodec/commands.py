@@ -1,0 +1,202 @@
+"""What the commands do, and print (README, 'The command line')."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+
+from .bitstream.units import MAGIC
+from .decoder import StreamDecoder
+from .encoder import encode_to
+from .encoder.config import Config
+from .errors import ConfigError
+from .formats import load, open_writer
+from .model import Model
+
+
+def is_stream(path: str) -> bool:
+    """True if the file begins as an OMC stream."""
+    with open(path, "rb") as f:
+        return f.read(4) == MAGIC
+
+
+def load_any(path: str, references: list[Model] = ()) -> Model:
+    """A model from a model file or from a stream."""
+    if os.path.isfile(path) and is_stream(path):
+        return StreamDecoder(path, references).model()
+    return load(path)
+
+
+@contextmanager
+def atomic_file(path: str):
+    """A file beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    folder = os.path.dirname(os.path.abspath(path))
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.", suffix=".part")
+    try:
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        with os.fdopen(handle, "wb") as f:
+            yield f
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+@contextmanager
+def progress_bar(total: int, what: str):
+    """A callable (done, total, name) that moves a bar on a terminal and is silent elsewhere."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False, disable=not sys.stderr.isatty()) as bar:
+        def move(done: int, in_all: int, name: str) -> None:
+            bar.total = in_all
+            bar.set_postfix_str(name[-30:], refresh=False)
+            bar.update(done - bar.n)
+        yield move
+
+
+def _threads(arguments) -> int:
+    return arguments.threads or os.cpu_count() or 1
+
+
+def _config(arguments) -> Config:
+    changes = dict(step=arguments.step, snr=arguments.snr, bits_per_weight=arguments.bits_per_weight,
+                   states=arguments.states, coder=arguments.coder, quality_layers=arguments.quality_layers,
+                   effort="fast" if arguments.fast else "best" if arguments.best else None)
+    if arguments.lossless or any(changes[n] is not None for n in ("step", "snr", "bits_per_weight")):
+        asked = {n: changes.pop(n) for n in ("step", "snr", "bits_per_weight")}
+    else:
+        asked = None
+    config = Config.read(arguments.config, threads=arguments.threads, **changes) if arguments.config else Config(
+        threads=_threads(arguments), **{k: v for k, v in changes.items() if v is not None})
+    if asked is not None:
+        config.step, config.snr, config.bits_per_weight = asked["step"], asked["snr"], asked["bits_per_weight"]
+        config.__post_init__()
+    return config
+
+
+def encode(arguments) -> None:
+    config = _config(arguments)
+    model = load(arguments.input)
+    references = [load_any(path) for path in arguments.reference]
+    start = time.perf_counter()
+    with progress_bar(sum(t.nbytes for t in model.tensors), "encode") as progress, atomic_file(arguments.output) as sink:
+        encode_to(sink, model, config, references, progress=progress)
+    seconds = time.perf_counter() - start
+    before, after = _input_size(arguments.input, model), os.path.getsize(arguments.output)
+    result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
+              "ratio": before / after, "seconds": round(seconds, 3)}
+    _print(arguments, result, f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
+                              f"{seconds:.1f} s")
+
+
+def _input_size(path: str, model: Model) -> int:
+    return max(os.path.getsize(path), sum(f.size for f in model.source.files) if model.source else 0)
+
+
+def decode(arguments) -> None:
+    references = [load_any(path) for path in arguments.reference]
+    start = time.perf_counter()
+    decoder = StreamDecoder(arguments.input, references, threads=_threads(arguments), max_memory=arguments.max_memory,
+                            allow_prefix=arguments.allow_prefix)
+    number = _model_number(decoder, arguments)
+    if arguments.tensor:
+        result = _decode_tensors(decoder, number, arguments)
+    else:
+        result = _decode_model(decoder, number, arguments)
+    result["seconds"] = round(time.perf_counter() - start, 3)
+    _print(arguments, result, f"{arguments.output}: {result['tensors']} tensors, digests verified, {result['seconds']:.1f} s")
+
+
+def _model_number(decoder: StreamDecoder, arguments) -> int:
+    models = decoder.parsed.models
+    if arguments.quality is None:
+        return decoder.model_number(-1 if arguments.model is None else arguments.model)
+    finest = decoder.model_number(-1 if arguments.model is None else arguments.model)
+    base = finest
+    while models[base].header.enhancement_flag:
+        base -= 1
+    last = base
+    while last + 1 < len(models) and models[last + 1].header.enhancement_flag:
+        last += 1
+    if not 1 <= arguments.quality <= last - base + 1:
+        raise ConfigError("BAD_CONFIG", f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
+    return base + arguments.quality - 1
+
+
+def _decode_tensors(decoder: StreamDecoder, number: int, arguments) -> dict:
+    if not arguments.output.endswith(".npz"):
+        raise ConfigError("BAD_CONFIG", "--tensor writes an .npz file; name the output so")
+    names = [e.tensor_name for e in decoder.parsed.models[number].state.tensors]
+    missing = [n for n in arguments.tensor if n not in names]
+    if missing:
+        raise ConfigError("BAD_CONFIG", f"no tensor {missing[0]!r} in the stream; 'refcodec info' lists them")
+    wanted = sorted({names.index(n) for n in arguments.tensor})
+    words = {i: w for i, w, _ in decoder.tensors(number, set(wanted))}
+    model = decoder.describe(number, lambda i: words[i])
+    chosen = [model.tensors[i] for i in wanted]
+    with open_writer(arguments.output, None, chosen) as writer:
+        for k, tensor in enumerate(chosen):
+            writer.write_tensor(k, tensor.array)
+        writer.commit()
+    return {"output": arguments.output, "tensors": len(chosen)}
+
+
+def _decode_model(decoder: StreamDecoder, number: int, arguments) -> dict:
+    model = decoder.describe(number, lambda i: decoder.words(number, i))
+    total, done, digests = sum(t.nbytes for t in model.tensors), 0, {}
+    with progress_bar(total, "decode") as progress, open_writer(arguments.output, model.source, model.tensors) as writer:
+        for i, words, digest in decoder.tensors(number):
+            tensor = model.tensors[i]
+            writer.write_tensor(i, words.view(tensor.dtype.numpy).reshape(tensor.shape))
+            digests[i] = digest
+            done += tensor.nbytes
+            progress(done, total, tensor.name)
+        decoder.check_model_digest(number, digests)
+        writer.commit()
+    return {"output": arguments.output, "tensors": len(digests)}
+
+
+def info(arguments) -> None:
+    from .report import describe_stream, print_info
+
+    description = describe_stream(arguments.input)
+    if arguments.json:
+        print(json.dumps(description, indent=1))
+    else:
+        print_info(description)
+
+
+def trace(arguments) -> None:
+    from .report import trace_stream
+
+    for element in trace_stream(arguments.input, [load_any(p) for p in arguments.reference], arguments.levels):
+        if arguments.json:
+            print(json.dumps(element))
+        else:
+            print("{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} = {value}".format(**element))
+
+
+def compare(arguments) -> None:
+    from .report import compare_models, print_comparison
+
+    references = [load_any(path) for path in arguments.reference]
+    result = compare_models(load_any(arguments.a, references), load_any(arguments.b, references))
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print_comparison(result)
+
+
+def _print(arguments, result: dict, line: str) -> None:
+    print(json.dumps(result) if arguments.json else line)
+
+
+__all__ = ["compare", "decode", "encode", "info", "trace"]

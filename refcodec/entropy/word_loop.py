@@ -1,0 +1,318 @@
+"""The loop that codes words (SPEC 9.5.3): one source, run as encoder and as decoder.
+
+Per element: a repeat of earlier words or not, zero or not, the class away from the expected one, the two top
+bits of the mantissa, the rest in the bypass substream.  The expected logarithmic magnitude is a weighted
+sum of the running means of row and column, with weights that adapt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..compiler import compiled, inlined
+from .bit_packing import get_bits, put_bits, room
+from .range_coder import DECODE, ENCODE, code_bin, code_bypass
+
+OK, BUFFER_FULL, MALFORMED, RAW_EXHAUSTED = 0, 1, 2, 3
+NO_SIGNS, RAW_SIGNS, MODELLED_SIGNS = 0, 1, 2
+
+ROOM = 256                  # bytes of buf that one element may need at most
+OCTAVE = 256                # logarithmic magnitudes are in 1/256 octave
+ROW_WINDOW, COLUMN_WINDOW, OVERALL_WINDOW = 16, 32, 1024
+RECIPROCAL = np.array([0] + [65536 // d for d in range(1, OVERALL_WINDOW + 1)], dtype=np.int64)
+
+WEIGHT_START, WEIGHT_MAX = (32768, 65536), 1 << 17      # by scale_rule; 1.0 is 65536
+WINDOW_MAX = 1 << 16        # elements back that a repeat may lie
+ESCAPE_MAX = 13             # zeros before the one of an Exp-Golomb escape: fewer than this
+
+# Contexts: zero flags, signs, signs of zeros, row shifts, repeats, mantissa bits, classes.
+ZERO_BUCKETS, REPEAT_MAX = 32, 15
+UP_STEPS, DOWN_STEPS = 12, 15
+CLASS_NODES = 1 + UP_STEPS + DOWN_STEPS     # direction, steps up, steps down
+PHASES, SLOPES = 4, 5
+ZERO_PLACE = 0
+SIGN_PLACE = ZERO_PLACE + 8 * ZERO_BUCKETS
+ZERO_SIGN_PLACE = SIGN_PLACE + 9
+SHIFT_PLACE = ZERO_SIGN_PLACE + 1
+REPEAT_PLACE = SHIFT_PLACE + 1
+REPEAT_SIGN_PLACE = REPEAT_PLACE + REPEAT_MAX + 1
+MANTISSA_PLACE = REPEAT_SIGN_PLACE + 4
+CLASS_PLACE = MANTISSA_PLACE + 12 * 4
+CONTEXTS = CLASS_PLACE + PHASES * SLOPES * CLASS_NODES
+
+
+@inlined
+def _clip(low, x, high):
+    return min(max(x, low), high)
+
+
+@inlined
+def _bit_length(x):
+    # Of 0 <= x < 2^63.
+    n = 0
+    for step in (32, 16, 8, 4, 2, 1):
+        if x >> step:
+            n += step
+            x >>= step
+    return n + x
+
+
+@inlined
+def _moved(mean, value, divisor):
+    return mean + (((value - mean) * int(RECIPROCAL[divisor])) >> 16)
+
+
+@inlined
+def _code_steps(mode, r, buf, contexts, place, limit, steps):
+    # Unary with `limit` contexts, then Exp-Golomb. Returns (steps, coder, 1 if well formed).
+    n = 0
+    while n < limit:
+        more, r = code_bin(mode, r, buf, contexts, place + n, 1 if n < steps else 0)
+        if not more:
+            return n, r, 1
+        n += 1
+    rest = steps - limit + 1
+    width = _bit_length(rest) - 1 if mode == ENCODE else 0
+    zeros = 0
+    while zeros < ESCAPE_MAX:
+        stop, r = code_bypass(mode, r, buf, 1 if zeros == width else 0, 1)
+        if stop:
+            low, r = code_bypass(mode, r, buf, rest & ((1 << zeros) - 1), zeros)
+            return limit - 1 + (1 << zeros | low), r, 1
+        zeros += 1
+    return 0, r, 0
+
+
+@inlined
+def _code_class(mode, r, buf, contexts, place, centre, value):
+    # Unary away from the centre. Returns (class, coder, 1 if well formed).
+    up, r = code_bin(mode, r, buf, contexts, place, 1 if value > centre else 0)
+    if up:
+        steps, r, ok = _code_steps(mode, r, buf, contexts, place + 1, UP_STEPS, value - centre - 1)
+        return centre + 1 + steps, r, ok
+    steps, r, ok = _code_steps(mode, r, buf, contexts, place + 1 + UP_STEPS, DOWN_STEPS, centre - value)
+    return centre - steps, r, ok
+
+
+@inlined
+def _code_top(mode, r, buf, contexts, place, width, mantissa):
+    # The two top bits of a mantissa, or fewer where it is narrower. Returns (known bits, bits left, coder).
+    known = 0
+    if width > 0:
+        width -= 1
+        known, r = code_bin(mode, r, buf, contexts, place, (mantissa >> width) & 1)
+        if width > 0:
+            width -= 1
+            bit, r = code_bin(mode, r, buf, contexts, place + 1 + known, (mantissa >> width) & 1)
+            known = known << 1 | bit
+    return known, width, r
+
+
+@inlined
+def _float_parts(v, layout, shift):
+    # (class, sign, mantissa) of a float word; _float_word is the inverse.
+    magnitude = v & ((1 << int(layout[1])) - 1)
+    cls = 0 if magnitude == 0 else 1 + (magnitude >> int(layout[2]))
+    return cls, (v >> int(layout[1])) & 1, (magnitude & ((1 << int(layout[2])) - 1)) >> shift
+
+
+@inlined
+def _float_word(cls, sign, mantissa, layout, shift):
+    return (-sign << int(layout[1])) | (max(cls, 1) - 1) << int(layout[2]) | mantissa << shift
+
+
+@inlined
+def _integer_parts(v, shift):
+    # (class, sign, mantissa) of an integer; _integer is the inverse. -2^63 has class 64.
+    v >>= shift
+    sign = 1 if v < 0 else 0
+    if v == -(1 << 63):
+        return 64, sign, 0
+    magnitude = -v if sign else v
+    cls = _bit_length(magnitude)
+    return cls, sign, magnitude & ((1 << max(cls - 1, 0)) - 1)
+
+
+@inlined
+def _integer(cls, sign, mantissa, shift):
+    if cls == 0:
+        return 0
+    if cls + shift == 64:
+        return -(1 << 63)
+    magnitude = (1 << (cls - 1) | mantissa) << shift
+    return -magnitude if sign else magnitude
+
+
+@inlined
+def _code_row_shift(mode, values, i, limit, shift, contexts, r, buf):
+    # How many more low bits are zero in a row, against the row before. Returns (shift, coder).
+    wanted = 0
+    if mode == ENCODE:
+        gathered = 0
+        for j in range(values.shape[1]):
+            gathered |= int(values[i, j])
+        while wanted < limit and not (gathered >> wanted) & 1:
+            wanted += 1
+    same, r = code_bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if wanted == shift else 0)
+    return (shift, r) if same else code_bypass(mode, r, buf, wanted, 6)
+
+
+@inlined
+def _find_repeat(n, past, table, mask):
+    # Where the last two magnitudes stood before: (position whose word should come next, direction), or (-1, 0).
+    window = len(past)
+    if n < 2:
+        return -1, 0
+    a, b = int(past[(n - 2) & (window - 1)]) & mask, int(past[(n - 1) & (window - 1)]) & mask
+    key = a ^ b
+    slot = ((((key ^ (key >> 32)) & 0x7FFFFFFF) * 0x9E3779B1) >> 15) & (window - 1)
+    q = int(table[slot])
+    table[slot] = n - 1
+    if q < 1 or n - q > window - 2:
+        return -1, 0
+    first, second = int(past[(q - 1) & (window - 1)]) & mask, int(past[q & (window - 1)]) & mask
+    if first == a and second == b:
+        return q + 1, 1
+    if first == b and second == a:
+        return q - 2, -1
+    return -1, 0
+
+
+@inlined
+def _code_rows(mode, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
+    rows, cols = values.shape
+    is_float, magnitude_mask, mantissa_bits = int(layout[0]), (1 << int(layout[1])) - 1, int(layout[2])
+    max_class, zeros, signs, row_shifts = int(layout[3]), int(layout[4]), int(layout[5]), int(layout[6])
+    shift_limit = mantissa_bits if is_float else max_class - 1
+    predicted = 1 if exponents.shape[0] == rows and exponents.shape[1] == cols else 0
+    overall, count, row_weight, column_weight, power = (int(state[0]), int(state[1]), int(state[2]), int(state[3]),
+                                                        int(state[4]))
+    shift, repeats, n, source, direction, length, flips = (int(state[5]), int(state[6]), int(state[7]), int(state[8]),
+                                                           int(state[9]), int(state[10]), int(state[11]))
+    for i in range(rows):
+        if mode == ENCODE and r.pos + r.pending + ROOM > len(buf):
+            return r, raw_bit, BUFFER_FULL
+        if n == 0 and is_float:
+            repeats, r = code_bypass(mode, r, buf, repeats, 1)
+        if row_shifts:
+            shift, r = _code_row_shift(mode, values, i, shift_limit, shift, contexts, r, buf)
+            if shift > shift_limit:
+                return r, raw_bit, MALFORMED
+        row, row_count, left, left2, left_sign = overall, 0, 0, 0, 0
+        for j in range(cols):
+            if mode == ENCODE and (r.pos + r.pending + ROOM > len(buf) or not room(raw, raw_bit, 128)):
+                return r, raw_bit, BUFFER_FULL
+            if mode == DECODE and r.pos > r.end + 3:
+                return r, raw_bit, MALFORMED
+            v, cls, sign, mantissa = 0, 0, 0, 0
+            if mode == ENCODE:
+                v = int(values[i, j])
+                cls, sign, mantissa = _float_parts(v, layout, shift) if is_float else _integer_parts(v, shift)
+
+            # 1. A repeat: the magnitude at the source again.
+            repeated = 0
+            if repeats:
+                if length and (source < 0 or n - source > len(past) - 2):
+                    length = 0
+                found, found_direction = _find_repeat(n, past, table, magnitude_mask)
+                if not length and found >= 0:
+                    source, direction, length = found, found_direction, 1
+                if length:
+                    there = int(past[source & (len(past) - 1)])
+                    cls_there, sign_there, mantissa_there = _float_parts(there, layout, 0)
+                    repeated, r = code_bin(mode, r, buf, contexts, REPEAT_PLACE + length,
+                                           1 if (v & magnitude_mask) == (there & magnitude_mask) else 0)
+                    source += direction
+                    length = min(length + 1, REPEAT_MAX) if repeated else 0
+                    if repeated:
+                        flip, r = code_bin(mode, r, buf, contexts, REPEAT_SIGN_PLACE + (flips & 3), sign ^ sign_there)
+                        flips = flips << 1 & 3 | flip
+                        cls, sign, mantissa = cls_there, flip ^ sign_there, mantissa_there >> shift
+
+            # 2. The expected logarithmic magnitude, and whether the element is zero.
+            e = int(exponents[i, j]) * OCTAVE if predicted else 0
+            column, column_count = int(columns[j]) >> 8, int(columns[j]) & 255
+            if column_count == 0:
+                column = row
+            x, y = row - overall, column - overall
+            expected = overall + ((row_weight * x + column_weight * y) >> 16) - e
+            up_zero, up_sign = int(above[j]) & 1, int(above[j]) >> 1
+            if zeros and not repeated:
+                place = ZERO_PLACE + (up_zero * 4 + left2 * 2 + left) * ZERO_BUCKETS
+                zero, r = code_bin(mode, r, buf, contexts, place + _clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1),
+                                   1 if cls == 0 else 0)
+            else:
+                zero = 1 if repeated and cls == 0 else 0
+            left2, left = left, zero
+            if zero:
+                if is_float and signs and not repeated:
+                    sign, r = code_bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
+                cls, mantissa, left_sign = 0, 0, 0
+                above[j] = 1
+            else:
+                # 3. Class and mantissa.
+                centre = _clip(1, (expected + OCTAVE // 2) >> 8, max_class)
+                top = 0
+                if not repeated:
+                    phase = ((expected + OCTAVE // 2) & 255) >> 6
+                    slope = _clip(0, (row - column + 5 * OCTAVE // 2) >> 8, SLOPES - 1)
+                    cls, r, ok = _code_class(mode, r, buf, contexts,
+                                             CLASS_PLACE + (phase * SLOPES + slope) * CLASS_NODES, centre, cls)
+                    if not ok or cls < 1 or cls + (0 if is_float else shift) > max_class:
+                        return r, raw_bit, MALFORMED
+                    width = mantissa_bits - shift if is_float else cls - 1
+                    place = MANTISSA_PLACE + 4 * (_clip(-4, cls - centre, 4) + 4 if is_float or cls > 3 else 8 + cls)
+                    top, width, r = _code_top(mode, r, buf, contexts, place, width, mantissa)
+                    if signs == MODELLED_SIGNS:
+                        sign, r = code_bin(mode, r, buf, contexts, SIGN_PLACE + left_sign * 3 + up_sign, sign)
+                    # 4. The rest of the mantissa, and the sign before it, as they are.
+                    bits = width + (1 if signs == RAW_SIGNS else 0)
+                    if mode == DECODE:
+                        if not room(raw, raw_bit, bits):
+                            return r, raw_bit, RAW_EXHAUSTED
+                        rest = get_bits(raw, raw_bit, bits)
+                        if signs == RAW_SIGNS:
+                            sign = rest >> width
+                        mantissa = top << width | (rest & ((1 << width) - 1))
+                    else:
+                        rest = mantissa & ((1 << width) - 1)
+                        put_bits(raw, raw_bit, sign << width | rest if signs == RAW_SIGNS else rest, bits)
+                    raw_bit += bits
+                # 5. The means, and the weights of row and column in the expectation.
+                width = mantissa_bits - shift if is_float else cls - 1
+                top = mantissa >> (width - 2) if width >= 2 else mantissa << (2 - width)
+                log = cls * OCTAVE + e + (top << 6) + 32
+                gain = _clip(-512, log - e - expected, 512) * (655 << 12) // (1311 + power)
+                row_weight = _clip(-WEIGHT_MAX, row_weight + ((gain * x) >> 12), WEIGHT_MAX)
+                column_weight = _clip(-WEIGHT_MAX, column_weight + ((gain * y) >> 12), WEIGHT_MAX)
+                power += (x * x + y * y - power) >> 8
+                if count == 0:
+                    row, column, overall = log, log, log
+                column = _moved(column, log, min(column_count + 2, COLUMN_WINDOW)) if column_count else log
+                columns[j] = column << 8 | min(column_count + 1, COLUMN_WINDOW)
+                row_count += 1
+                row = _moved(row, log, min(row_count + 1, ROW_WINDOW))
+                count = min(count + 1, OVERALL_WINDOW)
+                overall = _moved(overall, log, count)
+                left_sign = 1 + sign
+                above[j] = left_sign << 1
+            if mode == DECODE:
+                v = _float_word(cls, sign, mantissa, layout, shift) if is_float else _integer(cls, sign, mantissa, shift)
+                values[i, j] = v
+            if repeats:
+                past[n & (len(past) - 1)] = v
+            n += 1
+    for k, s in enumerate((overall, count, row_weight, column_weight, power, shift, repeats, n, source, direction,
+                           length, flips)):
+        state[k] = s
+    return r, raw_bit, OK
+
+
+@compiled
+def encode_rows(values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
+    return _code_rows(ENCODE, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit)
+
+
+@compiled
+def decode_rows(values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
+    return _code_rows(DECODE, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit)

@@ -1,0 +1,191 @@
+"""What a stream holds, element by element or in sum, and how two models differ (informative)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from .bitstream.parser import ParsedModel, ParsedStream, Parser
+from .bitstream.structures import EntropyMode, PredictionMode, Quantiser, TensorDescriptor, UnitType
+from .bitstream.limits import Profile
+from .bitstream.units import EXTENSION_TYPES, ByteSource
+from .bitstream.visitor import Tracer
+from .errors import FormatError
+from .model import Model, Tensor
+
+
+def _unit_name(kind: int) -> str:
+    return "extension" if kind in EXTENSION_TYPES else UnitType(kind).name.lower()
+
+
+# info
+
+def describe_stream(path: str) -> dict:
+    """Units, models, tensors, modes, and where the bytes go; values that json can hold."""
+    parsed = Parser(ByteSource(path), allow_prefix=True).parse()
+    header, total = parsed.header, parsed.source.size
+    by_type: dict[str, int] = {}
+    for unit in parsed.units:
+        by_type[_unit_name(unit.type)] = by_type.get(_unit_name(unit.type), 0) + unit.end - unit.offset
+    return {"version": f"{header.version_major}.{header.version_minor}", "profile": Profile(header.profile).name.lower(),
+            "level": header.level, "bytes": total, "units": len(parsed.units), "complete": parsed.complete,
+            "bytes_by_unit": by_type, "models": [_describe_model(parsed, m) for m in parsed.models]}
+
+
+def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
+    tensors = []
+    for u in model.tensor_units:
+        elements = sum(d.word_count for d in u.descriptors) or 1
+        for d in u.descriptors:
+            size = u.unit.end - u.unit.offset
+            shared = size if len(u.descriptors) == 1 else size * d.word_count / elements
+            tensors.append(_describe_tensor(model, d, round(shared), len(u.descriptors)))
+    tensors.sort(key=lambda t: t["index"])
+    levels = [t for t in tensors if t["quantiser"] == "uniform" and model.state.dtype(t["index"]).kind == "f"]
+    largest = max(levels, key=lambda t: t["elements"], default=None)
+    count = sum(t["elements"] for t in levels if t["states_or_step"] == largest["states_or_step"])
+    end = next((u.end for u in parsed.units if u.type == UnitType.MODEL_END and u.offset > model.unit.offset), 0)
+    return {"name": model.header.model_name, "tensors": tensors, "bytes": end - model.unit.offset,
+            "original_bytes": sum(t["original_bytes"] for t in tensors),
+            "quality_layer_of_previous": bool(model.header.enhancement_flag),
+            "references": [{"external_digest": bytes(r.reference_digest).hex()} if r.external_flag
+                           else {"model_distance": r.model_distance} for r in model.header.reference],
+            "digest": bytes(model.end.model_digest).hex() if model.end else None,
+            "source": None if model.topology is None else {1: "onnx", 2: "safetensors"}[model.topology.source_format],
+            "source_files": [] if model.topology is None else [f.file_path for f in model.topology.file],
+            "layers": len(model.layers.layer) if model.layers else 0,
+            "metadata": sorted(e.metadata_key for e in model.metadata.entry) if model.metadata else [],
+            "quantised_elements": count,
+            "bits_per_weight": 8 * (end - model.unit.offset) / count if count else None}
+
+
+def _describe_tensor(model: ParsedModel, d: TensorDescriptor, size: int, joined: int) -> dict:
+    entry, dtype = model.state.tensors[d.tensor_index], model.state.dtype(d.tensor_index)
+    quantiser = Quantiser(d.quantiser)
+    detail = ""
+    if quantiser == Quantiser.UNIFORM:
+        step = d.uniform.step_mantissa * 2.0**d.uniform.step_exponent
+        detail = f"{d.uniform.states} states, step {step:.6g}"
+    elif quantiser == Quantiser.CODEBOOK:
+        detail = f"{d.codebook.codebook_size_minus1 + 1} values"
+    elements = d.word_count // dtype.parts
+    return {"index": d.tensor_index, "name": entry.tensor_name, "type": dtype.name, "shape": list(entry.dimension),
+            "elements": elements, "original_bytes": d.word_count * d.word_bytes, "bytes": size, "joined_with": joined - 1,
+            "prediction": PredictionMode(d.prediction_mode).name.lower(), "quantiser": quantiser.name.lower(),
+            "states_or_step": detail, "entropy": EntropyMode(d.entropy_mode).name.lower() if d.coded_flag else "none",
+            "scan": "column" if d.column_scan_flag else "row", "entry_points": d.entry_count_minus1 + 1,
+            "bits_per_element": 8 * size / elements if elements else 0.0, "digest": f"{d.tensor_digest:016x}"}
+
+
+def print_info(x: dict) -> None:
+    """describe_stream() as tables."""
+    state = "" if x["complete"] else ", cut after a whole model"
+    print(f"OMC {x['version']}, profile {x['profile']}, level {x['level']}, {x['bytes']:,} bytes, {x['units']} units{state}")
+    print("\nwhere the bytes go")
+    for name, size in sorted(x["bytes_by_unit"].items(), key=lambda item: -item[1]):
+        print(f"  {name:<18} {size:>12,}  {100 * size / x['bytes']:5.1f} %")
+    for number, m in enumerate(x["models"]):
+        kind = "quality layer on top of the model before" if m["quality_layer_of_previous"] else "model"
+        ratio = m["original_bytes"] / max(1, m["bytes"])
+        print(f"\n{kind} {number} {m['name']!r}: {len(m['tensors'])} tensors, {m['bytes']:,} bytes, ratio {ratio:.3f}, "
+              f"source {m['source'] or 'none'}")
+        for r in m["references"]:
+            print("  reference", *(f"{k} {v}" for k, v in r.items()))
+        if m["bits_per_weight"]:
+            print(f"  {m['bits_per_weight']:.4f} bits per weight over {m['quantised_elements']:,} quantised elements")
+        print(f"  {'bytes':>11} {'bits/el':>8}  {'type':<9} {'prediction':<10} {'quantiser':<9} {'entropy':<7} name, shape")
+        for t in m["tensors"]:
+            print(f"  {t['bytes']:>11,} {t['bits_per_element']:>8.3f}  {t['type']:<9} {t['prediction']:<10} "
+                  f"{t['quantiser']:<9} {t['entropy']:<7} {t['name']} {t['shape']} {t['states_or_step']}")
+
+
+# trace
+
+def trace_stream(path: str, references: list[Model], levels: bool) -> Iterator[dict]:
+    """Every syntax element in stream order: unit, clause, structure, name, descriptor, value, bit, bits."""
+    found: list[dict] = []
+
+    def collect(reader: Tracer) -> None:
+        found.extend({**vars(e), "value": _plain(e.value)} for e in reader.elements)
+
+    by_digest = {m.digest(): m for m in references}
+    parser = Parser(ByteSource(path), by_digest.get, True, Tracer, collect)
+    try:
+        parser.parse()
+    finally:
+        units = {u.number: u for u in parser.stream.units}
+        yield dict(unit=-1, bit=0, bits=32, clause="6.1", structure="stream", name="omc_magic", descriptor="b(v)", value="8f4f4d43")
+        for number in sorted(units):
+            unit = units[number]
+            yield dict(unit=number, bit=-8 * (unit.body_offset - unit.offset), bits=8 * (unit.body_offset - unit.offset),
+                       clause="6.2", structure="unit", name="unit_type", descriptor="u(6)",
+                       value=f"{unit.type} {_unit_name(unit.type)}, coding {unit.coding.name.lower()}, {unit.size} bytes")
+            yield from (e for e in found if e["unit"] == number)
+
+
+def _plain(value):
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value[:32]).hex() + ("..." if len(value) > 32 else "")
+    return value
+
+
+# compare
+
+def compare_models(a: Model, b: Model) -> dict:
+    """Per tensor and in total: equal bits, SNR in dB, largest absolute error. Tensors are paired by name."""
+    names = {t.name: t for t in b.tensors}
+    rows, total = [], np.zeros(4)            # elements, sum, sum of squares, squared error
+    for t in a.tensors:
+        other = names.pop(t.name, None)
+        if other is None or other.shape != t.shape or other.dtype != t.dtype:
+            rows.append({"name": t.name, "equal": False, "difference": "missing" if other is None else "type or shape"})
+            continue
+        row, sums = _compare_tensor(t, other)
+        rows.append(row)
+        total += sums
+    rows += [{"name": n, "equal": False, "difference": "only in the second"} for n in names]
+    if not rows:
+        raise FormatError("EMPTY", "neither model has a tensor")
+    changed = [r for r in rows if not r["equal"]]
+    return {"equal": not changed, "tensors": len(rows), "changed": len(changed), "snr_db": _snr(total),
+            "max_error": max((r.get("max_error") or 0.0 for r in rows), default=0.0), "per_tensor": rows}
+
+
+def _compare_tensor(a: Tensor, b: Tensor) -> tuple[dict, np.ndarray]:
+    equal = bool(np.array_equal(a.words, b.words))
+    row = {"name": a.name, "type": a.dtype.name, "shape": list(a.shape), "equal": equal}
+    if a.dtype.parts != 1 or a.size == 0:
+        return row, np.zeros(4)
+    x, y = a.array.astype(np.float64).reshape(-1), b.array.astype(np.float64).reshape(-1)
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
+    sums = np.array([x.size, x.sum(), np.square(x).sum(), np.square(x - y).sum()])
+    row.update(snr_db=_snr(sums), max_error=float(np.abs(x - y).max()) if x.size else 0.0)
+    return row, sums if a.dtype.kind == "f" else np.zeros(4)
+
+
+def _snr(sums: np.ndarray) -> float | None:
+    """10 log10(variance / mean squared error); None where there is no error."""
+    n, s, s2, error = sums
+    if n == 0 or error == 0:
+        return None
+    variance = max(s2 / n - (s / n) ** 2, 1e-300)
+    return 10 * math.log10(variance / (error / n))
+
+
+def print_comparison(x: dict) -> None:
+    """compare_models() as a table; tensors that differ only."""
+    def db(value):
+        return "    equal" if value is None else f"{value:9.3f}"
+
+    for r in x["per_tensor"]:
+        if not r["equal"]:
+            print(f"{db(r.get('snr_db'))} dB  max {r.get('max_error', 0) or 0:<12.6g} {r['name']} {r.get('shape', '')} "
+                  f"{r.get('difference', '')}")
+    if x["equal"]:
+        print(f"all {x['tensors']} tensors are equal, bit for bit")
+    else:
+        print(f"{x['changed']} of {x['tensors']} tensors differ; total SNR {db(x['snr_db']).strip()} dB, "
+              f"largest error {x['max_error']:.6g}")
