@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from .bitstream.derive import elements
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
 from .bitstream.structures import EntropyMode, PredictionMode, Quantiser, TensorDescriptor
 from .bitstream.units import ByteSource
 from .dtypes import BY_NAME, DType
-from .entropy.payload import LevelBlock, PayloadReader, WordBlock
+from .entropy.payload import LevelBlock, PayloadReader, WordBlock, check_elements
 from .errors import OmcError, ReconstructionError, SemanticsError
 from .model import Model, Tensor, model_digest, tensor_digest
 from .parallel import in_order, run_all
@@ -25,14 +26,15 @@ from .reconstruction import folded, unfolded
 from .topology import layers_of, source_of
 
 WORKING_FACTOR = 4        # bytes of working memory per byte of a tensor, at most
-JOINED_UNITS_KEPT = 4
+KEPT_BYTES = 32 << 20     # of decoded units that others are predicted from
 
 
 class StreamDecoder:
     """A parsed stream whose tensors are decoded when they are asked for.
 
     stream: bytes or a path.  references: the external models that it may refer to.
-    max_memory: bytes that one tensor may need while it is decoded.  threads: over tensors and entry points.
+    max_memory: bytes that one tensor may need while it is decoded; None: the memory of the machine.
+    threads: over tensors and entry points.
     allow_prefix: take a stream that was cut after a whole model.
     Raises OmcError of the phases container, syntax and semantics at once; the others on access.
     """
@@ -40,12 +42,22 @@ class StreamDecoder:
     def __init__(self, stream: bytes | str | os.PathLike | ByteSource, references: Sequence[Model] = (), *,
                  threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False):
         self.references = list(references)
-        self.threads, self.max_memory = max(1, threads), max_memory
+        self.threads, self.max_memory = max(1, threads), max_memory or machine_memory()
         self._by_digest: dict[bytes, Model] | None = None
         source = stream if isinstance(stream, ByteSource) else ByteSource(stream)
-        self.parsed: ParsedStream = Parser(source, self._find_reference, allow_prefix).parse()
-        self._joined: OrderedDict[tuple[int, int], dict[int, np.ndarray]] = OrderedDict()
+        try:
+            self.parsed: ParsedStream = Parser(source, self._find_reference, allow_prefix).parse()
+        except BaseException:
+            source.close()
+            raise
+        self._kept: OrderedDict[tuple[int, int], dict[int, np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def __enter__(self) -> StreamDecoder:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.parsed.source.close()
 
     def _find_reference(self, digest: bytes) -> Model | None:
         if self._by_digest is None:
@@ -66,15 +78,14 @@ class StreamDecoder:
         model = self.parsed.models[number]
         position = model.unit_of[index]
         with self._lock:
-            kept = self._joined.get((number, position))
-        if kept is None:
-            kept = self._decode_unit(number, position)
-            if len(kept) > 1:
-                with self._lock:
-                    self._joined[number, position] = kept
-                    while len(self._joined) > JOINED_UNITS_KEPT:
-                        self._joined.popitem(last=False)
-        return kept[index]
+            unit = self._kept.get((number, position))
+        if unit is None:
+            unit = self._decode_unit(number, position)
+            with self._lock:
+                self._kept[number, position] = unit
+                while sum(w.nbytes for u in self._kept.values() for w in u.values()) > KEPT_BYTES:
+                    self._kept.popitem(last=False)
+        return unit[index]
 
     def tensors(self, number: int, only: set[int] | None = None) -> Iterator[tuple[int, np.ndarray, bytes]]:
         """(index, words, digest) of the tensors of a model, in the order of the stream; all, or `only` some."""
@@ -93,7 +104,11 @@ class StreamDecoder:
     def model(self, number: int = -1) -> Model:
         """The model with all its tensors in memory, verified by its digest."""
         number = self.model_number(number)
-        parsed = self.parsed.models[number]
+        state = self.parsed.models[number].state
+        size = sum(elements(t.dimension) * state.dtype(i).itemsize for i, t in enumerate(state.tensors))
+        if size > self.max_memory:
+            raise ReconstructionError("RESOURCE_LIMIT", f"the model has {size} bytes, {self.max_memory} are allowed; decode it "
+                                      "tensor by tensor, or raise max_memory")
         words, digests = {}, {}
         for i, w, digest in self.tensors(number):
             words[i], digests[i] = w, digest
@@ -131,6 +146,7 @@ class StreamDecoder:
             decoded: dict[int, np.ndarray] = {}
             joined = None
             if len(tensor_unit.descriptors) > 1 and tensor_unit.places:
+                check_elements(sum(d.word_count for d in tensor_unit.descriptors if d.coded_flag), tensor_unit.places[0][1])
                 joined = self._payload(tensor_unit, 0)
             for d in tensor_unit.descriptors:
                 decoded[d.tensor_index] = self._decode_tensor(number, tensor_unit, d, decoded, joined)
@@ -141,6 +157,9 @@ class StreamDecoder:
         except OmcError as error:
             error.unit = tensor_unit.unit.number if error.unit is None else error.unit
             raise
+        except MemoryError:
+            raise ReconstructionError("RESOURCE_LIMIT", "there is not enough memory for this unit",
+                                      tensor_unit.unit.number) from None
         return decoded
 
     def _decode_tensor(self, number: int, tensor_unit: TensorUnit, d: TensorDescriptor,
@@ -154,18 +173,21 @@ class StreamDecoder:
         fold, rows, columns = model.state.matrix(d.tensor_index, d.column_scan_flag)
         if predicting is not None:
             predicting = folded(predicting, shape, dtype.parts, fold, d.column_scan_flag)
-        matrix = np.zeros((rows, columns), dtype.word)
         entries = d.entry_count_minus1 + 1
         borders = [e * rows // entries for e in range(entries + 1)]
         kernel_size = 1 if d.column_scan_flag else fold.kernel_size
+        own_payloads = d.coded_flag and d.entropy_mode and joined is None
+        for e in range(entries if own_payloads else 0):
+            check_elements((borders[e + 1] - borders[e]) * columns, tensor_unit.places[e][1])
+        raw = self._raw(tensor_unit) if d.coded_flag and not d.entropy_mode else b""
+        matrix = np.zeros((rows, columns), dtype.word)
 
         def decode_entry(e: int) -> None:
             part = slice(borders[e], borders[e + 1])
-            payload = joined or (self._payload(tensor_unit, e) if d.coded_flag and d.entropy_mode else None)
-            raw = self._raw(tensor_unit) if d.coded_flag and not d.entropy_mode else b""
+            payload = self._payload(tensor_unit, e) if own_payloads else joined
             predictor = None if predicting is None else predicting[part]
-            decode_segment(d, dtype, matrix[part], predictor, slice(part.start, part.stop), kernel_size, payload, raw)
-            if payload and not joined:
+            decode_segment(d, dtype, matrix[part], predictor, part, kernel_size, payload, raw)
+            if own_payloads:
                 payload.finish()
 
         run_all(decode_entry, range(entries), self.threads)
@@ -184,7 +206,7 @@ class StreamDecoder:
 
     def _check_memory(self, d: TensorDescriptor) -> None:
         need = WORKING_FACTOR * d.word_count * d.word_bytes
-        if self.max_memory is not None and need > self.max_memory:
+        if need > self.max_memory:
             raise ReconstructionError("RESOURCE_LIMIT", f"tensor {d.tensor_index} needs {need} bytes to decode, "
                                       f"{self.max_memory} are allowed; raise --max-memory")
 
@@ -242,6 +264,7 @@ def decode_segment(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor
         out[...] = reconstruct_grid(halves, scales).view(np.uint32)
     elif d.quantiser == Quantiser.CODEBOOK:
         codebook = np.frombuffer(d.codebook.codebook_words, dtype.word.newbyteorder("<")).astype(dtype.word)
+        _check_words(codebook, dtype)
         levels = _read_levels(d, shape, kernel_size, payload, raw) if d.coded_flag else np.zeros(shape, np.int32)
         if out.size:
             out[...] = reconstruct_codebook(levels, codebook, d.codebook.zero_index)
@@ -261,8 +284,7 @@ def _read_words(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor: n
         return
     _check_raw_size(raw, out.nbytes)
     words = np.frombuffer(raw, dtype.word.newbyteorder("<")).reshape(out.shape)
-    if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
-        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 9.6: a raw word is not a {dtype.name}")
+    _check_words(words, dtype)
     if predictor is not None:
         raise ReconstructionError("FORBIDDEN_PATTERN", "SPEC 7.7: raw words with prediction")
     out[...] = words
@@ -281,6 +303,11 @@ def _read_levels(d: TensorDescriptor, shape: tuple[int, ...], kernel_size: int, 
     return block.levels
 
 
+def _check_words(words: np.ndarray, dtype: DType) -> None:
+    if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
+        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 5.2: a word is no {dtype.name}")
+
+
 def _check_raw_size(raw: bytes, size: int) -> None:
     if len(raw) != size:
         raise ReconstructionError("BAD_SIZE", f"SPEC 9.6: a raw payload of {len(raw)} bytes, {size} are due")
@@ -294,5 +321,13 @@ def decode(stream: bytes | str | os.PathLike, references: Sequence[Model] = (), 
     stream of several, the last (finest) by default.  threads, max_memory (bytes), allow_prefix: see
     StreamDecoder.  Raises OmcError with code, unit and bit; no partial model is returned.
     """
-    decoder = StreamDecoder(stream, references, threads=threads, max_memory=max_memory, allow_prefix=allow_prefix)
-    return decoder.model(model)
+    with StreamDecoder(stream, references, threads=threads, max_memory=max_memory, allow_prefix=allow_prefix) as decoder:
+        return decoder.model(model)
+
+
+def machine_memory() -> int:
+    """Bytes of memory of this machine, or 2^62 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62

@@ -17,7 +17,8 @@ def in_order(work: Callable, items: Sequence, sizes: Sequence[int], threads: int
     budget = max([IN_FLIGHT, *sizes])
     waiting: deque = deque()
     flying = 0
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         for item, size in zip(items, sizes):
             while waiting and (flying + size > budget or len(waiting) >= 4 * threads):
                 future, done = waiting.popleft()
@@ -27,6 +28,8 @@ def in_order(work: Callable, items: Sequence, sizes: Sequence[int], threads: int
             flying += size
         while waiting:
             yield waiting.popleft()[0].result()
+    finally:
+        pool.shutdown(cancel_futures=True)       # after an error, or where no more results are asked for
 
 
 def run_all(work: Callable, items: Iterable, threads: int) -> list:

@@ -19,7 +19,8 @@ TYPES = [d for d in BY_NAME.values() if d.parts == 1]
 def encode(words, dtype, predictor=None, params=None):
     params = params or choose_parameters(words, dtype, predictor)
     buf, raw = np.empty(words.size * 40 + 1024, np.uint8), np.full(words.size * 10 + 64, 255, np.uint8)
-    r, raw_bit, status = encode_words(words, predictor, dtype, params, new_word_contexts(), encoder_start(buf), buf, raw, 3)
+    r, raw_bit, status = encode_words(words, predictor, dtype, params, new_word_contexts(), encoder_start(buf), buf,
+                                      raw, 3)
     assert status == OK
     return params, buf[:encoder_finish(r, buf)].copy(), raw[:(raw_bit + 7) // 8].copy(), raw_bit
 
@@ -42,7 +43,8 @@ def random_words(rng, dtype, shape):
 def special_words(dtype):
     """Zeros of both signs, subnormals, the largest finite words, infinities, NaNs, integer extremes: one row."""
     top, sign = (1 << dtype.bits) - 1, 1 << (dtype.bits - 1)
-    words = [0, 1, 2, 3, top, top - 1, sign, sign - 1, sign + 1, sign >> 1, top ^ (sign >> 1), 0, 0, 1 << dtype.mantissa]
+    words = [0, 1, 2, 3, top, top - 1, sign, sign - 1, sign + 1, sign >> 1, top ^ (sign >> 1), 0, 0,
+             1 << dtype.mantissa]
     return np.array([[w & top for w in words]], np.uint64).astype(dtype.word)
 
 
@@ -105,6 +107,16 @@ def test_constant_and_offset():
     assert round_trip(words, BY_NAME["uint8"]) < words.size * 3.6
 
 
+def test_repeats():
+    rng, dtype = np.random.default_rng(8), BY_NAME["float32"]
+    half = rng.standard_normal((64, 65)).astype(np.float32)
+    mirrored = np.concatenate([half, -half[:, -2:0:-1]], axis=1).view(np.uint32)
+    assert choose_parameters(mirrored, dtype).repeats == 1
+    assert round_trip(mirrored, dtype) < 0.55 * mirrored.size * 27
+    rows = np.tile(half[:8], (8, 1)).view(np.uint32)
+    assert round_trip(rows, dtype) < 0.2 * rows.size * 27
+
+
 def test_full_buffers_are_reported():
     words = random_words(np.random.default_rng(5), BY_NAME["float32"], (20, 20))
     for size, raw_size in ((300, 10000), (10000, 100)):
@@ -119,7 +131,8 @@ def test_garbage_ends_with_a_status(name):
     for trial in range(60):
         buf, raw = (rng.integers(0, 256, n, dtype=np.uint8) for n in rng.integers(0, 400, 2))
         out = np.zeros((30, 30), dtype.word)
-        params = WordParameters(*(int(x) for x in rng.integers(0, (2, 3, 2, 2))), shift=int(rng.integers(0, dtype.bits)))
+        flags = (int(x) for x in rng.integers(0, (2, 3, 2, 2)))
+        params = WordParameters(*flags, shift=int(rng.integers(0, dtype.bits)))
         predictor = random_words(rng, dtype, out.shape) if trial & 1 else None
         seen.add(decode_words(out, predictor, dtype, params, new_word_contexts(), decoder_start(buf, 0, len(buf)), buf,
                               raw, 0)[2])

@@ -1,4 +1,4 @@
-"""Trains a transformer of 10.7 million parameters and writes it at successive optimiser steps.
+"""Trains a transformer of 10.9 million parameters and writes it at successive optimiser steps.
 
     pip install -e '.[training]' && python tools/train_transformer.py [--out models/transformer] [--steps 160]
 
@@ -116,7 +116,8 @@ def main() -> None:
     for number in range(args.steps):
         loss = step(model, optimiser, sources, chance)
         if number % 20 == 0 or number == args.steps - 1:
-            print(f"pretraining step {number}: {loss:.3f} nats per byte, {time.perf_counter() - start:.0f} s", flush=True)
+            print(f"pretraining step {number}: {loss:.3f} nats per byte, {time.perf_counter() - start:.0f} s",
+                  flush=True)
     for group in optimiser.param_groups:
         group["lr"] = FINE_TUNING_RATE
     for _ in range(WARM_UP):

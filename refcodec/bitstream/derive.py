@@ -35,6 +35,7 @@ class ModelState:
     tensors: list[TensorEntry] = field(default_factory=list)
     folds: dict[int, Fold] = field(default_factory=dict)
     coded: dict[int, int] = field(default_factory=dict)      # tensor index: depth of its predictions
+    work: dict[int, tuple[int, int]] = field(default_factory=dict)   # tensor index: first tensor of its unit, decoding_work
     references: list[object] = field(default_factory=list)   # ModelState, list[TensorEntry] or None if not at hand
     previous_index: int = -1
 
@@ -75,8 +76,10 @@ def check_element_type(v, x: TensorEntry) -> None:
 
 
 def check_tensor_size(v, x: TensorEntry) -> None:
-    v.limit("tensor elements", elements(x.dimension), v.level.tensor_elements)
-    v.limit("tensor bytes", elements(x.dimension) * BY_CODE[x.element_type].itemsize, v.level.tensor_memory)
+    # Dimensions of 0 count as 1: rows and columns of an empty tensor stay within the level, too.
+    count = elements(max(1, n) for n in x.dimension)
+    v.limit("tensor elements", count, v.level.tensor_elements)
+    v.limit("tensor bytes", count * BY_CODE[x.element_type].itemsize, v.level.tensor_memory)
 
 
 def check_layer_tensor(v, x) -> None:
@@ -100,6 +103,8 @@ def check_fold(v, x) -> None:
 def begin_descriptor(v, x, i: int) -> None:
     v.model.previous_index = x.descriptor[i - 1].tensor_index if i else -1
     v.joined = x.tensor_count_minus1 > 0
+    if i == 0:
+        v.needed = {}              # (model, first tensor of a unit that predicts this one): its decoding_work
 
 
 def tensor_index(v, x) -> None:
@@ -120,7 +125,7 @@ def check_prediction(v, x) -> None:
     if x.prediction_mode == PredictionMode.INTRA or (x.prediction_mode == PredictionMode.COPY and x.reference_index == 0):
         if predicting not in v.model.coded or predicting == x.tensor_index:
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} is not decoded before it is used")
-        entry, depth = v.model.tensors[predicting], v.model.coded[predicting] + 1
+        entry, depth, holder = v.model.tensors[predicting], v.model.coded[predicting] + 1, v.model
     else:
         if not 1 <= x.reference_index <= len(v.model.references):
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"reference_index {x.reference_index} of "
@@ -128,12 +133,16 @@ def check_prediction(v, x) -> None:
         reference = v.model.references[x.reference_index - 1]
         if reference is None:
             return
-        table = reference.tensors if isinstance(reference, ModelState) else reference
+        holder = reference if isinstance(reference, ModelState) else None
+        table = holder.tensors if holder else reference
         if not 0 <= predicting < len(table):
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} of {len(table)} of the reference model")
         entry = table[predicting]
-        depth = reference.coded[predicting] + 1 if isinstance(reference, ModelState) else 1
+        depth = holder.coded[predicting] + 1 if holder else 1
     v.model.coded[x.tensor_index] = v.limit("nesting of predictions", depth, v.level.nesting)
+    if holder and predicting in holder.work:
+        unit, work = holder.work[predicting]
+        v.needed[holder.number, unit] = work
     if entry.element_type != own.element_type or entry.rank != own.rank:
         raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "the predicting tensor has another element type or rank")
     if x.prediction_mode == PredictionMode.COPY and entry.dimension != own.dimension:
@@ -179,9 +188,18 @@ def check_entries(v, x) -> None:
     x.coded_flag = 0 if constant or x.word_count == 0 else 1
 
 
+def check_work(v, x, words: int) -> None:
+    """Bounds the words to be decoded for access to one tensor: joined units that predict each other must not multiply."""
+    words = v.limit("decoding_work", words + sum(v.needed.values()), 2 * (v.level.nesting + 1) * v.level.tensor_elements)
+    for d in x.descriptor:
+        v.model.work[d.tensor_index] = (x.descriptor[0].tensor_index, words)
+
+
 def payload_count(v, x) -> None:
+    words = sum(d.word_count for d in x.descriptor)
+    check_work(v, x, words)
     if x.tensor_count_minus1 > 0:
-        v.limit("joined elements", sum(d.word_count for d in x.descriptor), v.level.joined_elements)
+        v.limit("joined elements", words, v.level.joined_elements)
         x.payload_count = 1 if any(d.coded_flag for d in x.descriptor) else 0
     else:
         d = x.descriptor[0]

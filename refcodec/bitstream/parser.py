@@ -99,7 +99,10 @@ class Parser:
     def parse(self) -> ParsedStream:
         """Raises ContainerError, StreamSyntaxError or SemanticsError with unit and bit."""
         source = self.stream.source
-        if source.read(0, 4) != MAGIC:
+        magic = source.read(0, 4)
+        if magic != MAGIC:
+            if MAGIC.startswith(magic):
+                raise ContainerError("TRUNCATED", "SPEC 6.1: the stream ends inside omc_magic")
             raise ContainerError("BAD_MAGIC", "SPEC 6.1: this is not an OMC stream")
         offset, before = 4, None
         while before != UnitType.STREAM_END:

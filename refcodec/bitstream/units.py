@@ -7,7 +7,7 @@ import os
 import zlib
 from dataclasses import dataclass
 
-from ..errors import ContainerError
+from ..errors import ContainerError, FormatError
 from .structures import UnitCoding, UnitType
 
 MAGIC = b"\x8fOMC"
@@ -26,7 +26,10 @@ class ByteSource:
             self._view = memoryview(stream)
             self.size = len(self._view)
         else:
-            self._file = open(stream, "rb")
+            try:
+                self._file = open(stream, "rb")
+            except OSError as error:
+                raise FormatError("MISSING_FILE", f"cannot read {os.fspath(stream)!r}: {error.strerror}") from error
             self.size = os.fstat(self._file.fileno()).st_size
 
     def read(self, offset: int, count: int) -> bytes:

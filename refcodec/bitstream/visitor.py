@@ -52,8 +52,10 @@ class Visitor:
         return value
 
     def resize(self, items: list, count: int, make: Callable) -> None:
-        """Reader: give a list `count` fresh items. Writer: nothing."""
+        """Reader: give a list `count` fresh items, of at least one bit each. Writer: nothing."""
         if self.reading:
+            if count > self.size - self.pos:       # before anything is allocated for them
+                raise self.fail(StreamSyntaxError, "TRUNCATED", f"{count} items in the last {self.size - self.pos} bits of a unit")
             items[:] = [make() for _ in range(count)]
 
     @contextmanager

@@ -101,14 +101,11 @@ def _uniform(words: np.ndarray, dtype: DType) -> Structure | None:
 # Codebook: few distinct words.
 
 def _by_value(words: np.ndarray, dtype: DType) -> np.ndarray:
-    """Sorting keys: the order of the values (NaNs at the ends)."""
-    keys = words.astype(np.int64)
-    if dtype.kind == "i" or dtype.bits == 64:
-        return keys << (64 - dtype.bits) >> (64 - dtype.bits)
-    if dtype.kind == "f" and dtype.sign:
-        negative = (keys >> (dtype.bits - 1)) & 1
-        return np.where(negative, (1 << (dtype.bits - 1)) - 1 - keys, keys)
-    return keys
+    """Sorting keys, int64: the order of the values (NaNs at the ends)."""
+    keys = words.astype(np.int64) << (64 - dtype.bits)
+    if dtype.kind == "u" or not dtype.sign:
+        return keys ^ np.iinfo(np.int64).min
+    return np.where(keys < 0, keys ^ np.iinfo(np.int64).max, keys) if dtype.kind == "f" else keys
 
 
 def _codebook(words: np.ndarray, dtype: DType) -> Structure | None:
@@ -181,7 +178,8 @@ def _row_grid(row: np.ndarray) -> tuple[np.ndarray, np.float32] | None:
     return max(solutions, key=lambda s: _common_zeros(s[0]), default=None)
 
 
-def _solve_row(row: np.ndarray, w: np.ndarray, magnitude: np.ndarray, scale: float) -> tuple[np.ndarray, np.float32] | None:
+def _solve_row(row: np.ndarray, w: np.ndarray, magnitude: np.ndarray, scale: float
+               ) -> tuple[np.ndarray, np.float32] | None:
     """The halves that an approximate scale gives, and the float32 scale that fits all of them."""
     halves = np.float16(w / scale)
     h = np.abs(halves.astype(np.float64))

@@ -136,7 +136,7 @@ def _residual(values: np.ndarray, prediction: Prediction | None) -> np.ndarray:
 
 def _lossy_prediction(job: TensorJob, values: np.ndarray, step: float) -> Prediction | None:
     """The prediction whose residual costs least in plain levels; None if the values themselves do."""
-    best, best_bits = None, _cost(job, values, 0, step)
+    best, best_bits = None, _cost(job, values, 0, step) if job.predictions else 0.0
     for prediction in job.predictions:
         bits = _cost(job, _residual(values, prediction), 0, step)
         if bits < best_bits:
@@ -154,7 +154,7 @@ def _cheaper_scan(job: TensorJob, values: np.ndarray, step: float) -> int:
 def _cost(job: TensorJob, values: np.ndarray, column_scan: int, step: float) -> float:
     # Bits of plain levels of a block from the middle, by the coder itself.
     matrix = job.matrix(values, column_scan)
-    rows = max(1, min(matrix.shape[0], 4 * SAMPLE // max(1, matrix.shape[1])))
+    rows = max(1, min(matrix.shape[0], SAMPLE // max(1, matrix.shape[1])))
     first = (matrix.shape[0] - rows) // 2
     part = np.rint(matrix[first : first + rows].astype(np.float64) / step).clip(-(1 << 30) + 1, (1 << 30) - 1)
     return float(cost_levels_cc(np.ascontiguousarray(part.astype(np.int32)), 0, 1, new_cc_contexts()))

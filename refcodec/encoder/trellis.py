@@ -9,6 +9,7 @@ levels, search with the rates that follow from the counts, and so on. Then the w
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from ..compiler import compiled, inlined
 from ..quantization.uniform import trellis
 
-LAMBDA = 0.33          # cost of a bit in units of step^2, with a trellis ...
+LAMBDA = 0.35          # cost of a bit in units of step^2, with a trellis ...
 LAMBDA_SCALAR = 0.115   # ... and without
 
 LEVEL_MAX = (1 << 30) - 1
@@ -44,7 +45,7 @@ def quantise(x: np.ndarray, step: float, states: int, lam: float | None = None, 
     Returns int32 levels of the shape of x; their values are step * indices(levels, states).
     """
     trellis(states)
-    lam = default_lambda(states) if lam is None else lam
+    lam = default_lambda(states) if lam is None else float(lam)
     x = np.ascontiguousarray(x)
     levels = np.zeros(x.shape, dtype=np.int32)
     if x.size == 0:
@@ -60,17 +61,19 @@ def quantise(x: np.ndarray, step: float, states: int, lam: float | None = None, 
     return levels
 
 
-def _sample(x):
+def _sample(x: np.ndarray) -> np.ndarray:
     # Some runs of adjacent rows, spread evenly.
+    x = x[:, :SAMPLE]
     rows, columns = x.shape
     if x.size <= 2 * SAMPLE:
-        return x
+        return np.ascontiguousarray(x)
     wanted = max(1, SAMPLE // columns)
     runs = min(4, wanted)
     return np.concatenate([x[r * rows // runs:][:wanted // runs] for r in range(runs)])
 
 
 def _learned_rates(x, step, states, lam, model):
+    # The table of rates after ROUNDS rounds on the rows x.
     levels = np.zeros(x.shape, dtype=np.int32)
     buckets = np.empty(x.shape, dtype=np.uint8)
     _scan(x, step, states, levels, buckets, from_levels=False)
@@ -122,7 +125,8 @@ def _scaled(x, step):
     return np.clip(u, -float(LEVEL_MAX), float(LEVEL_MAX), out=u)
 
 
-def _model_rates(states):
+@functools.lru_cache
+def _model_rates(states: int) -> np.ndarray:
     # Rates, in bits, of a Laplacian of each bucket's mean magnitude; [bucket, quantiser, magnitude].
     rates = np.empty((BUCKETS, 2, MAGNITUDES))
     m = np.arange(MAGNITUDES, dtype=np.float64)
@@ -139,8 +143,8 @@ def _model_rates(states):
 
 def _counted_rates(counts, model):
     # Rates of what the coder's binarisation can learn: 0, 1, 2, then classes of 2, 4, 8, ... in quarters.
-    edges = [0, 1, 2] + [1 + (4 + quarter << g) // 2 for g in range(8) for quarter in range(4) if g or not quarter & 1]
-    edges = [e for e in edges if e < MAGNITUDES]
+    quarters = [1 + ((4 + quarter) << g) // 2 for g in range(8) for quarter in range(4)]
+    edges = sorted({0, 1, 2, *(e for e in quarters if e < MAGNITUDES)})
     width = np.diff(np.array(edges + [MAGNITUDES]))
     spread = np.repeat(np.arange(len(edges)), width)
     prior = 2.0 ** -model

@@ -82,7 +82,7 @@ def _ratio(prediction, scale):
     x = abs(prediction) * 20
     t = 0
     for bound in (3, 7, 12, 18, 26, 36):
-        t += 1 if x >= bound * scale else 0
+        t += 1 if x > bound * scale else 0
     return t if prediction > 0 else -t
 
 
@@ -149,7 +149,7 @@ def _levels(mode, levels, states, kernel_size, model, r, buf):
                     + abs(int(x[8])))
             a = log_bucket(near) * NODES
             b = (_side(slow) * SIDES + _side(int(column[j]))) * NODES
-            c = (log_bucket(scale) * RATIOS + 6) * NODES
+            c = (log_bucket(scale) * RATIOS + RATIOS // 2) * NODES
             sign_place = ((sign(int(x[0])) * 3 + sign(int(x[2])) + 4) * NODES,
                           (sign(int(x[6])) * 3 + sign(row_value) + 4) * NODES, c + ratio * NODES)
             q = state & 1

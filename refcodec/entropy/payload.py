@@ -21,6 +21,16 @@ from .words import WordParameters
 
 OK, FULL, OUT_OF_RANGE = 0, 1, 2
 
+# A bin takes at least -log2(1 - 32/65536 * 255/256) bits, an element at least one bin: no more than 11402
+# elements come from one byte.
+ELEMENTS_PER_BYTE = 1 << 14
+
+
+def check_elements(count: int, coded_size: int) -> None:
+    """EntropyError ENTROPY_END where `count` elements cannot come from `coded_size` bytes; for use before they are allocated."""
+    if count > ELEMENTS_PER_BYTE * coded_size:
+        raise EntropyError("ENTROPY_END", f"SPEC 9.1.4: {coded_size} bytes cannot hold {count} elements")
+
 
 @dataclass
 class LevelBlock:

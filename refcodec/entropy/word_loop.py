@@ -18,10 +18,11 @@ NO_SIGNS, RAW_SIGNS, MODELLED_SIGNS = 0, 1, 2
 
 ROOM = 256                  # bytes of buf that one element may need at most
 OCTAVE = 256                # logarithmic magnitudes are in 1/256 octave
-ROW_WINDOW, COLUMN_WINDOW, OVERALL_WINDOW = 16, 32, 1024
+ROW_WINDOW, COLUMN_WINDOW, OVERALL_WINDOW = 64, 128, 1024
 RECIPROCAL = np.array([0] + [65536 // d for d in range(1, OVERALL_WINDOW + 1)], dtype=np.int64)
 
 WEIGHT_START, WEIGHT_MAX = (32768, 65536), 1 << 17      # by scale_rule; 1.0 is 65536
+RATE, POWER_FLOOR = 655 << 20, 1311                     # of the weights' adaptation
 WINDOW_MAX = 1 << 16        # elements back that a repeat may lie
 ESCAPE_MAX = 13             # zeros before the one of an Exp-Golomb escape: fewer than this
 
@@ -198,12 +199,14 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
             shift, r = _code_row_shift(mode, values, i, shift_limit, shift, contexts, r, buf)
             if shift > shift_limit:
                 return r, raw_bit, MALFORMED
-        row, row_count, left, left2, left_sign = overall, 0, 0, 0, 0
+        row, row_count, left, left2, left_sign, rate = overall, 0, 0, 0, 0, 0
         for j in range(cols):
             if mode == ENCODE and (r.pos + r.pending + ROOM > len(buf) or not room(raw, raw_bit, 128)):
                 return r, raw_bit, BUFFER_FULL
             if mode == DECODE and r.pos > r.end + 3:
                 return r, raw_bit, MALFORMED
+            if j & 15 == 0:
+                rate = RATE // (POWER_FLOOR + power)
             v, cls, sign, mantissa = 0, 0, 0, 0
             if mode == ENCODE:
                 v = int(values[i, j])
@@ -282,7 +285,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 width = mantissa_bits - shift if is_float else cls - 1
                 top = mantissa >> (width - 2) if width >= 2 else mantissa << (2 - width)
                 log = cls * OCTAVE + e + (top << 6) + 32
-                gain = _clip(-512, log - e - expected, 512) * (655 << 12) // (1311 + power)
+                gain = (_clip(-512, log - e - expected, 512) * rate) >> 8
                 row_weight = _clip(-WEIGHT_MAX, row_weight + ((gain * x) >> 12), WEIGHT_MAX)
                 column_weight = _clip(-WEIGHT_MAX, column_weight + ((gain * y) >> 12), WEIGHT_MAX)
                 power += (x * x + y * y - power) >> 8
@@ -297,7 +300,8 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 left_sign = 1 + sign
                 above[j] = left_sign << 1
             if mode == DECODE:
-                v = _float_word(cls, sign, mantissa, layout, shift) if is_float else _integer(cls, sign, mantissa, shift)
+                v = (_float_word(cls, sign, mantissa, layout, shift) if is_float
+                     else _integer(cls, sign, mantissa, shift))
                 values[i, j] = v
             if repeats:
                 past[n & (len(past) - 1)] = v
@@ -310,9 +314,11 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
 
 @compiled
 def encode_rows(values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
-    return _code_rows(ENCODE, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit)
+    return _code_rows(ENCODE, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw,
+                      raw_bit)
 
 
 @compiled
 def decode_rows(values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
-    return _code_rows(DECODE, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit)
+    return _code_rows(DECODE, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw,
+                      raw_bit)

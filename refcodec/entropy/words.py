@@ -13,8 +13,8 @@ import numpy as np
 
 from ..dtypes import DType
 from .range_coder import Coder, encoder_start, new_contexts
-from .word_loop import (BUFFER_FULL, CONTEXTS, MALFORMED, MODELLED_SIGNS, NO_SIGNS, OCTAVE, OK, RAW_EXHAUSTED, RAW_SIGNS,
-                        WEIGHT_START, WINDOW_MAX, decode_rows, encode_rows)
+from .word_loop import (BUFFER_FULL, CONTEXTS, MALFORMED, MODELLED_SIGNS, NO_SIGNS, OCTAVE, OK, RAW_EXHAUSTED,
+                        RAW_SIGNS, WEIGHT_START, WINDOW_MAX, decode_rows, encode_rows)
 
 __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "WordParameters", "choose_parameters", "decode_words",
            "encode_words", "estimate_bits", "new_word_contexts"]
@@ -29,11 +29,11 @@ class WordParameters:
 
     zeros:      word_zeros_flag, 0..1: a zero flag is coded for every element; 0: no element is zero.
     signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
-    scale_rule: word_scale_rule, 0..1: first weights of row and column in the expected scale: one half each, or one each.
+    scale_rule: word_scale_rule, 0..1: first weights of row and column in the expected scale, one half or one each.
     row_shifts: word_row_shift_flag, 0..1: each row codes how many more low bits are zero.
     shift:      word_shift, 0..63: low bits of mantissa (float) or integer that are zero in all elements.
     offset:     word_offset, 0..2^bits-1: subtracted modulo 2^bits from integer words without predictor.
-    repeats:    not in the descriptor (each segment of floats without predictor starts with this bit): repeats are coded.
+    repeats:    0..1: repeats are coded. Not in the descriptor: a segment of floats without predictor starts with it.
     """
 
     zeros: int = 1
@@ -46,7 +46,7 @@ class WordParameters:
 
 
 def new_word_contexts() -> np.ndarray:
-    """The contexts of word coding in their starting state: int32, one dimension. They persist through a joined stream."""
+    """The contexts of word coding in their starting state: int32 [n]. They persist through a joined stream."""
     return new_contexts(CONTEXTS)
 
 
@@ -119,7 +119,9 @@ def _layout(dtype: DType, predictor: np.ndarray | None, params: WordParameters) 
 
 def _new_state(shape: tuple[int, int], dtype: DType, predictor: np.ndarray | None, params: WordParameters) -> tuple:
     """Column means and counts, zeros and signs of the row above, past words and their table, scalars (SPEC 9.5.2)."""
-    usual = 4 if dtype.kind != "f" else (1 << dtype.exponent >> 1) - 5 + (0 if predictor is None else dtype.mantissa - 7)
+    usual = 4
+    if dtype.kind == "f":
+        usual = (1 << dtype.exponent >> 1) - 5 + (0 if predictor is None else dtype.mantissa - 7)
     weight = WEIGHT_START[params.scale_rule]
     window = 1
     if dtype.kind == "f" and predictor is None:
@@ -214,7 +216,8 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
             params.row_shifts = 0
     if dtype.kind == "f" and predictor is None:
         params.repeats = 1
-        if estimate_bits(words, predictor, dtype, params) >= estimate_bits(words, predictor, dtype, replace(params, repeats=0)):
+        plain = estimate_bits(words, predictor, dtype, replace(params, repeats=0))
+        if estimate_bits(words, predictor, dtype, params) >= plain:
             params.repeats = 0
     if min(words.shape) > 4:
         plain = estimate_bits(words, predictor, dtype, params)
