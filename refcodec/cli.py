@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     e = commands.add_parser("encode", help="ONNX, safetensors or npz to an OMC stream",
                             description="Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
                                         "an ONNX or safetensors file gives back the same file, byte for byte.")
-    e.add_argument("input", metavar="INPUT", help="model: .onnx, .safetensors or .npz")
+    e.add_argument("input", metavar="INPUT", nargs="+",
+                   help="model: .onnx, .safetensors or .npz (or .omc, to code it anew); of several, in one stream, each is "
+                        "predicted from the one before")
     e.add_argument("-o", "--output", required=True, metavar="OUT.omc")
     aim = e.add_mutually_exclusive_group()
     aim.add_argument("--lossless", action="store_true", help="keep every bit (the default)")
@@ -70,8 +72,8 @@ def parser() -> argparse.ArgumentParser:
     t = commands.add_parser("trace", help="every syntax element: clause, name, value, bit position, bits")
     t.add_argument("input", metavar="IN.omc")
     t.add_argument("--json", action="store_true", help="one JSON object per line")
-    t.add_argument("--levels", action="store_true", help="also every arithmetic-coded level, with its cost in bits")
-    t.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --levels of an update")
+    t.add_argument("--bins", action="store_true", help="then every arithmetic-coded bin with its cost (slow: small streams)")
+    t.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --bins of an update")
 
     c = commands.add_parser("compare", help="two models (or streams), tensor by tensor: equal bits, SNR, largest error")
     c.add_argument("a", metavar="A")

@@ -84,13 +84,14 @@ def _config(arguments) -> Config:
 
 def encode(arguments) -> None:
     config = _config(arguments)
-    model = load(arguments.input)
+    models = [load_any(path) for path in arguments.input]
     references = [load_any(path) for path in arguments.reference]
     start = time.perf_counter()
-    with progress_bar(sum(t.nbytes for t in model.tensors), "encode") as progress, atomic_file(arguments.output) as sink:
-        encode_to(sink, model, config, references, progress=progress)
+    with progress_bar(0, "encode") as progress, atomic_file(arguments.output) as sink:
+        encode_to(sink, models, config, references, progress=progress)
     seconds = time.perf_counter() - start
-    before, after = _input_size(arguments.input, model), os.path.getsize(arguments.output)
+    before = sum(_input_size(path, model) for path, model in zip(arguments.input, models))
+    after = os.path.getsize(arguments.output)
     result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
               "ratio": before / after, "seconds": round(seconds, 3)}
     _print(arguments, result, f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
@@ -177,7 +178,7 @@ def info(arguments) -> None:
 def trace(arguments) -> None:
     from .report import trace_stream
 
-    for element in trace_stream(arguments.input, [load_any(p) for p in arguments.reference], arguments.levels):
+    for element in trace_stream(arguments.input, arguments.reference, arguments.bins):
         if arguments.json:
             print(json.dumps(element))
         else:

@@ -186,7 +186,8 @@ class StreamDecoder:
             part = slice(borders[e], borders[e + 1])
             payload = self._payload(tensor_unit, e) if own_payloads else joined
             predictor = None if predicting is None else predicting[part]
-            decode_segment(d, dtype, matrix[part], predictor, part, kernel_size, payload, raw)
+            with np.errstate(all="ignore"):          # what damage makes of values is told by rules, not by warnings
+                decode_segment(d, dtype, matrix[part], predictor, part, kernel_size, payload, raw)
             if own_payloads:
                 payload.finish()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .bins import bins_of
 from .bitstream.parser import ParsedModel, ParsedStream, Parser
 from .bitstream.structures import EntropyMode, PredictionMode, Quantiser, TensorDescriptor, UnitType
 from .bitstream.limits import Profile
@@ -103,15 +104,17 @@ def print_info(x: dict) -> None:
 
 # trace
 
-def trace_stream(path: str, references: list[Model], levels: bool) -> Iterator[dict]:
-    """Every syntax element in stream order: unit, clause, structure, name, descriptor, value, bit, bits."""
+def trace_stream(path: str, references: list[str] = (), bins: bool = False) -> Iterator[dict]:
+    """Every syntax element in stream order: unit, clause, structure, name, descriptor, value, bit, bits.
+
+    references: paths of the external models.  bins: every arithmetic-coded bin follows, in decoding order.
+    """
     found: list[dict] = []
 
     def collect(reader: Tracer) -> None:
         found.extend({**vars(e), "value": _plain(e.value)} for e in reader.elements)
 
-    by_digest = {m.digest(): m for m in references}
-    parser = Parser(ByteSource(path), by_digest.get, True, Tracer, collect)
+    parser = Parser(ByteSource(path), allow_prefix=True, make_reader=Tracer, on_reader=collect)
     try:
         parser.parse()
     finally:
@@ -123,6 +126,8 @@ def trace_stream(path: str, references: list[Model], levels: bool) -> Iterator[d
                        clause="6.2", structure="unit", name="unit_type", descriptor="u(6)",
                        value=f"{unit.type} {_unit_name(unit.type)}, coding {unit.coding.name.lower()}, {unit.size} bytes")
             yield from (e for e in found if e["unit"] == number)
+    if bins:
+        yield from bins_of(path, list(references))
 
 
 def _plain(value):

@@ -32,10 +32,10 @@ CODE = syntax_tables.SYNTAX_PY.read_text()
 
 # Markdown tables of SPEC, found by the first cell of their head.
 
-def tables_with(first: str, text: str = SPEC) -> list[list[list[str]]]:
+def tables_with(first: str) -> list[list[list[str]]]:
     """Rows (lists of cells, the head first) of each table whose head begins with the cell `first`."""
     found = []
-    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+    for block in re.findall(r"(?:^\|.*\|\n)+", SPEC, re.MULTILINE):
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
         if rows[0][0] == first:
             found.append([rows[0], *rows[2:]])

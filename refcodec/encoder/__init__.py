@@ -35,10 +35,11 @@ LAYER_RATIO = 4.0              # step of a quality layer over that of the next
 Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name
 
 
-def encode(model: Model, config: Config | None = None, references: Sequence[Model] = (), *,
+def encode(model: Model | Sequence[Model], config: Config | None = None, references: Sequence[Model] = (), *,
            progress: Progress | None = None) -> bytes:
     """Encode a model into a stream; lossless unless the configuration says otherwise.
 
+    model: one, or several in order (versions, relatives): each is predicted from the one before where that helps.
     references: models that the decoder will have; used where they help.
     Raises ConfigError for what cannot be done, e.g. a rate that cannot be reached.
     """
@@ -47,18 +48,15 @@ def encode(model: Model, config: Config | None = None, references: Sequence[Mode
     return sink.getvalue()
 
 
-def encode_to(sink: BinaryIO, model: Model, config: Config | None = None, references: Sequence[Model] = (), *,
-              progress: Progress | None = None) -> None:
+def encode_to(sink: BinaryIO, model: Model | Sequence[Model], config: Config | None = None,
+              references: Sequence[Model] = (), *, progress: Progress | None = None) -> None:
     """encode() into a binary file object, tensor by tensor."""
     config = config or Config()
-    encoder = ModelEncoder(model, config, references, progress)
-    if config.bits_per_weight is not None:
-        step = encoder.step_for_rate(config.bits_per_weight)
-    elif config.snr is not None:
-        step = encoder.step_for_snr(config.snr)
-    else:
-        step = config.step
-    encoder.write(sink, step)
+    models = [model] if isinstance(model, Model) else list(model)
+    if not models:
+        raise ConfigError("BAD_CONFIG", "there is no model to encode")
+    encoders = [ModelEncoder(m, config, references, progress) for m in models]
+    write_stream(sink, encoders, [encoder.step() for encoder in encoders])
 
 
 def quantised_tensors(model: Model, config: Config) -> list[int]:
@@ -74,9 +72,16 @@ class ModelEncoder:
         self.model, self.config, self.references, self.progress = model, config, list(references), progress
         self.roles, self.folds = roles_of(model), folds_of(model)
         self.copies = find_copies(model)
-        self._names = [{t.name: i for i, t in enumerate(r.tensors)} for r in self.references]
+        self.topology = topology_of(model.source) if model.source else None
+        self.layers = layer_structure(model)
 
     # Steps
+
+    def step(self) -> float | None:
+        """The step that the configuration asks for; None: lossless."""
+        if self.config.bits_per_weight is not None:
+            return self.step_for_rate(self.config.bits_per_weight)
+        return self.step_for_snr(self.config.snr) if self.config.snr is not None else self.config.step
 
     def step_for_snr(self, target: float) -> float:
         """The step that meets a signal-to-noise ratio in dB over the quantised elements."""
@@ -90,7 +95,7 @@ class ModelEncoder:
 
         def bits_per_weight(step: float) -> float:
             sink = io.BytesIO()
-            ModelEncoder(self.model, replace(self.config, index=False), self.references).write(sink, step)
+            write_stream(sink, [ModelEncoder(self.model, replace(self.config, index=False), self.references)], [step])
             return 8 * sink.tell() / elements
 
         start = self._deviation(numbers) * 2.0 ** (1.5 - target)
@@ -117,7 +122,7 @@ class ModelEncoder:
         total = sum(float(np.square(self.model.tensors[i].array.astype(np.float64)).sum()) for i in numbers)
         return math.sqrt(total / max(1, sum(self.model.tensors[i].size for i in numbers))) or 1.0
 
-    def _layer_steps(self, step: float | None) -> list[float | None]:
+    def layer_steps(self, step: float | None) -> list[float | None]:
         """The step of each quality layer; None: lossless."""
         count = self.config.quality_layers
         if count == 1:
@@ -130,36 +135,52 @@ class ModelEncoder:
 
     # The stream
 
-    def write(self, sink: BinaryIO, step: float | None) -> None:
-        steps = [None if s is None else representable(s) for s in self._layer_steps(step)]
-        topology = topology_of(self.model.source) if self.model.source else None
-        layers = layer_structure(self.model)
-        header = ModelHeader(self.model.name, reference_count=len(self.references),
-                             reference=[ReferenceEntry(1, r.digest()) for r in self.references],
-                             tensor_count=len(self.model.tensors), tensor=table_of(self.model))
-        lossy = any(s is not None for s in steps)
-        profile = Profile.HIGH if lossy and self.config.mixed else (
-            Profile.MAIN if lossy and self.config.trellis_states else Profile.BASELINE)
-        state = ModelState(profile, 0, header, header.tensor)
-        structures = [(syntax.model_header, header, state)]
-        structures += [(syntax.topology, topology, state)] if topology else []
-        structures += [(syntax.layer_descriptors, layers, state)] if layers else []
-        level = lowest_level(structures, profile, len(self.model.tensors) * len(steps) + 16, len(steps))
-        writer = StreamWriter(sink, level, profile)
-        coarser: Model | None = None
-        for number, layer_step in enumerate(steps):
-            if number:
-                header = ModelHeader(self.model.name, 1, 1 + len(self.references), inherit_flag=1,
-                                     reference=[ReferenceEntry(0, model_distance=1), *header.reference[-len(self.references):]]
-                                     if self.references else [ReferenceEntry(0, model_distance=1)])
-            writer.begin_model(header, topology, layers)
-            references = ([coarser] if coarser else []) + self.references
-            names = ([None] if coarser else []) + self._names
-            keep = number + 1 < len(steps)
-            coarser = self._write_model(writer, layer_step, references, names, keep)
-        writer.end_stream()
+    def structures(self, profile: Profile) -> list[tuple]:
+        """What the headers of this model will hold: (syntax function, structure, state) each."""
+        state = ModelState(profile, 0, ModelHeader(), table_of(self.model))
+        header = ModelHeader(self.model.name, tensor_count=len(state.tensors), tensor=state.tensors,
+                             reference_count=len(self.references),
+                             reference=[ReferenceEntry(1, bytes(32)) for _ in self.references])
+        found = [(syntax.model_header, header, state)]
+        if self.topology is not None:
+            found.append((syntax.topology, self.topology, state))
+        if self.layers is not None:
+            found.append((syntax.layer_descriptors, self.layers, state))
+        return found
 
-    def _write_model(self, writer: StreamWriter, step: float | None, references: list[Model], names: list[dict | None],
+    def profile(self, step: float | None) -> Profile:
+        """The lowest profile that has the tools used."""
+        if all(s is None for s in self.layer_steps(step)):
+            return Profile.BASELINE
+        return Profile.HIGH if self.config.mixed else Profile.MAIN if self.config.trellis_states else Profile.BASELINE
+
+    def write_layers(self, writer: StreamWriter, step: float | None, before: ModelEncoder | None, decoded: Model | None,
+                     keep: bool) -> Model | None:
+        """All quality layers of this model.
+
+        before, decoded: the encoder of the model before in the stream, and what its decoder will have.
+        Returns what the decoder will have of this model, if `keep`.
+        """
+        steps = [None if s is None else representable(s) for s in self.layer_steps(step)]
+        inherits = before is not None and self._inherits_from(before)
+        for number, layer_step in enumerate(steps):
+            inner = [ReferenceEntry(0, model_distance=1)] if decoded is not None else []
+            entries = inner + [ReferenceEntry(1, r.digest()) for r in self.references]
+            header = ModelHeader(self.model.name, int(number > 0), len(entries), entries, int(number > 0 or inherits))
+            if not header.inherit_flag:
+                header.tensor = table_of(self.model)
+                header.tensor_count = len(header.tensor)
+            writer.begin_model(header, self.topology, self.layers)
+            references = ([decoded] if inner else []) + self.references
+            names = [{t.name: i for i, t in enumerate(r.tensors)} for r in references]
+            decoded = self._write_model(writer, layer_step, references, names, keep or number + 1 < len(steps))
+        return decoded
+
+    def _inherits_from(self, before: ModelEncoder) -> bool:
+        return (table_of(self.model) == table_of(before.model) and self.topology == before.topology
+                and self.layers == before.layers)
+
+    def _write_model(self, writer: StreamWriter, step: float | None, references: list[Model], names: list[dict[str, int]],
                      keep: bool) -> Model | None:
         config = replace(self.config, step=step, snr=None, bits_per_weight=None)
         tensors = self.model.tensors
@@ -169,7 +190,7 @@ class ModelEncoder:
         small: dict[tuple, list] = {}
 
         def work(i: int) -> tuple[int, Candidate, bytes]:
-            job = self._job(i, config, references, names, writer.level.nesting)
+            job = self._job(i, config, references, names)
             candidate = code_tensor(job, config, step)
             digest = tensor_digest(tensors[i].name, tensors[i].dtype, tensors[i].shape, candidate.words)
             if not keep:
@@ -210,14 +231,14 @@ class ModelEncoder:
             return (1, "") if self.model.tensors[i].size <= JOIN_ELEMENTS else None
         return (0, candidate.dtype.name) if self._joins(i) else None
 
-    def _job(self, i: int, config: Config, references: list[Model], names: list[dict | None], nesting: int) -> TensorJob:
+    def _job(self, i: int, config: Config, references: list[Model], names: list[dict[str, int]]) -> TensorJob:
         tensor = self.model.tensors[i]
         job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), self._joins(i))
         if i in self.copies:
             source = self.copies[i]
             job.copy = Prediction(0, source, self.model.tensors[source].words)
         for number, (reference, by_name) in enumerate(zip(references, names)):
-            k = i if by_name is None else by_name.get(tensor.name, i)
+            k = by_name.get(tensor.name, i)
             if k < len(reference.tensors) and tensor.size:
                 other = reference.tensors[k]
                 if other.dtype == tensor.dtype and len(other.shape) == len(tensor.shape):
@@ -225,6 +246,20 @@ class ModelEncoder:
                     words = fitted(other.words.reshape(*other.shape, parts), (*tensor.shape, parts)).reshape(-1)
                     job.predictions.append(Prediction(number + 1, k, words, other.shape == tensor.shape))
         return job
+
+
+def write_stream(sink: BinaryIO, encoders: Sequence[ModelEncoder], steps: Sequence[float | None]) -> None:
+    """The whole stream: every model with its quality layers, each model predicted from the one before."""
+    profile = max(encoder.profile(step) for encoder, step in zip(encoders, steps))
+    layers = [len(encoder.layer_steps(step)) for encoder, step in zip(encoders, steps)]
+    units = 2 + sum((len(e.model.tensors) + 6) * n for e, n in zip(encoders, layers))
+    level = lowest_level([x for e in encoders for x in e.structures(profile)], profile, units, sum(layers))
+    writer = StreamWriter(sink, level, profile)
+    before, decoded = None, None
+    for encoder, step in zip(encoders, steps):
+        decoded = encoder.write_layers(writer, step, before, decoded, keep=encoder is not encoders[-1])
+        before = encoder
+    writer.end_stream()
 
 
 def joined_units(entries: list[tuple], tensors: Sequence[Tensor]) -> list[list[tuple]]:
@@ -251,7 +286,7 @@ def find_copies(model: Model) -> dict[int, int]:
     for group in groups.values():
         for i in group if len(group) > 1 else ():
             words = model.tensors[i].words
-            key = (i and model.tensors[i].dtype.code, model.tensors[i].shape, words[:: max(1, words.size // 64)].tobytes())
+            key = (model.tensors[i].dtype.code, model.tensors[i].shape, words[:: max(1, words.size // 64)].tobytes())
             for k in seen.setdefault(key, []):
                 if np.array_equal(model.tensors[k].words, words):
                     copies[i] = k

@@ -138,12 +138,13 @@ def unshuffle(data, word):
     return np.ascontiguousarray(planes.T).view(word).ravel()
 
 
-def sparse(reference, file):
-    """Changed elements per tensor as 32-bit indices and values, the way trainers ship them in safetensors."""
+def sparse(reference, file, gaps):
+    """Changed elements per tensor as 32-bit indices (or the gaps between them) and values, in safetensors."""
     header, parts, position = {}, [], 0
     for number, (old, new) in enumerate(zip(reference.tensors, file.tensors, strict=True)):
         index = np.flatnonzero(old != new).astype("<i4")
-        for name, kind, array in ((f"{number}.index", "I32", index), (f"{number}.value", file.type, new[index])):
+        shipped = np.diff(index, prepend=np.int32(0)) if gaps else index
+        for name, kind, array in ((f"{number}.index", "I32", shipped), (f"{number}.value", file.type, new[index])):
             header[name] = dict(dtype=kind, shape=[len(array)], data_offsets=[position, position + array.nbytes])
             parts.append(array.tobytes())
             position += array.nbytes
@@ -151,14 +152,15 @@ def sparse(reference, file):
     return len(text).to_bytes(8, "little") + text + b"".join(parts)
 
 
-def rebuild(stream, reference):
+def rebuild(stream, reference, gaps):
     """The words of the file that `sparse` was given."""
     size = int.from_bytes(stream[:8], "little")
     header, body = json.loads(stream[8:8 + size]), memoryview(stream)[8 + size:]
     tensors = [tensor.copy() for tensor in reference.tensors]
     for number, tensor in enumerate(tensors):
         index, value = (body[slice(*header[f"{number}.{part}"]["data_offsets"])] for part in ("index", "value"))
-        tensor[np.frombuffer(index, "<i4")] = np.frombuffer(value, tensor.dtype)
+        places = np.frombuffer(index, "<i4")
+        tensor[np.cumsum(places) if gaps else places] = np.frombuffer(value, tensor.dtype)
     return b"".join(tensor.tobytes() for tensor in tensors)
 
 
@@ -188,9 +190,10 @@ def delta(codec, reference, file):
         return [stream], lambda: hdiffpatch.apply(reference.data, stream), file.data
     words = file.words.tobytes()
     if codec.startswith("sparse"):
-        encode, decode = general("zstd-19") if codec == "sparse-zstd" else (bytes, bytes)
-        stream = encode(sparse(reference, file))
-        return [stream], lambda: rebuild(decode(stream), reference), words
+        gaps = codec == "sparse-zstd"
+        encode, decode = general("zstd-19") if gaps else (bytes, bytes)
+        stream = encode(sparse(reference, file, gaps))
+        return [stream], lambda: rebuild(decode(stream), reference, gaps), words
     difference = reference.words ^ file.words
     if codec == "zipnn-delta":
         encode, decode = zipnn_codec(file.type)
