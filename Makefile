@@ -16,10 +16,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+READY := $(VENV)/ready-$(shell pwd | cksum | cut -d ' ' -f 1)
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 MODEL ?=
 THREADS ?=
 MODELS ?= models
+TRANSFORMER := $(MODELS)/transformer/step_032.fp32.safetensors
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
@@ -35,18 +37,26 @@ test: $(READY)
 soak: $(READY)
 	@$(BIN)/python -m pytest -m soak
 
-bench: $(READY) models
-	@$(BIN)/python tools/bench_peers.py
+bench: $(READY) models $(TRANSFORMER)
+	@$(BIN)/python tools/bench_peers.py --models $(MODELS)
 
 models: $(READY)
 	@$(BIN)/python tools/fetch_models.py --out $(MODELS)
 
-# The environment is made again when pyproject.toml changes, or when the interpreter that made it is gone.
+# Trained once, for the benchmark of updates, in an environment with torch.
+$(TRANSFORMER):
+	@echo "training a transformer for the benchmark of updates (once)"
+	@test -x .bench/env-training/bin/python || $(PYTHON) -m venv .bench/env-training
+	@.bench/env-training/bin/python -m pip install --quiet --editable '.[training]'
+	@.bench/env-training/bin/python tools/train_transformer.py --out $(dir $@)
+
+# The environment is brought up to date when pyproject.toml changes or the folder was moved (the stamp carries its
+# name), and made again when its interpreter is too old or does not run.
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "OMC needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
-	         "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	@$(PYTHON) -c '$(RECENT)' 2>/dev/null || { \
+	    echo "OMC needs Python 3.11 or newer, '$(PYTHON)' is not: $$($(PYTHON) -V 2>&1 | head -n 1)" >&2; \
+	    echo "name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(BIN)/python -c 'import pip; $(RECENT)' 2>/dev/null || { \
 	    echo "making the environment $(VENV) ($$($(PYTHON) -V))"; $(PYTHON) -m venv --clear $(VENV); } || { \
 	    echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing refcodec and what it needs from PyPI (a minute or two, once)"

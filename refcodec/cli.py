@@ -99,6 +99,9 @@ def size(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the command; returns the exit code."""
     arguments = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")      # names that the terminal cannot show
     from . import commands
     from .errors import ConfigError, FormatError, OmcError
 

@@ -176,13 +176,14 @@ def info(arguments) -> None:
 
 
 def trace(arguments) -> None:
-    from .report import trace_stream
+    from .report import printable, trace_stream
 
     for element in trace_stream(arguments.input, arguments.reference, arguments.bins):
         if arguments.json:
             print(json.dumps(element))
         else:
-            print("{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} = {value}".format(**element))
+            line = "{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} = {value}".format(**element)
+            print(printable(line))
 
 
 def compare(arguments) -> None:

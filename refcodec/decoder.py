@@ -134,7 +134,8 @@ class StreamDecoder:
         parsed = self.parsed.models[number]
         found = model_digest([digests[i] for i in range(len(parsed.state.tensors))])
         if found != bytes(parsed.end.model_digest):
-            raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.7: the decoded model differs from its model_digest")
+            raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.7: the decoded model differs from its model_digest",
+                                      parsed.end_unit.number)
 
     # 8.3 Tensor data units
 

@@ -11,10 +11,15 @@ from .bins import bins_of
 from .bitstream.parser import ParsedModel, ParsedStream, Parser
 from .bitstream.structures import EntropyMode, PredictionMode, Quantiser, TensorDescriptor, UnitType
 from .bitstream.limits import Profile
-from .bitstream.units import EXTENSION_TYPES, ByteSource
+from .bitstream.units import EXTENSION_TYPES, MAGIC, ByteSource, Unit, leb
 from .bitstream.visitor import Tracer
 from .errors import FormatError
 from .model import Model, Tensor
+
+
+def printable(text: str) -> str:
+    """A name from a stream as it may be shown: control characters cannot reach the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _unit_name(kind: int) -> str:
@@ -99,7 +104,7 @@ def print_info(x: dict) -> None:
         print(f"  {'bytes':>11} {'bits/el':>8}  {'type':<9} {'prediction':<10} {'quantiser':<9} {'entropy':<7} name, shape")
         for t in m["tensors"]:
             print(f"  {t['bytes']:>11,} {t['bits_per_element']:>8.3f}  {t['type']:<9} {t['prediction']:<10} "
-                  f"{t['quantiser']:<9} {t['entropy']:<7} {t['name']} {t['shape']} {t['states_or_step']}")
+                  f"{t['quantiser']:<9} {t['entropy']:<7} {printable(t['name'])} {t['shape']} {t['states_or_step']}")
 
 
 # trace
@@ -107,27 +112,41 @@ def print_info(x: dict) -> None:
 def trace_stream(path: str, references: list[str] = (), bins: bool = False) -> Iterator[dict]:
     """Every syntax element in stream order: unit, clause, structure, name, descriptor, value, bit, bits.
 
+    bit counts from the start of the unit's (expanded) body, so that it is negative in the unit's head.
     references: paths of the external models.  bins: every arithmetic-coded bin follows, in decoding order.
     """
-    found: list[dict] = []
+    found: dict[int, list[dict]] = {}
 
     def collect(reader: Tracer) -> None:
-        found.extend({**vars(e), "value": _plain(e.value)} for e in reader.elements)
+        found[reader.unit] = [{**vars(e), "value": _plain(e.value)} for e in reader.elements]
 
     parser = Parser(ByteSource(path), allow_prefix=True, make_reader=Tracer, on_reader=collect)
     try:
         parser.parse()
     finally:
-        units = {u.number: u for u in parser.stream.units}
-        yield dict(unit=-1, bit=0, bits=32, clause="6.1", structure="stream", name="omc_magic", descriptor="b(v)", value="8f4f4d43")
-        for number in sorted(units):
-            unit = units[number]
-            yield dict(unit=number, bit=-8 * (unit.body_offset - unit.offset), bits=8 * (unit.body_offset - unit.offset),
-                       clause="6.2", structure="unit", name="unit_type", descriptor="u(6)",
-                       value=f"{unit.type} {_unit_name(unit.type)}, coding {unit.coding.name.lower()}, {unit.size} bytes")
-            yield from (e for e in found if e["unit"] == number)
+        source = parser.stream.source
+        if source.read(0, 4) == MAGIC:
+            yield dict(unit=-1, clause="6.1", structure="stream", name="omc_magic", descriptor="b(4)", value=MAGIC.hex(), bit=0,
+                       bits=32)
+        for unit in parser.stream.units:
+            yield from _head_of(unit)
+            yield from found.get(unit.number, ())
+            yield dict(unit=unit.number, clause="6.2", structure="unit", name="unit_check", descriptor="u(32)",
+                       value=int.from_bytes(source.read(unit.end - 4, 4), "big"), bit=8 * unit.expanded_size, bits=32)
     if bins:
         yield from bins_of(path, list(references))
+
+
+def _head_of(unit: Unit) -> Iterator[dict]:
+    size = 8 * len(leb(unit.size))
+    head = [("unit_type", "u(6)", f"{unit.type} ({_unit_name(unit.type)})", 6),
+            ("unit_coding", "u(2)", f"{unit.coding.value} ({unit.coding.name.lower()})", 2), ("coded_size", "leb(v)", unit.size, size)]
+    bit = 8 * (unit.offset - unit.body_offset)
+    if unit.coding:
+        head.append(("expanded_size", "leb(v)", unit.expanded_size, -bit - 8 - size))
+    for name, descriptor, value, bits in head:
+        yield dict(unit=unit.number, clause="6.2", structure="unit", name=name, descriptor=descriptor, value=value, bit=bit, bits=bits)
+        bit += bits
 
 
 def _plain(value):
@@ -187,7 +206,7 @@ def print_comparison(x: dict) -> None:
 
     for r in x["per_tensor"]:
         if not r["equal"]:
-            print(f"{db(r.get('snr_db'))} dB  max {r.get('max_error', 0) or 0:<12.6g} {r['name']} {r.get('shape', '')} "
+            print(f"{db(r.get('snr_db'))} dB  max {r.get('max_error', 0) or 0:<12.6g} {printable(r['name'])} {r.get('shape', '')} "
                   f"{r.get('difference', '')}")
     if x["equal"]:
         print(f"all {x['tensors']} tensors are equal, bit for bit")

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from refcodec import Config, Model, Tensor, decode, encode, load
+from refcodec import Config, Model, Tensor, encode, load
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.units import ByteSource
 from refcodec.dtypes import BY_CODE
@@ -168,6 +168,3 @@ def run_cli(*arguments, check: bool = True, environment: dict | None = None) -> 
     if check:
         assert done.returncode == 0, done.stderr
     return done
-
-
-__all__ = ["decode"]

@@ -58,6 +58,7 @@ class ParsedModel:
     metadata: Metadata | None = None
     index: Index | None = None
     end: ModelEnd | None = None
+    end_unit: Unit | None = None
 
     @property
     def header(self) -> ModelHeader:
@@ -211,6 +212,7 @@ class Parser:
 
     def _model_end(self, unit: Unit) -> None:
         _, self.model.end = self._structure(unit, syntax.model_end, ModelEnd())
+        self.model.end_unit = unit
         if self.model.end.tensor_data_count != len(self.model.tensor_units):
             raise SemanticsError("MISSING_UNIT", "SPEC 7.10: tensor data units were removed or added", unit.number)
         missing = len(self.model.state.tensors) - len(self.model.unit_of)

@@ -225,7 +225,7 @@ def codebook_parameters(v, x):
 def word_parameters(v, x):
     x.word.zeros = v.u("word_zeros_flag", x.word.zeros, 1)
     x.word.signs = v.u("word_sign_mode", x.word.signs, 2, 0, 2)
-    x.word.scale_rule = v.u("word_scale_rule", x.word.scale_rule, 1)
+    x.word.scale_rule = v.u("word_scale_rule", x.word.scale_rule, 2, 0, 2)
     x.word.row_shifts = v.u("word_row_shift_flag", x.word.row_shifts, 1)
     x.word.shift = v.ue("word_shift", x.word.shift, 0, x.word_shift_max)
     if x.integer_flag:

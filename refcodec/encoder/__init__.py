@@ -20,7 +20,7 @@ from ..model import Model, Tensor, model_digest, tensor_digest
 from ..parallel import in_order
 from ..prediction import fitted
 from ..topology import layer_structure, topology_of
-from .candidate import Candidate, Prediction
+from .candidate import Candidate, Prediction, copy_candidate
 from .config import Config, Rule
 from .plan import Treatment, folds_of, is_finite, roles_of, treatment
 from .rate_control import representable, search_step, step_for_snr
@@ -71,9 +71,16 @@ class ModelEncoder:
     def __init__(self, model: Model, config: Config, references: Sequence[Model], progress: Progress | None = None):
         self.model, self.config, self.references, self.progress = model, config, list(references), progress
         self.roles, self.folds = roles_of(model), folds_of(model)
-        self.copies = find_copies(model)
+        self.copies = find_copies(model, self._treatments())
         self.topology = topology_of(model.source) if model.source else None
         self.layers = layer_structure(model)
+
+    def _treatments(self) -> list[Treatment]:
+        """What happens to each tensor where anything is lost: only what is treated alike may be a copy."""
+        lossy = replace(self.config, step=1.0, snr=None, bits_per_weight=None)
+        if not self.config.lossy and self.config.quality_layers == 1:
+            lossy = self.config
+        return [treatment(t, r, lossy) for t, r in zip(self.model.tensors, self.roles)]
 
     # Steps
 
@@ -92,14 +99,16 @@ class ModelEncoder:
         """The step at which the whole stream has `target` bits per quantised element."""
         numbers = self._quantised()
         elements = sum(self.model.tensors[i].size for i in numbers)
+        coarsest = 1024 * self._deviation(numbers)          # nothing is left of the weights
 
         def bits_per_weight(step: float) -> float:
             sink = io.BytesIO()
-            write_stream(sink, [ModelEncoder(self.model, replace(self.config, index=False), self.references)], [step])
+            encoder = ModelEncoder(self.model, replace(self.config, index=False), self.references)
+            write_stream(sink, [encoder], [min(step, coarsest)])
             return 8 * sink.tell() / elements
 
         start = self._deviation(numbers) * 2.0 ** (1.5 - target)
-        step = search_step(bits_per_weight, target, start, below=0.02, above=0.0, runs=10)
+        step = min(search_step(bits_per_weight, target, start, below=0.02, above=0.0, runs=10), coarsest)
         if bits_per_weight(step) > target * 1.02:
             raise ConfigError("RATE", f"{target} bits per weight cannot be reached: the rest of the model needs "
                               f"{bits_per_weight(step):.2f} at the coarsest step tried")
@@ -188,22 +197,25 @@ class ModelEncoder:
         digests: dict[int, bytes] = {}
         kept: dict[int, np.ndarray] = {}
         small: dict[tuple, list] = {}
+        same = {i: [k for k, source in self.copies.items() if source == i] for i in set(self.copies.values())}
 
-        def work(i: int) -> tuple[int, Candidate, bytes]:
-            job = self._job(i, config, references, names)
-            candidate = code_tensor(job, config, step)
-            digest = tensor_digest(tensors[i].name, tensors[i].dtype, tensors[i].shape, candidate.words)
+        def work(i: int) -> tuple[int, Candidate, dict[int, bytes]]:
+            if i in self.copies:
+                return i, copy_candidate(Prediction(0, self.copies[i], np.empty(0, np.uint8)), tensors[i].dtype), {}
+            candidate = code_tensor(self._job(i, config, references, names), config, step)
+            found = {k: tensor_digest(tensors[k].name, tensors[k].dtype, tensors[k].shape, candidate.words)
+                     for k in (i, *same.get(i, ()))}           # copies have the decoded values of their source
             if not keep:
                 candidate.words = np.empty(0, np.uint8)
-            return i, candidate, digest
+            return i, candidate, found
 
         first = [i for i in range(len(tensors)) if i not in self.copies]
         order = first + sorted(self.copies)
-        for i, candidate, digest in in_order(work, order, [tensors[i].nbytes for i in order], config.threads):
-            digests[i] = digest
+        for i, candidate, found in in_order(work, order, [tensors[i].nbytes for i in order], config.threads):
+            digests.update(found)
             if keep:
-                kept[i] = candidate.words
-            entry = (i, int.from_bytes(digest[:8], "big"), candidate)
+                kept[i] = kept[self.copies[i]] if i in self.copies else candidate.words
+            entry = (i, int.from_bytes(digests[i][:8], "big"), candidate)
             group = self._group(i, candidate)
             if group is None:
                 writer.tensors([entry])
@@ -234,9 +246,6 @@ class ModelEncoder:
     def _job(self, i: int, config: Config, references: list[Model], names: list[dict[str, int]]) -> TensorJob:
         tensor = self.model.tensors[i]
         job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), self._joins(i))
-        if i in self.copies:
-            source = self.copies[i]
-            job.copy = Prediction(0, source, self.model.tensors[source].words)
         for number, (reference, by_name) in enumerate(zip(references, names)):
             k = by_name.get(tensor.name, i)
             if k < len(reference.tensors) and tensor.size:
@@ -275,18 +284,18 @@ def joined_units(entries: list[tuple], tensors: Sequence[Tensor]) -> list[list[t
     return units
 
 
-def find_copies(model: Model) -> dict[int, int]:
-    """Tensors that repeat an earlier one of the same type and shape: index to index."""
+def find_copies(model: Model, treatments: Sequence[Treatment]) -> dict[int, int]:
+    """Tensors that repeat an earlier one of the same type, shape and treatment: index to index."""
     seen: dict[tuple, list[int]] = {}
     groups: dict[tuple, list[int]] = {}
     for i, t in enumerate(model.tensors):
         if t.size:
-            groups.setdefault((t.dtype.code, t.shape), []).append(i)
+            groups.setdefault((t.dtype.code, t.shape, treatments[i]), []).append(i)
     copies: dict[int, int] = {}
-    for group in groups.values():
+    for kind, group in groups.items():
         for i in group if len(group) > 1 else ():
             words = model.tensors[i].words
-            key = (model.tensors[i].dtype.code, model.tensors[i].shape, words[:: max(1, words.size // 64)].tobytes())
+            key = (*kind, words[:: max(1, words.size // 64)].tobytes())
             for k in seen.setdefault(key, []):
                 if np.array_equal(model.tensors[k].words, words):
                     copies[i] = k

@@ -28,14 +28,13 @@ FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is 
 
 @dataclass
 class TensorJob:
-    """One tensor to be coded. copy: a tensor of this model with the same values; predictions: from reference models."""
+    """One tensor to be coded. predictions: from reference models."""
 
     index: int
     tensor: Tensor
     fold: Fold
     treatment: Treatment
     joined: bool = False                   # it will share a unit with others
-    copy: Prediction | None = None
     predictions: list[Prediction] = field(default_factory=list)
 
     @property
@@ -52,7 +51,7 @@ class TensorJob:
 def code_tensor(job: TensorJob, config: Config, step: float | None) -> Candidate:
     """The smallest candidate of a tensor. step: of the quantised tensors, None when lossless."""
     words = job.tensor.words
-    for prediction in [p for p in (job.copy, *job.predictions) if p is not None]:
+    for prediction in job.predictions:
         if prediction.same_shape and np.array_equal(prediction.words, words):
             return copy_candidate(prediction, job.dtype)
     if job.treatment == Treatment.QUANTISE:

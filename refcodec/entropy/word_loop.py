@@ -21,12 +21,13 @@ OCTAVE = 256                # logarithmic magnitudes are in 1/256 octave
 ROW_WINDOW, COLUMN_WINDOW, OVERALL_WINDOW = 64, 128, 1024
 RECIPROCAL = np.array([0] + [65536 // d for d in range(1, OVERALL_WINDOW + 1)], dtype=np.int64)
 
-WEIGHT_START, WEIGHT_MAX = (32768, 65536), 1 << 17      # by scale_rule; 1.0 is 65536
+WEIGHT_START, WEIGHT_MAX = (32768, 65536, 0), 1 << 17      # by scale_rule; 1.0 is 65536
 RATE, POWER_FLOOR = 655 << 20, 1311                     # of the weights' adaptation
 WINDOW_MAX = 1 << 16        # elements back that a repeat may lie
 ESCAPE_MAX = 13             # zeros before the one of an Exp-Golomb escape: fewer than this
 
 # Contexts: zero flags, signs, signs of zeros, row shifts, repeats, mantissa bits, classes.
+BY_EXPONENT = 2             # scale_rule: contexts by the predictor's exponent alone
 ZERO_BUCKETS, REPEAT_MAX = 32, 15
 UP_STEPS, DOWN_STEPS = 12, 15
 CLASS_NODES = 1 + UP_STEPS + DOWN_STEPS     # direction, steps up, steps down
@@ -39,7 +40,8 @@ REPEAT_PLACE = SHIFT_PLACE + 1
 REPEAT_SIGN_PLACE = REPEAT_PLACE + REPEAT_MAX + 1
 MANTISSA_PLACE = REPEAT_SIGN_PLACE + 4
 CLASS_PLACE = MANTISSA_PLACE + 12 * 4
-CONTEXTS = CLASS_PLACE + PHASES * SLOPES * CLASS_NODES
+EXPONENT_PLACE = CLASS_PLACE + PHASES * SLOPES * CLASS_NODES      # by the predictor's exponent: a zero flag and a class
+CONTEXTS = EXPONENT_PLACE + 32 * (1 + CLASS_NODES)
 
 
 @inlined
@@ -185,6 +187,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
     is_float, magnitude_mask, mantissa_bits = int(layout[0]), (1 << int(layout[1])) - 1, int(layout[2])
     max_class, zeros, signs, row_shifts = int(layout[3]), int(layout[4]), int(layout[5]), int(layout[6])
     shift_limit = mantissa_bits if is_float else max_class - 1
+    by_exponent = 1 if int(layout[7]) == BY_EXPONENT else 0
     predicted = 1 if exponents.shape[0] == rows and exponents.shape[1] == cols else 0
     overall, count, row_weight, column_weight, power = (int(state[0]), int(state[1]), int(state[2]), int(state[3]),
                                                         int(state[4]))
@@ -241,9 +244,11 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
             expected = overall + ((row_weight * x + column_weight * y) >> 16) - e
             up_zero, up_sign = int(above[j]) & 1, int(above[j]) >> 1
             if zeros and not repeated:
-                place = ZERO_PLACE + (up_zero * 4 + left2 * 2 + left) * ZERO_BUCKETS
-                zero, r = code_bin(mode, r, buf, contexts, place + _clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1),
-                                   1 if cls == 0 else 0)
+                place = (ZERO_PLACE + (up_zero * 4 + left2 * 2 + left) * ZERO_BUCKETS
+                         + _clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1))
+                if by_exponent:
+                    place = EXPONENT_PLACE + ((e >> 8) & 31) * (1 + CLASS_NODES)
+                zero, r = code_bin(mode, r, buf, contexts, place, 1 if cls == 0 else 0)
             else:
                 zero = 1 if repeated and cls == 0 else 0
             left2, left = left, zero
@@ -259,8 +264,10 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 if not repeated:
                     phase = ((expected + OCTAVE // 2) & 255) >> 6
                     slope = _clip(0, (row - column + 5 * OCTAVE // 2) >> 8, SLOPES - 1)
-                    cls, r, ok = _code_class(mode, r, buf, contexts,
-                                             CLASS_PLACE + (phase * SLOPES + slope) * CLASS_NODES, centre, cls)
+                    place = CLASS_PLACE + (phase * SLOPES + slope) * CLASS_NODES
+                    if by_exponent:
+                        centre, place = 1, EXPONENT_PLACE + ((e >> 8) & 31) * (1 + CLASS_NODES) + 1
+                    cls, r, ok = _code_class(mode, r, buf, contexts, place, centre, cls)
                     if not ok or cls < 1 or cls + (0 if is_float else shift) > max_class:
                         return r, raw_bit, MALFORMED
                     width = mantissa_bits - shift if is_float else cls - 1

@@ -29,7 +29,8 @@ class WordParameters:
 
     zeros:      word_zeros_flag, 0..1: a zero flag is coded for every element; 0: no element is zero.
     signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
-    scale_rule: word_scale_rule, 0..1: first weights of row and column in the expected scale, one half or one each.
+    scale_rule: word_scale_rule, 0..2: first weights of row and column in the expected scale, one half or one each;
+                2: zero flag and class by the predictor's exponent alone (sparse differences).
     row_shifts: word_row_shift_flag, 0..1: each row codes how many more low bits are zero.
     shift:      word_shift, 0..63: low bits of mantissa (float) or integer that are zero in all elements.
     offset:     word_offset, 0..2^bits-1: subtracted modulo 2^bits from integer words without predictor.
@@ -114,7 +115,7 @@ def _layout(dtype: DType, predictor: np.ndarray | None, params: WordParameters) 
     mantissa = max(dtype.mantissa - params.shift, 0) if is_float else 0
     max_class = 1 << dtype.exponent if is_float else max(dtype.bits - params.shift, 1)
     return np.array([is_float, dtype.exponent + mantissa, mantissa, max_class, params.zeros, params.signs,
-                     params.row_shifts], np.int64)
+                     params.row_shifts, params.scale_rule], np.int64)
 
 
 def _new_state(shape: tuple[int, int], dtype: DType, predictor: np.ndarray | None, params: WordParameters) -> tuple:
@@ -220,10 +221,11 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
         if estimate_bits(words, predictor, dtype, params) >= plain:
             params.repeats = 0
     if min(words.shape) > 4:
-        plain = estimate_bits(words, predictor, dtype, params)
-        params.scale_rule = 1
-        if estimate_bits(words, predictor, dtype, params) >= plain:
-            params.scale_rule = 0
+        costs = {}
+        for rule in (0, 1) if predictor is None else (0, 1, 2):
+            params.scale_rule = rule
+            costs[rule] = estimate_bits(words, predictor, dtype, params)
+        params.scale_rule = min(costs, key=costs.get)
     return params
 
 

@@ -1,0 +1,253 @@
+"""Annex C of SPEC.md: a small stream, every syntax element and every bin of it.
+
+    python tools/worked_example.py        # print the annex
+
+The stream is made from the recipe below, level by level and without a general-purpose compressor, so
+that it has the same bytes everywhere; tests/test_spec.py compares the annex with SPEC.md.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":
+    os.environ["REFCODEC_COMPILE"] = "0"           # the loops run as plain Python, so that each bin can be seen
+
+import numpy as np  # noqa: E402
+
+from refcodec.entropy import range_coder  # noqa: E402
+
+BIAS = np.array([[0.5, -0.75, 1.0], [0.0, 0.6875, -0.25]], np.float32)
+IDS = np.array([3, -1, 0, 1000], np.int64)
+LEVELS = np.array([[1, 1, -1, 0], [2, -3, 1, 1]], np.int32)
+STATES, STEP_MANTISSA, STEP_EXPONENT = 8, 1, -2
+WEIGHT = np.array([[0.5, 0.5, -0.25, 0.0], [0.75, -1.5, 0.5, 0.5]], np.float32)      # what the levels stand for
+
+
+def make_stream() -> bytes:
+    """The example's bytes: BIAS and IDS lossless in a joined unit, WEIGHT as levels of a trellis of 8 states."""
+    from refcodec.bitstream import structures as s, syntax
+    from refcodec.bitstream.derive import ModelState
+    from refcodec.bitstream.limits import LEVELS as LIMITS, Profile
+    from refcodec.bitstream.structures import EntropyMode, Quantiser, UnitType
+    from refcodec.bitstream.units import MAGIC, seal_unit
+    from refcodec.bitstream.visitor import Writer
+    from refcodec.dtypes import BY_NAME
+    from refcodec.entropy.payload import LevelBlock, WordBlock, encode_payload
+    from refcodec.entropy.words import WordParameters
+    from refcodec.model import Model, Tensor
+
+    model = Model([Tensor("bias", BIAS), Tensor("ids", IDS), Tensor("weight", WEIGHT)])
+    float32, int64 = BY_NAME["float32"], BY_NAME["int64"]
+    header = s.ModelHeader("example", tensor_count=3, tensor=[
+        s.TensorEntry(t.name, t.dtype.code, len(t.shape), list(t.shape)) for t in model.tensors])
+    state = ModelState(Profile.MAIN, 0, header, header.tensor)
+    stream, places = MAGIC, []
+
+    def unit(kind: UnitType, function, x) -> None:
+        nonlocal stream
+        writer = Writer(LIMITS[1], None, state)
+        function(writer, x)
+        sealed = seal_unit(kind, writer.body(), compress=False)
+        places.append((kind, len(stream), len(sealed)))
+        stream += sealed
+
+    def descriptor(i: int, delta: int, **chosen) -> s.TensorDescriptor:
+        digest = int.from_bytes(model.tensors[i].digest()[:8], "big")
+        return s.TensorDescriptor(delta, digest, entropy_mode=EntropyMode.CC, **chosen)
+
+    def tensor_data(descriptors: list[s.TensorDescriptor], blocks: list) -> None:
+        coded, bypass = encode_payload(blocks)
+        payload = s.Payload(len(coded), len(bypass), coded, bypass)
+        unit(UnitType.TENSOR_DATA, syntax.tensor_data, s.TensorData(len(descriptors) - 1, descriptors, 1, [payload]))
+
+    unit(UnitType.STREAM_HEADER, syntax.stream_header, s.StreamHeader(profile=Profile.MAIN, level=1))
+    unit(UnitType.MODEL_HEADER, syntax.model_header, header)
+    of_bias, of_ids = WordParameters(zeros=1, signs=1, shift=19), WordParameters(zeros=1, signs=2)
+    tensor_data([descriptor(0, 0, word=of_bias), descriptor(1, 0, word=of_ids)],
+                [WordBlock(BIAS.view(np.uint32), None, float32, of_bias),
+                 WordBlock(IDS.view(np.uint64).reshape(1, -1), None, int64, of_ids)])
+    step = s.UniformParameters(STATES.bit_length() - 2, STEP_MANTISSA, STEP_EXPONENT)
+    tensor_data([descriptor(2, 2, quantiser=Quantiser.UNIFORM, uniform=step)], [LevelBlock(LEVELS, STATES, 1, False)])
+    (_, start, _), (_, first, first_size), (_, second, second_size) = places[1:4]
+    unit(UnitType.INDEX, syntax.index, s.Index(2, [
+        s.IndexEntry(first - start, first_size, 1, [0, 0]),
+        s.IndexEntry(second - first - first_size, second_size, 0, [2])]))
+    unit(UnitType.MODEL_END, syntax.model_end, s.ModelEnd(2, model.digest()))
+    unit(UnitType.STREAM_END, syntax.stream_end, s.StreamEnd(1, len(places) + 1, places[4][1]))
+    return stream
+
+
+def hex_dump(data: bytes) -> list[str]:
+    return [f"{i:04x}  {data[i : i + 16].hex(' ')}" for i in range(0, len(data), 16)]
+
+
+def shown(value) -> str:
+    if isinstance(value, (bytes, memoryview)):
+        data = bytes(value)
+        return data.hex(" ") if len(data) <= 16 else data[:12].hex(" ") + f" ... ({len(data)} bytes)"
+    return f'"{value}"' if isinstance(value, str) else f"{value:#018x}" if value >= 1 << 32 else str(int(value))
+
+
+def element_lines(stream: bytes) -> list[str]:
+    """Every unit and every syntax element: bit in the body, bits, name, descriptor, value."""
+    from refcodec.bitstream.parser import Parser
+    from refcodec.bitstream.structures import UnitType
+    from refcodec.bitstream.units import ByteSource
+    from refcodec.bitstream.visitor import Tracer
+
+    elements: list = []
+    parsed = Parser(ByteSource(stream), make_reader=Tracer, on_reader=lambda r: elements.extend(r.elements)).parse()
+    lines = [f"omc_magic at 0x0000: {stream[:4].hex(' ')}"]
+    for unit in parsed.units:
+        head, check = stream[unit.offset : unit.body_offset].hex(" "), stream[unit.end - 4 : unit.end].hex(" ")
+        lines.append(f"unit {unit.number} at {unit.offset:#06x}: {UnitType(unit.type).name}, coded_size {unit.size}, "
+                     f"head {head}, unit_check {check}")
+        for e in (e for e in elements if e.unit == unit.number):
+            lines.append(f"  {e.bit:5} {e.bits:4}  {e.clause:6} {e.name:28} {e.descriptor:7} {shown(e.value)}".rstrip())
+    return lines
+
+
+class BinLog:
+    """Watches the decoder's loops: one line for each bin and bypass chunk."""
+
+    LEVELS = ((0, "sig"), (2, "gt1"), (4, "gt2"), (6, "class"), (20, "sign"), (21, "top bit"), (35, "second bit"))
+
+    def __init__(self):
+        self.lines: list[str] = []
+        self.what, self.element = "", -1
+
+    def line(self, p, r, value) -> None:
+        place = str(self.element) if self.element >= 0 else "-"
+        self.lines.append(f"  {place:>3}  {self.what:32} {p:>6}  {r.range:08x}  {r.code:08x}  {value}")
+
+    def install(self) -> None:
+        probability, bypass = range_coder.code_probability, range_coder.code_bypass
+
+        def code_probability(mode, r, buf, p, bit):
+            value, after = probability(mode, r, buf, p, bit)
+            self.line(p, r, value)
+            return value, after
+
+        def code_bypass(mode, r, buf, value, n):
+            value, after = bypass(mode, r, buf, value, n)
+            if n:
+                self.what = f"Bypass({n})"
+                self.line("", r, value)
+            return value, after
+
+        # Before the loops are imported: they take these names from range_coder.
+        range_coder.code_probability, range_coder.code_bypass = code_probability, code_bypass
+        from refcodec.entropy import context_coding, payload, word_loop
+
+        self._name_levels(context_coding)
+        self._name_words(word_loop)
+        read = payload.PayloadReader.read
+
+        def read_block(reader, block):
+            kind = "words" if isinstance(block, payload.WordBlock) else "levels"
+            shape = (block.words if kind == "words" else block.levels).shape
+            self.lines.append(f"{kind} of unit {reader.unit}, {shape[0]} rows of {shape[1]}")
+            self.element = -1
+            read(reader, block)
+            r = reader.r
+            self.lines.append(f"  at the end: range {r.range:08x}, code {r.code:08x}, position {r.pos}, "
+                              f"bypass substream at bit {reader.raw_bit}")
+
+        payload.PayloadReader.read = read_block
+
+    def _name_levels(self, module) -> None:
+        code = module._code
+
+        def named(mode, r, buf, model, place, node, bit):
+            self.element += 1 if node < 2 else 0
+            name = [name for first, name in self.LEVELS if node >= first][-1]
+            where = f"sign_place {place // 64 - 134}" if node == 20 else f"place {place // 64}"
+            self.what = f"{name}, {where}, node {node}"
+            return code(mode, r, buf, model, place, node, bit)
+
+        module._code = named
+
+    def _name_words(self, module) -> None:
+        code = module.code_bin
+
+        def named(mode, r, buf, contexts, i, bit):
+            self.element += 1 if i < module.SIGN_PLACE else 0      # each element here begins with its zero flag
+            kinds = ((module.ZERO_PLACE, "zero"), (module.SIGN_PLACE, "sign"), (module.ZERO_SIGN_PLACE, "sign of zero"),
+                     (module.SHIFT_PLACE, "same row shift"), (module.REPEAT_PLACE, "repeat"),
+                     (module.MANTISSA_PLACE, "mantissa"), (module.CLASS_PLACE, "class"))
+            self.what = f"{[name for first, name in kinds if i >= first][-1]}, context {i}"
+            return code(mode, r, buf, contexts, i, bit)
+
+        module.code_bin = named
+
+
+def annex() -> str:
+    """The text of Annex C."""
+    log = BinLog()
+    log.install()
+    stream = make_stream()
+    log.lines.clear()                              # only the decoder is shown
+    from refcodec.decoder import decode
+
+    decoded = decode(stream)
+    fence = "```"
+    parts = [f"""## Annex C Worked example (informative)
+
+### C.1 Recipe
+
+A stream of the MAIN profile, level 1, with one model, 'example', of three tensors:
+
+| tensor | type | shape | coded as |
+|---|---|---|---|
+| bias | float32 | 2, 3 | words by 9.5; word_shift 19, so M' = 4 |
+| ids | int64 | 4 | words by 9.5, joined with bias |
+| weight | float32 | 2, 4 | levels by 9.3, {STATES} states, step {STEP_MANTISSA} * 2^{STEP_EXPONENT} |
+
+{fence}
+bias   = {BIAS.tolist()}
+ids    = {IDS.tolist()}
+levels = {LEVELS.tolist()}
+weight = {WEIGHT.tolist()}
+{fence}
+
+All units are PLAIN. The folds are the default ones: bias is a matrix of 2 rows of 3, ids of 1 row of 4, weight of 2
+rows of 4.
+
+### C.2 Bytes
+
+The stream has {len(stream)} bytes (offset and content in hexadecimal).
+
+{fence}hex""", *hex_dump(stream), f"""{fence}
+
+### C.3 Units and syntax elements
+
+Each line has the position in the body in bits, the number of bits, the clause, name and descriptor of the element, and
+its value.
+
+{fence}""", *element_lines(stream), f"""{fence}
+
+### C.4 Bins
+
+Each line has the number of the element in its matrix, what is decoded, the probability of a 1 (p of 9.1.2), range and
+code before, and the result. The bits of the bypass substream are not listed: the sign and then the low two mantissa
+bits of each element of bias that is not zero, and the low mantissa bits of ids.
+
+{fence}""", *log.lines, f"""{fence}
+
+At the end of each payload the position is 3 bytes past its end and code is less than 2^24 (R9.1.4-1).
+
+### C.5 Decoded tensors
+""", fence]
+    for t in decoded.tensors:
+        words = " ".join(f"{int(w):0{2 * t.dtype.itemsize}x}" for w in t.words)
+        parts.append(f"{t.name}: words {words}\n  digest {t.digest().hex()}")
+    parts.append(f"model digest {decoded.digest().hex()}\n{fence}")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(annex())
