@@ -255,6 +255,14 @@ def test_ids_are_unique_and_stand_in_their_clause():
     assert len(seen) > 80
 
 
+def test_clauses_that_the_code_cites_exist():
+    headings = set(re.findall(r"^#+ (?:Annex )?([\dA-F][\d.]*) ", SPEC, re.MULTILINE))
+    for path in (ROOT / "refcodec").rglob("*.py"):
+        for first, more in re.findall(r"SPEC (?:annex )?([\dA-F][\d.]*)((?:, [\d.]+| to [\d.]+)*)", path.read_text()):
+            for clause in (first, *re.findall(r"[\d.]+", more)):
+                assert clause.rstrip(".") in headings, (path.name, clause)
+
+
 def test_every_shall_has_an_id():
     text = SPEC[SPEC.index("\n## 4 "):SPEC.index("\n## Annex A")]
     for paragraph in re.split(r"\n\n|\n(?=- )", text):

@@ -17,7 +17,7 @@ from ..bitstream.parser import table_of
 from ..bitstream.structures import ModelHeader, PredictionMode, ReferenceEntry
 from ..errors import ConfigError
 from ..model import Model, Tensor, model_digest, tensor_digest
-from ..parallel import in_order
+from ..parallel import in_order, run_all
 from ..prediction import fitted
 from ..topology import layer_structure, topology_of
 from .candidate import Candidate, Prediction, copy_candidate
@@ -25,7 +25,7 @@ from .config import Config, Rule
 from .plan import Treatment, folds_of, is_finite, roles_of, treatment
 from .rate_control import representable, search_step, step_for_snr
 from .stream_writer import StreamWriter, lowest_level
-from .tensor_coder import TensorJob, code_tensor
+from .tensor_coder import Choice, TensorJob, choose, code_tensor, squared_error
 
 INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written
 JOIN_ELEMENTS = 1 << 16        # elements of a joined unit
@@ -71,6 +71,7 @@ class ModelEncoder:
     def __init__(self, model: Model, config: Config, references: Sequence[Model], progress: Progress | None = None):
         self.model, self.config, self.references, self.progress = model, config, list(references), progress
         self.roles, self.folds = roles_of(model), folds_of(model)
+        self.choices: dict[int, Choice] = {}          # made while a step was sought, for the references alone
         self.copies = find_copies(model, self._treatments())
         self.topology = topology_of(model.source) if model.source else None
         self.layers = layer_structure(model)
@@ -91,9 +92,23 @@ class ModelEncoder:
         return self.step_for_snr(self.config.snr) if self.config.snr is not None else self.config.step
 
     def step_for_snr(self, target: float) -> float:
-        """The step that meets a signal-to-noise ratio in dB over the quantised elements."""
-        tensors = [self._matrix(i) for i in self._quantised()]
-        return step_for_snr(tensors, target, self.config.trellis_states, self.config.lam)
+        """The step that meets a signal-to-noise ratio in dB over the quantised elements.
+
+        What is predicted from an earlier model of the same stream may differ from it by hundredths of a dB.
+        """
+        config = replace(self.config, step=1.0, snr=None)
+        names = [{t.name: i for i, t in enumerate(r.tensors)} for r in self.references]
+        jobs = [self._job(i, config, self.references, names) for i in self._quantised()]
+        jobs = [job for job in jobs if not any(p.equals(job.tensor.words) for p in job.predictions)]
+
+        def error(step: float) -> float:
+            for job in jobs:
+                job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step)
+            return sum(run_all(lambda job: squared_error(job, config, step), jobs, config.threads))
+
+        step = step_for_snr([self._matrix(job.index) for job in jobs], target, config.trellis_states, config.lam, error)
+        self.choices = {job.index: job.choice for job in jobs}
+        return step
 
     def step_for_rate(self, target: float) -> float:
         """The step at which the whole stream has `target` bits per quantised element."""
@@ -202,7 +217,9 @@ class ModelEncoder:
         def work(i: int) -> tuple[int, Candidate, dict[int, bytes]]:
             if i in self.copies:
                 return i, copy_candidate(Prediction(0, self.copies[i], np.empty(0, np.uint8)), tensors[i].dtype), {}
-            candidate = code_tensor(self._job(i, config, references, names), config, step)
+            job = self._job(i, config, references, names)
+            job.choice = self.choices.get(i) if len(references) == len(self.references) else None
+            candidate = code_tensor(job, config, step)
             found = {k: tensor_digest(tensors[k].name, tensors[k].dtype, tensors[k].shape, candidate.words)
                      for k in (i, *same.get(i, ()))}           # copies have the decoded values of their source
             if not keep:

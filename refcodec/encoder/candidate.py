@@ -29,6 +29,10 @@ class Prediction:
     words: np.ndarray
     same_shape: bool = True
 
+    def equals(self, words: np.ndarray) -> bool:
+        """True if a copy of the predicting tensor will do."""
+        return self.same_shape and np.array_equal(self.words, words)
+
 
 @dataclass
 class Candidate:

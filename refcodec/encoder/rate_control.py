@@ -89,12 +89,14 @@ def _next_step(tried: dict[float, float], step: float, aim: float, per_octave: f
     return representable(step * 2.0 ** min(max(octaves, -6.0), 6.0))
 
 
-def step_for_snr(tensors: Sequence[np.ndarray], target_db: float, states: int, lam: float | None = None) -> float:
+def step_for_snr(tensors: Sequence[np.ndarray], target_db: float, states: int, lam: float | None = None,
+                 exact: Callable[[float], float] | None = None) -> float:
     """A representable step at which the tensors, all quantised with it, together reach a signal-to-noise ratio.
 
     tensors: float arrays [rows, columns].  target_db: 10 log10(variance / mean squared error) over all
     elements pooled; met within TOLERANCE_DB from above wherever the search can.
-    states, lam: as of quantise().
+    states, lam: as of quantise().  exact: the true sum of squared errors at a step, where the
+    tensors are coded by other means than quantise() row by row (predicted, scanned by columns).
     Returns the step; 1.0 (representable) where all elements are equal.
     """
     total = sum(t.size for t in tensors)
@@ -104,16 +106,17 @@ def step_for_snr(tensors: Sequence[np.ndarray], target_db: float, states: int, l
     error = variance / 10 ** (target_db / 10)
     step = math.sqrt(error * (3.5 if states else 12.0))
 
-    def snr(parts, reference):
-        def evaluate(step):
-            noise = sum(squared_error(t, quantise(t, step, states, lam), states, step) for t in parts)
-            return 10 * math.log10(reference * sum(t.size for t in parts) / max(noise, 1e-300))
-        return evaluate
+    def plain(parts):
+        return lambda step: sum(squared_error(t, quantise(t, step, states, lam), states, step) for t in parts)
+
+    def snr(noise, elements):
+        return lambda step: 10 * math.log10(variance * elements / max(noise(step), 1e-300))
 
     if total > 2 * SAMPLE:
         sample = _sample(tensors, SAMPLE / total)
-        step = search_step(snr(sample, variance), target_db, step, per_octave=-_OCTAVE_DB, below=0.02, above=0.02)
-    return search_step(snr(tensors, variance), target_db, step, per_octave=-_OCTAVE_DB, above=TOLERANCE_DB)
+        step = search_step(snr(plain(sample), sum(t.size for t in sample)), target_db, step, per_octave=-_OCTAVE_DB,
+                           below=0.02, above=0.02)
+    return search_step(snr(exact or plain(tensors), total), target_db, step, per_octave=-_OCTAVE_DB, above=TOLERANCE_DB)
 
 
 def squared_error(x: np.ndarray, levels: np.ndarray, states: int, step: float) -> float:

@@ -17,13 +17,21 @@ from .candidate import (
     words_candidate,
 )
 from .config import Config
-from .plan import Treatment
+from .plan import Treatment, is_finite
 from .rate_control import step_parts
 from .structure import find_structure
 from .trellis import quantise
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
 FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step
+
+
+@dataclass
+class Choice:
+    """How a quantised tensor is predicted and scanned."""
+
+    prediction: Prediction | None
+    column_scan: int
 
 
 @dataclass
@@ -36,6 +44,7 @@ class TensorJob:
     treatment: Treatment
     joined: bool = False                   # it will share a unit with others
     predictions: list[Prediction] = field(default_factory=list)
+    choice: Choice | None = None           # made before, or when the tensor is coded
 
     @property
     def dtype(self) -> DType:
@@ -52,7 +61,7 @@ def code_tensor(job: TensorJob, config: Config, step: float | None) -> Candidate
     """The smallest candidate of a tensor. step: of the quantised tensors, None when lossless."""
     words = job.tensor.words
     for prediction in job.predictions:
-        if prediction.same_shape and np.array_equal(prediction.words, words):
+        if prediction.equals(words):
             return copy_candidate(prediction, job.dtype)
     if job.treatment == Treatment.QUANTISE:
         return code_levels(job, words, config, step)
@@ -117,12 +126,27 @@ def code_fine(job: TensorJob, words: np.ndarray, config: Config, step: float) ->
 def code_levels(job: TensorJob, words: np.ndarray, config: Config, step: float) -> Candidate:
     """Quantised levels: with or without prediction, by rows or by columns."""
     values = words.view(job.dtype.numpy)
-    if not all(np.isfinite(values[i : i + SAMPLE]).all() for i in range(0, values.size, SAMPLE)):
+    if not is_finite(values):
         return code_lossless(job, words, config)
+    choice = job.choice or choose(job, values, step)
+    return _quantised(job, values, choice, config, step).code(config.threads)
+
+
+def choose(job: TensorJob, values: np.ndarray, step: float) -> Choice:
+    """Prediction and scan of a tensor that is quantised with about this step, by the cost of a sample."""
     prediction = _lossy_prediction(job, values, step)
-    sources = _residual(values, prediction)
-    scans = (0, 1) if config.effort == "best" else (_cheaper_scan(job, sources, step),)
-    return min((_quantised(job, sources, prediction, scan, config, step) for scan in scans), key=lambda c: c.size)
+    return Choice(prediction, _cheaper_scan(job, _residual(values, prediction), step))
+
+
+def squared_error(job: TensorJob, config: Config, step: float) -> float:
+    """Sum of squared differences between a quantised tensor (job.choice is made) and what its decoder gets."""
+    values = job.tensor.array.reshape(-1)
+    decoded = _quantised(job, values, job.choice, config, step).words.view(job.dtype.numpy)
+    total = 0.0
+    for i in range(0, values.size, 1 << 20):
+        part = slice(i, i + (1 << 20))
+        total += float(np.square(values[part].astype(np.float64) - decoded[part].astype(np.float64)).sum())
+    return total
 
 
 def _residual(values: np.ndarray, prediction: Prediction | None) -> np.ndarray:
@@ -159,9 +183,8 @@ def _cost(job: TensorJob, values: np.ndarray, column_scan: int, step: float) -> 
     return float(cost_levels_cc(np.ascontiguousarray(part.astype(np.int32)), 0, 1, new_cc_contexts()))
 
 
-def _quantised(job: TensorJob, sources: np.ndarray, prediction: Prediction | None, scan: int, config: Config,
-               step: float) -> Candidate:
-    matrix = job.matrix(sources, scan)
+def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Config, step: float) -> Candidate:
+    matrix = job.matrix(_residual(values, choice.prediction), choice.column_scan)
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float32)
     entries = entry_count(*matrix.shape, config.entry_elements)
@@ -171,8 +194,8 @@ def _quantised(job: TensorJob, sources: np.ndarray, prediction: Prediction | Non
     for a, b in zip(borders, borders[1:]):
         levels[a:b] = quantise(matrix[a:b], mantissa * 2.0**exponent, config.trellis_states, config.lam)
     del matrix
-    return _levels(job, levels, prediction, scan, mantissa, exponent, config.trellis_states, config.mixed, entries).code(
-        config.threads)
+    return _levels(job, levels, choice.prediction, choice.column_scan, mantissa, exponent, config.trellis_states,
+                   config.mixed, entries)
 
 
 def _levels(job: TensorJob, levels: np.ndarray, prediction: Prediction | None, scan: int, mantissa: int, exponent: int,
