@@ -163,8 +163,8 @@ CONSTANTS = {
     levels: ("LEVEL_MAX", "CLASS_MAX", "NODES", "BUCKETS"),
     mixed_coding: ("SIDES", "SIDE_FIRST", "RATIOS", "WEIGHT_START", "WEIGHT_LIMIT", "LEARNING", "TAPS", "INPUT_LIMIT",
                    "TAP_LIMIT", "TAP_RATE"),
-    word_loop: ("OCTAVE", "ROW_WINDOW", "COLUMN_WINDOW", "OVERALL_WINDOW", "WEIGHT_MAX", "WINDOW_MAX", "ESCAPE_MAX",
-                "ZERO_BUCKETS", "REPEAT_MAX", "UP_STEPS", "DOWN_STEPS", "PHASES", "SLOPES"),
+    word_loop: ("OCTAVE", "POWER_FLOOR", "ROW_WINDOW", "COLUMN_WINDOW", "OVERALL_WINDOW", "WEIGHT_MAX", "WINDOW_MAX",
+                "ESCAPE_MAX", "ZERO_BUCKETS", "REPEAT_MAX", "UP_STEPS", "DOWN_STEPS", "PHASES", "SLOPES"),
 }
 
 
@@ -177,7 +177,8 @@ def test_constants():
 def test_word_contexts():
     """The first context of each kind, as SPEC 9.5.1 lists them."""
     places = [word_loop.ZERO_PLACE, word_loop.SIGN_PLACE, word_loop.ZERO_SIGN_PLACE, word_loop.SHIFT_PLACE,
-              word_loop.REPEAT_PLACE, word_loop.REPEAT_SIGN_PLACE, word_loop.MANTISSA_PLACE, word_loop.CLASS_PLACE]
+              word_loop.REPEAT_PLACE, word_loop.REPEAT_SIGN_PLACE, word_loop.MANTISSA_PLACE, word_loop.CLASS_PLACE,
+              word_loop.EXPONENT_PLACE]
     rows = table("first context")
     assert [int(r[0]) for r in rows] == places
     assert int(rows[-1][0]) + int(rows[-1][1]) == word_loop.CONTEXTS
