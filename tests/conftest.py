@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from refcodec import Config, Model, Tensor, encode, load
 from refcodec.bitstream.parser import Parser
@@ -63,7 +66,8 @@ def structures_model() -> Model:
 
 def network_model(seed: int = 0, dtype=np.float32) -> Model:
     """The tensors of a small network, large enough to be quantised."""
-    return Model([Tensor("fc1.weight", weights((24, 36), dtype, seed)), Tensor("fc1.bias", weights((24, 1), dtype, seed + 1)[:, 0]),
+    return Model([Tensor("fc1.weight", weights((24, 36), dtype, seed)),
+                  Tensor("fc1.bias", weights((24, 1), dtype, seed + 1)[:, 0]),
                   Tensor("conv.weight", weights((16, 8, 3, 3), dtype, seed + 2)),
                   Tensor("bn1.weight", 1 + weights((16, 1), dtype, seed + 3)[:, 0]),
                   Tensor("fc2.weight", weights((10, 24), dtype, seed + 4)), Tensor("steps", np.array(1000))], "network")
@@ -96,21 +100,21 @@ def snr(pairs) -> float:
 
 def tool_streams() -> dict[str, tuple[bytes, list[Model]]]:
     """Small streams that bring in every coding tool: name to (stream, references)."""
-    net, rank = network_model(), Config
+    net = network_model()
     large = Model([Tensor("large.weight", weights((300, 500)))], "large")
     made = {
         "types": (all_types_model(), Config(), []),
         "structures": (structures_model(), Config(join_below=1, index=True), []),
         "joined": (structures_model(), Config(join_below=4096), []),
-        "onnx": (load(DATA / "tiny.onnx") if (DATA / "tiny.onnx").exists() else tiny_onnx_model(), Config(), []),
+        "onnx": (tiny_onnx_model(), Config(), []),
         "update": (changed(net), Config(join_below=1), [net]),
         "update16": (changed(network_model(1, ml_dtypes.bfloat16)), Config(), [network_model(1, ml_dtypes.bfloat16)]),
         "residual": (changed(net, 1e-3), Config(step=0.001, join_below=1), [net]),
-        "plain": (net, rank(step=0.01, states=0), []),
-        "baseline": (net, rank(step=0.02, effort="fast"), []),
-        "trellis": (net, rank(step=0.01), []),
-        "best": (net, rank(step=0.01, effort="best"), []),
-        "mixed": (net, rank(step=0.003, coder="cm", states=64), []),
+        "plain": (net, Config(step=0.01, states=0), []),
+        "baseline": (net, Config(step=0.02, effort="fast"), []),
+        "trellis": (net, Config(step=0.01), []),
+        "best": (net, Config(step=0.01, effort="best"), []),
+        "mixed": (net, Config(step=0.003, coder="cm", states=64), []),
         "layers": (net, Config(quality_layers=3), []),
         "layers_cm": (net, Config(quality_layers=2, step=0.004, coder="cm", states=4), []),
         "entries": (large, Config(step=0.5, entry_elements=65536), []),
@@ -119,21 +123,20 @@ def tool_streams() -> dict[str, tuple[bytes, list[Model]]]:
 
 
 def tiny_onnx_model() -> Model:
-    """A Conv and a Gemm as an ONNX file on disk, loaded."""
-    import tempfile
-
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    inits = [numpy_helper.from_array(weights((4, 3, 3, 3)), "conv.w"), numpy_helper.from_array(weights((10, 16)), "fc.w"),
-             numpy_helper.from_array(weights((10, 1))[:, 0], "fc.b"), numpy_helper.from_array(np.array([0, -1]), "shape")]
+    """A Conv and a Gemm as an ONNX file, loaded; its tensors are in memory, so that the file may go."""
+    arrays = {"conv.w": weights((4, 3, 3, 3)), "fc.w": weights((10, 16)), "fc.b": weights((10, 1))[:, 0],
+              "shape": np.array([0, -1])}
+    inits = [numpy_helper.from_array(a, name) for name, a in arrays.items()]
     nodes = [helper.make_node("Conv", ["x", "conv.w"], ["c"], "conv"), helper.make_node("Reshape", ["c", "shape"], ["r"]),
              helper.make_node("Gemm", ["r", "fc.w", "fc.b"], ["y"], "fc", transB=1)]
     graph = helper.make_graph(nodes, "tiny", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], inits)
-    path = os.path.join(tempfile.mkdtemp(), "tiny.onnx")
-    onnx.save(helper.make_model(graph), path)
-    return load(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "tiny.onnx")
+        onnx.save(helper.make_model(graph), path)
+        model = load(path)
+        model.tensors = [Tensor(t.name, t.array) for t in model.tensors]
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -142,9 +145,6 @@ def streams():
 
 
 # Streams cut into units
-
-MAGIC_SIZE = 4
-
 
 def cut(stream: bytes) -> list[bytes]:
     """The units of a whole stream, without omc_magic."""

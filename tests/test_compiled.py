@@ -18,7 +18,8 @@ from refcodec.compiler import COMPILE
 
 
 def network(dtype=np.float32, seed: int = 0) -> Model:
-    return Model([Tensor("fc1.weight", weights((12, 20), dtype, seed)), Tensor("fc1.bias", weights((12, 1), dtype, seed + 1)[:, 0]),
+    return Model([Tensor("fc1.weight", weights((12, 20), dtype, seed)),
+                  Tensor("fc1.bias", weights((12, 1), dtype, seed + 1)[:, 0]),
                   Tensor("conv.weight", weights((6, 4, 3, 3), dtype, seed + 2)), Tensor("n", np.arange(4))])
 
 

@@ -170,7 +170,7 @@ def test_references_wrong_missing_swapped(streams, exact):
         assert outcome(stream, [network_model(5)], exact[name]) == "MISSING_REFERENCE"
         assert outcome(stream, [network_model(5), *references], exact[name]) == "exact"
     a, b = network_model(), network_model(3)
-    merged = Model([Tensor(t.name, t.array) for t in changed(a).tensors[:3]] + [Tensor(t.name, t.array) for t in changed(b).tensors[3:]])
+    merged = Model(changed(a).tensors[:3] + changed(b).tensors[3:])
     stream = encode(merged, references=[a, b])
     for order in ([a, b], [b, a], [a, b, a]):
         assert same_tensors(decode(stream, order), merged)
@@ -188,7 +188,8 @@ def test_no_file_is_left_by_a_damaged_source(streams, tmp_path, capsys):
     inside.mkdir()
     for _ in range(250):
         units = list(whole)
-        k = next(i for i, u in enumerate(units) if u[0] >> 2 == UnitType.TOPOLOGY) if rng.random() < 0.7 else rng.randrange(len(units))
+        topology = next(i for i, u in enumerate(units) if u[0] >> 2 == UnitType.TOPOLOGY)
+        k = topology if rng.random() < 0.7 else rng.randrange(len(units))
         units[k] = reseal(damaged(units[k], rng, 2, len(units[k]) - 4))
         (tmp_path / "m.omc").write_bytes(glue(units))
         codes.append(cli.main(["decode", str(tmp_path / "m.omc"), "-o", str(inside / "out.onnx")]))
@@ -216,7 +217,8 @@ def test_paths_of_a_source_stay_inside(streams, tmp_path, path):
 def crafted(entry: TensorEntry, d: TensorDescriptor, payload: bytes = b"", level: int = 4, count: int = 1) -> bytes:
     """A stream of `count` equal tensors whose checks all fit, but for digests of tensors."""
     limits = LEVELS[level]
-    entries = [TensorEntry(f"{entry.tensor_name}{i}", entry.element_type, entry.rank, list(entry.dimension)) for i in range(count)]
+    entries = [TensorEntry(f"{entry.tensor_name}{i}", entry.element_type, entry.rank, list(entry.dimension))
+               for i in range(count)]
     header = ModelHeader("big", tensor_count=count, tensor=entries)
     state = ModelState(2, 0, header, entries)
 

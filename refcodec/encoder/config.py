@@ -57,7 +57,7 @@ class Config:
             raise ConfigError("BAD_CONFIG", f"ask for one of {' and '.join(asked)}, not for both")
         for name in asked:
             value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and 0 < value < 1e9):
+            if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
                 raise ConfigError("BAD_CONFIG", f"{name} must be a positive number, not {value}")
         for name, allowed in (("effort", ("fast", "default", "best")), ("coder", (None, "cc", "cm")),
                               ("states", (None, *STATES))):
