@@ -35,7 +35,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -m "not soak"
 
 soak: $(READY)
-	@$(BIN)/python -m pytest -m soak
+	@$(BIN)/python -m pytest -m soak || [ $$? -eq 5 ]    # 5: there are none yet
 
 bench: $(READY) models $(TRANSFORMER)
 	@$(BIN)/python tools/bench_peers.py --models $(MODELS)

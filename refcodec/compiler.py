@@ -3,6 +3,7 @@
 `compiled` marks a plain scalar function.  With REFCODEC_COMPILE=0 (or NUMBA_DISABLE_JIT=1) it stays
 as written.  Rules of such functions: every value is int64 (loads from arrays are wrapped in int()),
 results are masked where they could leave 63 bits, mode arguments are literal constants at the call.
+Indices are never negative; a[at(i)] says so, and spares the test for those that count from the end.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def _cache_folder() -> str:
 
 if COMPILE:
     import numba
+    from numba.cpython.unsafe.numbers import leading_zeros
 
     _folder = _cache_folder()
 
@@ -46,15 +48,31 @@ if COMPILE:
         def apply(function):
             before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, _folder
             try:
-                return numba.njit(function, nogil=True, **options)
+                return numba.njit(function, nogil=True, error_model="numpy", **options)
             finally:
                 numba.config.CACHE_DIR = before
         return apply
 
     compiled = _decorate(cache=True)          # an entry point: cached on disk, releases the GIL
-    inlined = _decorate(forceinline=True)     # a part of loops: always inlined, so literal modes vanish
+    # A part of loops: always inlined, so that literal modes vanish, and without the counting of references
+    # to arrays, whose atomic operations cost more than all else.  It cannot make arrays: its caller does.
+    inlined = _decorate(forceinline=True, _nrt=False)
+    at = numba.uintp                          # an index >= 0
+
+    @inlined
+    def bit_length(x):
+        """Bits of x, 0 <= x < 2^63, without leading zeros: 0 for 0."""
+        return 64 - leading_zeros(x)
+
+    @inlined
+    def quotient(x, y):
+        """x // y of 0 <= x < 2^32 and 0 < y < 2^32."""
+        return numba.int64(numba.uint32(x) // numba.uint32(y))
 else:
     def compiled(function):
         return function
 
     inlined = compiled
+    at = int
+    bit_length = int.bit_length
+    quotient = int.__floordiv__

@@ -82,7 +82,7 @@ def network_onnx(path) -> None:
              helper.make_node("MatMul", ["m", "fc.w"], ["f"], "fc"),
              helper.make_node("LSTM", ["f", "lstm.w", "lstm.r"], ["l"], "lstm", hidden_size=16),
              helper.make_node("Gemm", ["q", "gemm.w", "gemm.b"], ["y"], "gemm", transB=1),
-              helper.make_node("Gather", ["tied.w", "i"], ["g"], "gather")]
+             helper.make_node("Gather", ["tied.w", "i"], ["g"], "gather")]
     graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
                               [numpy_helper.from_array(a, n) for n, a in arrays.items()])

@@ -28,6 +28,7 @@ class UnitCoding(IntEnum):
     PLAIN = 0
     DEFLATE = 1
     LZMA = 2
+    DEFLATE_HEADER = 3       # DEFLATE with the model header's body as preset dictionary
 
 
 class SourceFormat(IntEnum):

@@ -15,6 +15,8 @@ EXTENSION_TYPES = range(32, 64)
 STREAM_END_SIZE = 22                 # bytes of the whole stream end unit, so that it can be found from the end
 LZMA_FILTERS = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 24, "lc": 3, "lp": 0, "pb": 2}]
 CODED_TYPES = (UnitType.MODEL_HEADER, UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA, UnitType.INDEX)
+DICTIONARY_TYPES = (UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA)
+DICTIONARY_SIZE = 32768              # bytes from the end of a model header's body that serve as a preset dictionary
 
 
 class ByteSource:

@@ -136,6 +136,7 @@ class Reader(Visitor):
 
     def string(self, name: str, value: str) -> str:
         n = self.limit(name + " length", self.ue(name, 0), self.level.name_length)
+        self.byte_alignment()
         try:
             text = bytes(self.b(name, b"", n)).decode("utf-8")
         except UnicodeDecodeError:
@@ -249,6 +250,7 @@ class Writer(Visitor):
     def string(self, name: str, value: str) -> str:
         data = value.encode("utf-8")
         self.ue(name, self.limit(name + " length", len(data), self.level.name_length))
+        self.byte_alignment()
         self.b(name, data, len(data))
         return value
 

@@ -31,7 +31,7 @@ class Config:
     coder: 'cc' or 'cm'; None: 'cc', or 'cm' with effort 'best'.  effort: 'fast', 'default', 'best'.
     quality_layers: number of layers, the last as asked, those before it coarser.
     rules: the first that fits a tensor's name decides its treatment.
-    entry_elements: elements per entry point (at least 65536).  join_below: tensors of fewer elements
+    entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).  join_below: tensors of fewer elements
     share a unit.  index: write an index unit (None: for large models).  lam: cost of a bit in the
     search for levels, in step^2.
     """
@@ -45,7 +45,7 @@ class Config:
     quality_layers: int = 1
     threads: int = 1
     rules: list[Rule] = field(default_factory=list)
-    entry_elements: int = 1 << 18
+    entry_elements: int | None = None
     join_below: int = 1024
     index: bool | None = None
     lam: float | None = None
@@ -66,12 +66,17 @@ class Config:
         for rule in self.rules:
             if rule.treatment not in ("quantise", "fine", "lossless"):
                 raise ConfigError("BAD_CONFIG", f"treatment {rule.treatment!r}: quantise, fine or lossless")
-        if self.quality_layers < 1 or self.quality_layers > 16 or self.entry_elements < 65536 or self.threads < 1:
+        if self.quality_layers < 1 or self.quality_layers > 16 or (self.entry_elements or 65536) < 65536 or self.threads < 1:
             raise ConfigError("BAD_CONFIG", "quality_layers is 1..16, entry_elements at least 65536, threads at least 1")
 
     @property
     def lossy(self) -> bool:
         return (self.step or self.snr or self.bits_per_weight) is not None
+
+    @property
+    def entry_size(self) -> int:
+        """Elements per entry point."""
+        return self.entry_elements or (1 << 18 if self.lossy else 1 << 20)
 
     @property
     def trellis_states(self) -> int:

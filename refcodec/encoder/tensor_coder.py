@@ -73,7 +73,7 @@ def code_tensor(job: TensorJob, config: Config, step: float | None) -> Candidate
 def code_lossless(job: TensorJob, words: np.ndarray, config: Config) -> Candidate:
     """Words as they are, with structure where there is some, or as a difference."""
     matrix = job.matrix(words)
-    entries = entry_count(*matrix.shape, config.entry_elements)
+    entries = entry_count(*matrix.shape, config.entry_size)
     candidates = [_best_words(job, words, matrix, entries).code(config.threads, not job.joined)]
     structured = _structured(job, words, matrix, entries)
     if structured is not None:
@@ -187,7 +187,7 @@ def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Confi
     matrix = job.matrix(_residual(values, choice.prediction), choice.column_scan)
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float32)
-    entries = entry_count(*matrix.shape, config.entry_elements)
+    entries = entry_count(*matrix.shape, config.entry_size)
     borders = entry_borders(matrix.shape[0], entries)
     mantissa, exponent = step_parts(step)
     levels = np.empty(matrix.shape, np.int32)

@@ -6,9 +6,9 @@ with `room` beforehand; these functions never touch a byte outside the array.
 
 from __future__ import annotations
 
-from ..compiler import inlined
+from ..compiler import at, inlined
 
-PIECE = 32      # bits moved at once: with the offset inside a byte they lie in at most five bytes
+PIECE = 56      # bits moved at once: with the offset inside a byte they lie in eight bytes
 
 
 @inlined
@@ -18,8 +18,16 @@ def room(raw, bit, n):
 
 
 @inlined
-def _byte(raw, i):
-    return int(raw[i]) if i < len(raw) else 0
+def _eight(raw, i):
+    # Eight bytes from raw[i] on, zeros after the last. The sign of the result depends on the compiler, its bits do not.
+    value = 0
+    if i + 8 <= len(raw):
+        return (value | int(raw[at(i)]) << 56 | int(raw[at(i + 1)]) << 48 | int(raw[at(i + 2)]) << 40
+                | int(raw[at(i + 3)]) << 32 | int(raw[at(i + 4)]) << 24 | int(raw[at(i + 5)]) << 16
+                | int(raw[at(i + 6)]) << 8 | int(raw[at(i + 7)]))
+    for k in range(i, i + 8):
+        value = value << 8 | (int(raw[at(k)]) if k < len(raw) else 0)
+    return value
 
 
 @inlined
@@ -28,10 +36,7 @@ def get_bits(raw, bit, n):
     value = 0
     while n > 0:
         k = min(n, PIECE)
-        first = bit >> 3
-        window = (_byte(raw, first) << 32 | _byte(raw, first + 1) << 24 | _byte(raw, first + 2) << 16
-                  | _byte(raw, first + 3) << 8 | _byte(raw, first + 4))
-        value = value << k | (window >> (40 - (bit & 7) - k)) & ((1 << k) - 1)
+        value = value << k | (_eight(raw, bit >> 3) >> (64 - (bit & 7) - k)) & ((1 << k) - 1)
         bit += k
         n -= k
     return value
@@ -41,8 +46,13 @@ def get_bits(raw, bit, n):
 def put_bits(raw, bit, value, n):
     """Write the low n bits (0 <= n <= 63) of value at position `bit`; later bits of the last byte become 0."""
     while n > 0:
-        k = min(n, 8 - (bit & 7))
+        k = min(n, PIECE - 1)
         n -= k
-        kept = _byte(raw, bit >> 3) >> (8 - (bit & 7)) << (8 - (bit & 7))
-        raw[bit >> 3] = kept | ((value >> n) & ((1 << k) - 1)) << (8 - (bit & 7) - k)
+        i, last = bit >> 3, (bit + k - 1) >> 3
+        shift = 8 * (last + 1) - bit - k
+        piece = ((int(raw[at(i)]) >> (8 - (bit & 7)) << k) | (value >> n) & ((1 << k) - 1)) << shift
+        while last >= i:
+            raw[at(last)] = piece & 255
+            piece >>= 8
+            last -= 1
         bit += k

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler import compiled, inlined
+from ..compiler import at, compiled, inlined
 from .levels import (BUCKETS, EXHAUSTED, LEVEL_MAX, NODES, OK, OUT_OF_RANGE, ROOM, code_level, log_bucket, moved,
-                     sign, trellis_masks)
+                     reciprocal, sign, trellis_masks)
 from .range_coder import COST, DECODE, ENCODE, Coder, code_bin, new_contexts, start
 
 SIGN_PLACES = BUCKETS * NODES     # after the buckets: the signs of the left and the upper neighbour, 3 x 3
@@ -26,37 +26,37 @@ def _code(mode, r, buf, contexts, place, node, bit):
 
 
 @inlined
-def _levels(mode, levels, states, contexts, r, buf):
+def _levels(mode, levels, states, contexts, column, r, buf):
+    # column: running means of |n| << 8, all 0.
     rows, cols = levels.shape
     mask_a, mask_b = trellis_masks(states)
     double = 1 if states else 0
-    column = np.zeros(cols, np.int64)             # running means of |n| << 8
     overall = state = 0
     for i in range(rows if cols else 0):
-        row = overall
+        row, left = overall, 0
+        column_part = reciprocal(min(i + 2, 64))
         for j in range(cols):
             if mode == ENCODE and r.pos + r.pending + ROOM > len(buf) or mode == DECODE and r.pos > r.end + 3:
                 return r, EXHAUSTED
-            k = 0 if mode == DECODE else int(levels[i, j])
+            k = 0 if mode == DECODE else int(levels[at(i), at(j)])
             if abs(k) > LEVEL_MAX:
                 return r, OUT_OF_RANGE
-            if i == 0:
-                column[j] = row                  # all that is known yet
-            left = sign(int(levels[i, j - 1])) if j else 0
-            up = sign(int(levels[i - 1, j])) if i else 0
-            place = log_bucket(row + int(column[j])) * NODES
+            mean = int(column[at(j)]) if i else row    # in the first row that is all that is known
+            up = sign(int(levels[at(i - 1), at(j)])) if i else 0
+            place = log_bucket(row + mean) * NODES
             q = state & 1
             k, r = code_level(_code, mode, r, buf, contexts, place, SIGN_PLACES + (3 * left + up + 4) * NODES,
                               place, place, q, k)
             if mode == DECODE:
                 if abs(k) > LEVEL_MAX:
                     return r, OUT_OF_RANGE
-                levels[i, j] = k
+                levels[at(i), at(j)] = k
+            left = sign(k)
             magnitude = ((abs(k) << double) - (q if k else 0)) << 8
-            row = moved(row, magnitude, min(j + 2, 16))
-            column[j] = moved(int(column[j]), magnitude, min(i + 2, 64))
+            row = moved(row, magnitude, reciprocal(min(j + 2, 16)))
+            column[at(j)] = moved(mean, magnitude, column_part)
             state = (state >> 1) ^ (mask_a if q else 0) ^ (mask_b if k & 1 else 0)
-        overall = moved(overall, row, min(i + 1, 16))
+        overall = moved(overall, row, reciprocal(min(i + 1, 16)))
     return r, OK
 
 
@@ -69,7 +69,7 @@ def encode_levels_cc(levels: np.ndarray, states: int, kernel_size: int, contexts
     contexts: new_cc_contexts(), which learn.  r: from encoder_start, or from the array before in a joined stream.
     status: OK, EXHAUSTED (buf is too small: start again with a larger one), OUT_OF_RANGE (|level| > LEVEL_MAX).
     """
-    return _levels(ENCODE, levels, states, contexts, r, buf)
+    return _levels(ENCODE, levels, states, contexts, np.zeros(levels.shape[1], np.int64), r, buf)
 
 
 @compiled
@@ -79,12 +79,12 @@ def decode_levels_cc(levels: np.ndarray, states: int, kernel_size: int, contexts
 
     status: OK, EXHAUSTED (the payload ended too early), OUT_OF_RANGE (|level| > LEVEL_MAX).
     """
-    return _levels(DECODE, levels, states, contexts, r, buf)
+    return _levels(DECODE, levels, states, contexts, np.zeros(levels.shape[1], np.int64), r, buf)
 
 
 @compiled
 def cost_levels_cc(levels: np.ndarray, states: int, kernel_size: int, contexts: np.ndarray) -> float:
     """Bits that encode_levels_cc would spend, for the encoder's decisions. The contexts learn as they would then."""
     buf = np.zeros(1, np.uint8)
-    r, _ = _levels(COST, levels, states, contexts, start(COST, buf, 0, 0), buf)
+    r, _ = _levels(COST, levels, states, contexts, np.zeros(levels.shape[1], np.int64), start(COST, buf, 0, 0), buf)
     return r.cost / 4096

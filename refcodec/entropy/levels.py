@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiler import inlined
+from ..compiler import at, bit_length, inlined
 from .range_coder import code_bypass
-from .tables import LOG_BUCKET, LOG_SIZE, RECIPROCAL, STEPS_PER_OCTAVE
+from .tables import LOG_BUCKET, LOG_BITS, RECIPROCAL, STEPS_PER_OCTAVE
 
 OK, EXHAUSTED, OUT_OF_RANGE = 0, 1, 2   # status of a level coder; EXHAUSTED: no room, or no payload, is left
 LEVEL_MAX = (1 << 30) - 1
@@ -46,17 +46,20 @@ def sign(x):
 @inlined
 def log_bucket(v):
     """Logarithmic bucket of v >= 0 (SPEC 9.3.3)."""
-    octaves = 0
-    while v >= LOG_SIZE:
-        v >>= 4
-        octaves += 4
-    return int(LOG_BUCKET[v]) + octaves * STEPS_PER_OCTAVE
+    octaves = (max(bit_length(v), LOG_BITS - 3) - (LOG_BITS - 3)) & -4     # steps of four, until v >> octaves is in the table
+    return int(LOG_BUCKET[at(v >> octaves)]) + octaves * STEPS_PER_OCTAVE
 
 
 @inlined
-def moved(mean, value, divisor):
-    """The running mean after a value: a step of 1 / divisor towards it."""
-    return mean + (((value - mean) * int(RECIPROCAL[divisor])) >> 16)
+def reciprocal(divisor):
+    """65536 / divisor, rounded down, 1 <= divisor <= 256."""
+    return int(RECIPROCAL[at(divisor)])
+
+
+@inlined
+def moved(mean, value, part):
+    """The running mean after a value: a step of part / 65536 towards it."""
+    return mean + (((value - mean) * part) >> 16)
 
 
 @inlined

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler import compiled, inlined
+from ..compiler import at, compiled, inlined, quotient
 
 ENCODE, DECODE, COST = 0, 1, 2
 
@@ -48,7 +48,7 @@ def new_contexts(*shape: int) -> np.ndarray:
 @inlined
 def _read(buf, pos, end):
     # Past the end of the payload zeros are read; the end condition (SPEC 9.1.4) bounds how many.
-    return int(buf[pos]) if pos < end else 0
+    return int(buf[at(pos)]) if pos < end else 0
 
 
 @inlined
@@ -68,10 +68,10 @@ def _put_byte(low, pos, cache, pending, buf):
     if low < 0xFF000000 or low > 0xFFFFFFFF:
         carry = low >> 32
         if cache >= 0:
-            buf[pos] = (cache + carry) & 255
+            buf[at(pos)] = (cache + carry) & 255
             pos += 1
         while pending > 0:
-            buf[pos] = (255 + carry) & 255
+            buf[at(pos)] = (255 + carry) & 255
             pos += 1
             pending -= 1
         cache = (low >> 24) & 255
@@ -108,16 +108,16 @@ def code_probability(mode, r, buf, p, bit):
     PROBABILITY_MIN <= p <= PROBABILITY_MAX keeps 0 < bound < range.
     """
     if mode == COST:
-        cost = r.cost + int(COST_TABLE[(p if bit else 65536 - p) >> 6])
+        cost = r.cost + int(COST_TABLE[at((p if bit else 65536 - p) >> 6)])
         return bit, Coder(r.range, r.code, r.low, r.pos, r.end, r.cache, r.pending, cost)
     bound = (r.range >> 16) * p
     if mode == DECODE:
-        if r.code < bound:
-            return 1, _shift_in(Coder(bound, r.code, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
-        return 0, _shift_in(Coder(r.range - bound, r.code - bound, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
-    if bit:
-        return bit, _shift_out(Coder(bound, r.code, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
-    return bit, _shift_out(Coder(r.range - bound, r.code, r.low + bound, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+        bit = 1 if r.code < bound else 0
+    rng = bound if bit else r.range - bound
+    passed = 0 if bit else bound
+    if mode == DECODE:
+        return bit, _shift_in(Coder(rng, r.code - passed, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
+    return bit, _shift_out(Coder(rng, r.code, r.low + passed, r.pos, r.end, r.cache, r.pending, r.cost), buf)
 
 
 @inlined
@@ -125,17 +125,17 @@ def adapted(context, bit):
     """The context after a bin (SPEC 9.2)."""
     p = context >> 8
     c = context & 255
-    p += (((65535 if bit else 0) - p) * int(RATE[c])) >> 16
+    p += (((65535 if bit else 0) - p) * int(RATE[at(c)])) >> 16
     return (p << 8) | (c + 1 if c < COUNT_LIMIT else c)
 
 
 @inlined
 def code_bin(mode, r, buf, contexts, i, bit):
     """Code one bin with contexts[i] (one-dimensional) and adapt it. Returns (bin, coder)."""
-    context = int(contexts[i])
+    context = int(contexts[at(i)])
     p = min(max(context >> 8, PROBABILITY_MIN), PROBABILITY_MAX)
     bit, r = code_probability(mode, r, buf, p, bit)
-    contexts[i] = adapted(context, bit)
+    contexts[at(i)] = adapted(context, bit)
     return bit, r
 
 
@@ -150,7 +150,7 @@ def code_bypass(mode, r, buf, value, n):
         n -= k
         rng = r.range >> k
         if mode == DECODE:
-            chunk = min(r.code // rng, (1 << k) - 1)
+            chunk = min(quotient(r.code, rng), (1 << k) - 1)
             out = (out << k) | chunk
             r = _shift_in(Coder(rng, r.code - chunk * rng, r.low, r.pos, r.end, r.cache, r.pending, r.cost), buf)
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 STEPS_PER_OCTAVE = 3
-LOG_SIZE = 4096
+LOG_BITS = 12                  # the table of logarithms ends at 2^LOG_BITS
 SQUASH_LIMIT = 3071            # 256 * natural log odds
 STRETCH_BITS = 12
 MIX_MIN, MIX_MAX = 32, 65504   # what a mixed prediction may say
@@ -17,7 +17,7 @@ MIX_MIN, MIX_MAX = 32, 65504   # what a mixed prediction may say
 
 def _log_table() -> np.ndarray:
     # 0 for 0, else 1 + floor(STEPS_PER_OCTAVE * log2(v)), the logarithm taken from a power's bit length.
-    return np.array([0] + [(v**STEPS_PER_OCTAVE).bit_length() for v in range(1, LOG_SIZE)], dtype=np.int32)
+    return np.array([0] + [(v**STEPS_PER_OCTAVE).bit_length() for v in range(1, 1 << LOG_BITS)], dtype=np.int32)
 
 
 def _logistic_tables() -> tuple[np.ndarray, np.ndarray]:

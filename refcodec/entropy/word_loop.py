@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler import compiled, inlined
+from ..compiler import at, bit_length, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
 from .range_coder import DECODE, ENCODE, code_bin, code_bypass
 
@@ -50,19 +50,8 @@ def _clip(low, x, high):
 
 
 @inlined
-def _bit_length(x):
-    # Of 0 <= x < 2^63.
-    n = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        if x >> step:
-            n += step
-            x >>= step
-    return n + x
-
-
-@inlined
 def _moved(mean, value, divisor):
-    return mean + (((value - mean) * int(RECIPROCAL[divisor])) >> 16)
+    return mean + (((value - mean) * int(RECIPROCAL[at(divisor)])) >> 16)
 
 
 @inlined
@@ -75,7 +64,7 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
             return n, r, 1
         n += 1
     rest = steps - limit + 1
-    width = _bit_length(rest) - 1 if mode == ENCODE else 0
+    width = bit_length(rest) - 1 if mode == ENCODE else 0
     zeros = 0
     while zeros < ESCAPE_MAX:
         stop, r = code_bypass(mode, r, buf, 1 if zeros == width else 0, 1)
@@ -90,11 +79,9 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
 def _code_class(mode, r, buf, contexts, place, centre, value):
     # Unary away from the centre. Returns (class, coder, 1 if well formed).
     up, r = code_bin(mode, r, buf, contexts, place, 1 if value > centre else 0)
-    if up:
-        steps, r, ok = _code_steps(mode, r, buf, contexts, place + 1, UP_STEPS, value - centre - 1)
-        return centre + 1 + steps, r, ok
-    steps, r, ok = _code_steps(mode, r, buf, contexts, place + 1 + UP_STEPS, DOWN_STEPS, centre - value)
-    return centre - steps, r, ok
+    first, limit = (place + 1, UP_STEPS) if up else (place + 1 + UP_STEPS, DOWN_STEPS)
+    steps, r, ok = _code_steps(mode, r, buf, contexts, first, limit, value - centre - 1 if up else centre - value)
+    return (centre + 1 + steps if up else centre - steps), r, ok
 
 
 @inlined
@@ -112,16 +99,16 @@ def _code_top(mode, r, buf, contexts, place, width, mantissa):
 
 
 @inlined
-def _float_parts(v, layout, shift):
+def _float_parts(v, magnitude_bits, mantissa_bits, shift):
     # (class, sign, mantissa) of a float word; _float_word is the inverse.
-    magnitude = v & ((1 << int(layout[1])) - 1)
-    cls = 0 if magnitude == 0 else 1 + (magnitude >> int(layout[2]))
-    return cls, (v >> int(layout[1])) & 1, (magnitude & ((1 << int(layout[2])) - 1)) >> shift
+    magnitude = v & ((1 << magnitude_bits) - 1)
+    cls = 0 if magnitude == 0 else 1 + (magnitude >> mantissa_bits)
+    return cls, (v >> magnitude_bits) & 1, (magnitude & ((1 << mantissa_bits) - 1)) >> shift
 
 
 @inlined
-def _float_word(cls, sign, mantissa, layout, shift):
-    return (-sign << int(layout[1])) | (max(cls, 1) - 1) << int(layout[2]) | mantissa << shift
+def _float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift):
+    return (-sign << magnitude_bits) | (max(cls, 1) - 1) << mantissa_bits | mantissa << shift
 
 
 @inlined
@@ -132,7 +119,7 @@ def _integer_parts(v, shift):
     if v == -(1 << 63):
         return 64, sign, 0
     magnitude = -v if sign else v
-    cls = _bit_length(magnitude)
+    cls = bit_length(magnitude)
     return cls, sign, magnitude & ((1 << max(cls - 1, 0)) - 1)
 
 
@@ -153,7 +140,7 @@ def _code_row_shift(mode, values, i, limit, shift, contexts, r, buf):
     if mode == ENCODE:
         gathered = 0
         for j in range(values.shape[1]):
-            gathered |= int(values[i, j])
+            gathered |= int(values[at(i), at(j)])
         while wanted < limit and not (gathered >> wanted) & 1:
             wanted += 1
     same, r = code_bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if wanted == shift else 0)
@@ -166,14 +153,14 @@ def _find_repeat(n, past, table, mask):
     window = len(past)
     if n < 2:
         return -1, 0
-    a, b = int(past[(n - 2) & (window - 1)]) & mask, int(past[(n - 1) & (window - 1)]) & mask
+    a, b = int(past[at((n - 2) & (window - 1))]) & mask, int(past[at((n - 1) & (window - 1))]) & mask
     key = a ^ b
     slot = ((((key ^ (key >> 32)) & 0x7FFFFFFF) * 0x9E3779B1) >> 15) & (window - 1)
-    q = int(table[slot])
-    table[slot] = n - 1
+    q = int(table[at(slot)])
+    table[at(slot)] = n - 1
     if q < 1 or n - q > window - 2:
         return -1, 0
-    first, second = int(past[(q - 1) & (window - 1)]) & mask, int(past[q & (window - 1)]) & mask
+    first, second = int(past[at((q - 1) & (window - 1))]) & mask, int(past[at(q & (window - 1))]) & mask
     if first == a and second == b:
         return q + 1, 1
     if first == b and second == a:
@@ -184,7 +171,8 @@ def _find_repeat(n, past, table, mask):
 @inlined
 def _code_rows(mode, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
     rows, cols = values.shape
-    is_float, magnitude_mask, mantissa_bits = int(layout[0]), (1 << int(layout[1])) - 1, int(layout[2])
+    is_float, magnitude_bits, mantissa_bits = int(layout[0]), int(layout[1]), int(layout[2])
+    magnitude_mask = (1 << magnitude_bits) - 1
     max_class, zeros, signs, row_shifts = int(layout[3]), int(layout[4]), int(layout[5]), int(layout[6])
     shift_limit = mantissa_bits if is_float else max_class - 1
     by_exponent = 1 if int(layout[7]) == BY_EXPONENT else 0
@@ -212,8 +200,8 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 rate = RATE // (POWER_FLOOR + power)
             v, cls, sign, mantissa = 0, 0, 0, 0
             if mode == ENCODE:
-                v = int(values[i, j])
-                cls, sign, mantissa = _float_parts(v, layout, shift) if is_float else _integer_parts(v, shift)
+                v = int(values[at(i), at(j)])
+                cls, sign, mantissa = _float_parts(v, magnitude_bits, mantissa_bits, shift) if is_float else _integer_parts(v, shift)
 
             # 1. A repeat: the magnitude at the source again.
             repeated = 0
@@ -224,8 +212,8 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 if not length and found >= 0:
                     source, direction, length = found, found_direction, 1
                 if length:
-                    there = int(past[source & (len(past) - 1)])
-                    cls_there, sign_there, mantissa_there = _float_parts(there, layout, 0)
+                    there = int(past[at(source & (len(past) - 1))])
+                    cls_there, sign_there, mantissa_there = _float_parts(there, magnitude_bits, mantissa_bits, 0)
                     repeated, r = code_bin(mode, r, buf, contexts, REPEAT_PLACE + length,
                                            1 if (v & magnitude_mask) == (there & magnitude_mask) else 0)
                     source += direction
@@ -236,13 +224,13 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                         cls, sign, mantissa = cls_there, flip ^ sign_there, mantissa_there >> shift
 
             # 2. The expected logarithmic magnitude, and whether the element is zero.
-            e = int(exponents[i, j]) * OCTAVE if predicted else 0
-            column, column_count = int(columns[j]) >> 8, int(columns[j]) & 255
+            e = int(exponents[at(i), at(j)]) * OCTAVE if predicted else 0
+            column, column_count = int(columns[at(j)]) >> 8, int(columns[at(j)]) & 255
             if column_count == 0:
                 column = row
             x, y = row - overall, column - overall
             expected = overall + ((row_weight * x + column_weight * y) >> 16) - e
-            up_zero, up_sign = int(above[j]) & 1, int(above[j]) >> 1
+            up_zero, up_sign = int(above[at(j)]) & 1, int(above[at(j)]) >> 1
             if zeros and not repeated:
                 place = (ZERO_PLACE + (up_zero * 4 + left2 * 2 + left) * ZERO_BUCKETS
                          + _clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1))
@@ -256,7 +244,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 if is_float and signs and not repeated:
                     sign, r = code_bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
                 cls, mantissa, left_sign = 0, 0, 0
-                above[j] = 1
+                above[at(j)] = 1
             else:
                 # 3. Class and mantissa.
                 centre = _clip(1, (expected + OCTAVE // 2) >> 8, max_class)
@@ -299,19 +287,19 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 if count == 0:
                     row, column, overall = log, log, log
                 column = _moved(column, log, min(column_count + 2, COLUMN_WINDOW)) if column_count else log
-                columns[j] = column << 8 | min(column_count + 1, COLUMN_WINDOW)
+                columns[at(j)] = column << 8 | min(column_count + 1, COLUMN_WINDOW)
                 row_count += 1
                 row = _moved(row, log, min(row_count + 1, ROW_WINDOW))
                 count = min(count + 1, OVERALL_WINDOW)
                 overall = _moved(overall, log, count)
                 left_sign = 1 + sign
-                above[j] = left_sign << 1
+                above[at(j)] = left_sign << 1
             if mode == DECODE:
-                v = (_float_word(cls, sign, mantissa, layout, shift) if is_float
+                v = (_float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift) if is_float
                      else _integer(cls, sign, mantissa, shift))
-                values[i, j] = v
+                values[at(i), at(j)] = v
             if repeats:
-                past[n & (len(past) - 1)] = v
+                past[at(n & (len(past) - 1))] = v
             n += 1
     for k, s in enumerate((overall, count, row_weight, column_weight, power, shift, repeats, n, source, direction,
                            length, flips)):
