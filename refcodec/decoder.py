@@ -201,9 +201,7 @@ class StreamDecoder:
         return PayloadReader(data[:coded], data[coded:], tensor_unit.unit.number, 8 * (offset - tensor_unit.unit.body_offset))
 
     def _raw(self, tensor_unit: TensorUnit) -> bytes:
-        offset, coded, bypass = tensor_unit.places[0]
-        if bypass:
-            raise ReconstructionError("BAD_SIZE", "SPEC 7.7: bypass_size of a raw tensor is not 0")
+        offset, coded, _ = tensor_unit.places[0]
         return self.parsed.source.read(offset, coded)
 
     def _check_memory(self, d: TensorDescriptor) -> None:
@@ -284,11 +282,8 @@ def _read_words(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor: n
     if d.entropy_mode != EntropyMode.RAW:
         payload.read(WordBlock(out, predictor, dtype, d.word))
         return
-    _check_raw_size(raw, out.nbytes)
     words = np.frombuffer(raw, dtype.word.newbyteorder("<")).reshape(out.shape)
     _check_words(words, dtype)
-    if predictor is not None:
-        raise ReconstructionError("FORBIDDEN_PATTERN", "SPEC 7.7: raw words with prediction")
     out[...] = words
 
 
@@ -297,7 +292,6 @@ def _read_levels(d: TensorDescriptor, shape: tuple[int, ...], kernel_size: int, 
     if 0 in shape:
         return np.zeros(shape, np.int32)
     if d.entropy_mode == EntropyMode.RAW:
-        _check_raw_size(raw, 4 * shape[0] * shape[1])
         return np.frombuffer(raw, "<i4").astype(np.int32).reshape(shape)
     block = LevelBlock(np.empty(shape, np.int32), d.uniform.states if d.quantiser == Quantiser.UNIFORM else 0,
                        kernel_size, d.entropy_mode == EntropyMode.CM)
@@ -308,11 +302,6 @@ def _read_levels(d: TensorDescriptor, shape: tuple[int, ...], kernel_size: int, 
 def _check_words(words: np.ndarray, dtype: DType) -> None:
     if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
         raise ReconstructionError("OUT_OF_RANGE", f"SPEC 5.2: a word is no {dtype.name}")
-
-
-def _check_raw_size(raw: bytes, size: int) -> None:
-    if len(raw) != size:
-        raise ReconstructionError("BAD_SIZE", f"SPEC 9.6: a raw payload of {len(raw)} bytes, {size} are due")
 
 
 def decode(stream: bytes | str | os.PathLike, references: Sequence[Model] = (), *, model: int = -1, threads: int = 1,

@@ -137,8 +137,10 @@ def test_sign_modes():
 def test_unit_order_and_codings():
     found = {structures.UnitType[r[0]]: {structures.UnitType[n] for n in r[1].split(", ")} for r in table("after")}
     assert found == parser._FOLLOWERS
-    from refcodec.bitstream.units import CODED_TYPES
-    assert {structures.UnitType(int(r[0])) for r in table("unit_type") if r[3] == "any"} == set(CODED_TYPES)
+    from refcodec.bitstream.units import CODED_TYPES, DICTIONARY_TYPES
+    rows = {structures.UnitType(int(r[0])): r[3] for r in table("unit_type")}
+    assert {kind for kind, codings in rows.items() if codings != "PLAIN"} == set(CODED_TYPES)
+    assert {kind for kind, codings in rows.items() if codings == "any"} == set(DICTIONARY_TYPES)
 
 
 def test_element_types():
@@ -161,7 +163,7 @@ CONSTANTS = {
     range_coder: ("RANGE_START", "RANGE_MIN", "PROBABILITY_MIN", "PROBABILITY_MAX", "COUNT_LIMIT"),
     derive: ("ENTRY_MIN_ELEMENTS",),
     levels: ("LEVEL_MAX", "CLASS_MAX", "NODES", "BUCKETS"),
-    mixed_coding: ("SIDES", "SIDE_FIRST", "RATIOS", "WEIGHT_START", "WEIGHT_LIMIT", "LEARNING", "TAPS", "INPUT_LIMIT",
+    mixed_coding: ("SIDES", "SIDE_FIRST", "RATIOS", "WEIGHT_START", "WEIGHT_LIMIT", "LEARNING", "INPUT_LIMIT",
                    "TAP_LIMIT", "TAP_RATE"),
     word_loop: ("OCTAVE", "POWER_FLOOR", "ROW_WINDOW", "COLUMN_WINDOW", "OVERALL_WINDOW", "WEIGHT_MAX", "WINDOW_MAX",
                 "ESCAPE_MAX", "ZERO_BUCKETS", "REPEAT_MAX", "UP_STEPS", "DOWN_STEPS", "PHASES", "SLOPES"),

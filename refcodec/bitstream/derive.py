@@ -165,6 +165,8 @@ def check_tools(v, x) -> None:
         wrong = "mixed coding in a profile below high"
     elif x.entropy_mode == EntropyMode.RAW and v.joined:
         wrong = "raw words in a joined unit"
+    elif x.entropy_mode == EntropyMode.RAW and x.quantiser == Quantiser.NONE and predicted:
+        wrong = "raw words with prediction"
     if wrong:
         raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", wrong)
     x.row_count = v.model.matrix(x.tensor_index, x.column_scan_flag)[1]
@@ -206,3 +208,9 @@ def payload_count(v, x) -> None:
         x.payload_count = d.entry_count_minus1 + 1 if d.coded_flag else 0
 
 
+def check_payloads(v, x) -> None:
+    d = x.descriptor[0]
+    if x.payload_count and d.entropy_mode == EntropyMode.RAW:
+        width = {Quantiser.NONE: d.word_bytes, Quantiser.GRID: 2}.get(d.quantiser, 4)
+        if x.payload[0].bypass_size or x.payload[0].coded_size != d.word_count * width:
+            raise v.fail(SemanticsError, "BAD_SIZE", f"a raw payload has {d.word_count * width} bytes and no bypass string")

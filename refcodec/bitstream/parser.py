@@ -96,6 +96,7 @@ class Parser:
         self.find_reference, self.allow_prefix = find_reference, allow_prefix
         self.make_reader, self.on_reader = make_reader, on_reader
         self.model: ParsedModel | None = None
+        self.header_body = b""                 # of the last model header
 
     def parse(self) -> ParsedStream:
         """Raises ContainerError, StreamSyntaxError or SemanticsError with unit and bit."""
@@ -138,7 +139,9 @@ class Parser:
             raise ContainerError("ORDER", f"SPEC 7.1: {UnitType(unit.type).name} after {after}", unit.number)
 
     def _structure(self, unit: Unit, function, x):
-        body = read_body(self.stream.source, unit, self.stream.level.unit_bytes)
+        body = read_body(self.stream.source, unit, self.stream.level.unit_bytes, self.header_body)
+        if unit.type == UnitType.MODEL_HEADER:
+            self.header_body = bytes(body)
         reader = self.make_reader(body, self.stream.level, unit.number, self.model.state if self.model else None)
         try:
             function(reader, x)

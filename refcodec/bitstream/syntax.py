@@ -10,7 +10,7 @@ import functools
 from . import derive
 from .limits import LEVELS, Profile
 from .structures import (
-    EntropyMode, FileEntry, FoldParameters, IndexEntry, LayerDescriptor, LayerTensor, MetadataEntry, Payload,
+    EntropyMode, FileEntry, IndexEntry, LayerDescriptor, LayerTensor, MetadataEntry, Payload,
     PredictionMode, Quantiser, ReferenceEntry, Representation, SegmentEntry, SourceFormat, TensorDescriptor, TensorEntry,
 )
 
@@ -170,6 +170,7 @@ def tensor_data(v, x):
     for e in range(x.payload_count):
         x.payload[e].coded_size = v.ue("coded_size", x.payload[e].coded_size)
         x.payload[e].bypass_size = v.ue("bypass_size", x.payload[e].bypass_size)
+    derive.check_payloads(v, x)
     v.byte_alignment()
     for e in range(x.payload_count):
         x.payload[e].coded = v.b("coded", x.payload[e].coded, x.payload[e].coded_size)

@@ -101,10 +101,10 @@ def read_unit(source: ByteSource, offset: int, number: int) -> Unit:
     kind, coding = head[0] >> 2, head[0] & 3
     if kind not in UnitType._value2member_map_ and kind not in EXTENSION_TYPES:
         raise ContainerError("RESERVED_VALUE", f"SPEC 7.2: unit_type {kind} is reserved", number)
-    if coding not in UnitCoding._value2member_map_:
-        raise ContainerError("RESERVED_VALUE", f"SPEC 7.2: unit_coding {coding} is reserved", number)
     if coding and kind not in CODED_TYPES and kind not in EXTENSION_TYPES:
         raise ContainerError("FORBIDDEN_PATTERN", f"SPEC 7.2: a unit of type {kind} has a plain body", number)
+    if coding == UnitCoding.DEFLATE_HEADER and kind not in DICTIONARY_TYPES:
+        raise ContainerError("FORBIDDEN_PATTERN", f"SPEC 7.2: a unit of type {kind} has no preset dictionary", number)
     size, at = _read_leb(head, 1, number)
     expanded = size
     if coding:
@@ -115,8 +115,11 @@ def read_unit(source: ByteSource, offset: int, number: int) -> Unit:
     return unit
 
 
-def read_body(source: ByteSource, unit: Unit, maximum: int) -> bytes:
-    """The expanded body of a unit, its check verified; `maximum` bounds an expanded body (level limit)."""
+def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = b"") -> bytes:
+    """The expanded body of a unit, its check verified.
+
+    maximum: bounds an expanded body (level limit).  dictionary: the expanded body of the model header before it.
+    """
     whole = source.read(unit.offset, unit.end - unit.offset)
     if zlib.crc32(memoryview(whole)[:-4]) != int.from_bytes(whole[-4:], "big"):
         raise ContainerError("DIGEST_MISMATCH", "SPEC 7.2: unit_check does not fit, the unit is damaged", unit.number)
@@ -126,14 +129,15 @@ def read_body(source: ByteSource, unit: Unit, maximum: int) -> bytes:
         raise ContainerError("RESOURCE_LIMIT", f"SPEC A.2: a body of {unit.expanded_size} bytes, the level allows "
                              f"{maximum}", unit.number)
     body = whole[unit.body_offset - unit.offset : -4]
-    return body if unit.coding == UnitCoding.PLAIN else _expand(body, unit)
+    return body if unit.coding == UnitCoding.PLAIN else _expand(body, unit, dictionary)
 
 
-def _expand(body: bytes, unit: Unit) -> bytes:
+def _expand(body: bytes, unit: Unit, dictionary: bytes) -> bytes:
     # One byte more than promised is asked for, so that a longer body is noticed without expanding it.
     try:
-        if unit.coding == UnitCoding.DEFLATE:
-            machine = zlib.decompressobj(-15)
+        if unit.coding != UnitCoding.LZMA:
+            preset = dictionary[-DICTIONARY_SIZE:] if unit.coding == UnitCoding.DEFLATE_HEADER else b""
+            machine = zlib.decompressobj(-15, zdict=preset)
             data = machine.decompress(body, unit.expanded_size + 1)
             done = machine.eof and not machine.unused_data
         else:
@@ -152,13 +156,19 @@ def _expand(body: bytes, unit: Unit) -> bytes:
     return data
 
 
-def seal_unit(kind: int, body: bytes, compress: bool = True) -> bytes:
-    """A whole unit around `body`, in the shortest coding that its type allows."""
+def _deflated(body: bytes, dictionary: bytes) -> bytes:
+    machine = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary[-DICTIONARY_SIZE:])
+    return machine.compress(body) + machine.flush()
+
+
+def seal_unit(kind: int, body: bytes, compress: bool = True, dictionary: bytes = b"") -> bytes:
+    """A whole unit around `body`, in the shortest coding that its type allows. dictionary: see read_body."""
     coding, coded = UnitCoding.PLAIN, body
     if compress and kind in CODED_TYPES and len(body) > 16:
-        deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
-        candidates = [(UnitCoding.DEFLATE, deflate.compress(body) + deflate.flush()),
+        candidates = [(UnitCoding.DEFLATE, _deflated(body, b"")),
                       (UnitCoding.LZMA, lzma.compress(body, lzma.FORMAT_RAW, filters=LZMA_FILTERS))]
+        if dictionary and kind in DICTIONARY_TYPES:
+            candidates.append((UnitCoding.DEFLATE_HEADER, _deflated(body, dictionary)))
         for candidate, data in candidates:
             if len(data) + 2 < len(coded):
                 coding, coded = candidate, data

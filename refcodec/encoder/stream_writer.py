@@ -30,6 +30,7 @@ class StreamWriter:
     units: int = 0
     models: list[ParsedModel] = field(default_factory=list)
     index_offset: int = 0
+    header_body: bytes = b""         # of the last model header
 
     def __post_init__(self):
         self._put(MAGIC)
@@ -41,7 +42,10 @@ class StreamWriter:
 
     def unit(self, kind: UnitType, function, x, state: ModelState | None = None) -> Unit:
         """Write one unit; returns where it stands."""
-        data = seal_unit(kind, body_of(function, x, self.level, state))
+        body = body_of(function, x, self.level, state)
+        if kind == UnitType.MODEL_HEADER:
+            self.header_body = body
+        data = seal_unit(kind, body, dictionary=self.header_body)
         unit = Unit(self.units, kind, UnitCoding(data[0] & 3), self.offset, self.offset, 0, 0)
         self._put(data)
         self.units += 1

@@ -46,7 +46,8 @@ def sign(x):
 @inlined
 def log_bucket(v):
     """Logarithmic bucket of v >= 0 (SPEC 9.3.3)."""
-    octaves = (max(bit_length(v), LOG_BITS - 3) - (LOG_BITS - 3)) & -4     # steps of four, until v >> octaves is in the table
+    # In steps of four, until v >> octaves is in the table.
+    octaves = (max(bit_length(v), LOG_BITS - 3) - (LOG_BITS - 3)) & -4
     return int(LOG_BUCKET[at(v >> octaves)]) + octaves * STEPS_PER_OCTAVE
 
 

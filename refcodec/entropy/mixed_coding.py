@@ -178,7 +178,8 @@ def encode_levels_cm(levels: np.ndarray, states: int, kernel_size: int, model: C
     The arguments are those of encode_levels_cc, and so is the status.
     """
     columns, history = _shapes(levels)
-    return _levels(ENCODE, levels, states, kernel_size, model, np.zeros(columns, np.int64), np.zeros(history, np.int64), r, buf)
+    return _levels(ENCODE, levels, states, kernel_size, model, np.zeros(columns, np.int64), np.zeros(history, np.int64),
+                   r, buf)
 
 
 @compiled
@@ -186,7 +187,8 @@ def decode_levels_cm(levels: np.ndarray, states: int, kernel_size: int, model: C
                      buf: np.ndarray) -> tuple[Coder, int]:
     """Decode into levels (int32 [rows, cols]) what encode_levels_cm coded. Returns (coder, status)."""
     columns, history = _shapes(levels)
-    return _levels(DECODE, levels, states, kernel_size, model, np.zeros(columns, np.int64), np.zeros(history, np.int64), r, buf)
+    return _levels(DECODE, levels, states, kernel_size, model, np.zeros(columns, np.int64), np.zeros(history, np.int64),
+                   r, buf)
 
 
 @compiled

@@ -201,7 +201,8 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
             v, cls, sign, mantissa = 0, 0, 0, 0
             if mode == ENCODE:
                 v = int(values[at(i), at(j)])
-                cls, sign, mantissa = _float_parts(v, magnitude_bits, mantissa_bits, shift) if is_float else _integer_parts(v, shift)
+                cls, sign, mantissa = (_float_parts(v, magnitude_bits, mantissa_bits, shift) if is_float
+                                       else _integer_parts(v, shift))
 
             # 1. A repeat: the magnitude at the source again.
             repeated = 0
