@@ -172,7 +172,8 @@ def check_tools(v, x) -> None:
     x.row_count = v.model.matrix(x.tensor_index, x.column_scan_flag)[1]
     words = BY_NAME["float16"] if x.quantiser == Quantiser.GRID else dtype
     x.integer_flag = 1 if words.kind != "f" and not predicted else 0
-    x.word_shift_max = words.mantissa if words.kind == "f" and not predicted else words.bits - 1
+    x.float_flag = 1 if words.kind == "f" and not predicted else 0
+    x.word_shift_max = words.mantissa if x.float_flag else words.bits - 1
     x.word_offset_max = (1 << words.bits) - 1
 
 

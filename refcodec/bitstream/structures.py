@@ -201,6 +201,7 @@ class TensorDescriptor:
     word_count: int = 0
     row_count: int = 0
     integer_flag: int = 0
+    float_flag: int = 0
     word_shift_max: int = 0
     word_offset_max: int = 0
     coded_flag: int = 0

@@ -228,6 +228,8 @@ def word_parameters(v, x):
     x.word.signs = v.u("word_sign_mode", x.word.signs, 2, 0, 2)
     x.word.scale_rule = v.u("word_scale_rule", x.word.scale_rule, 2, 0, 2)
     x.word.row_shifts = v.u("word_row_shift_flag", x.word.row_shifts, 1)
+    if x.float_flag:
+        x.word.trailing = v.u("word_trailing_flag", x.word.trailing, 1)
     x.word.shift = v.ue("word_shift", x.word.shift, 0, x.word_shift_max)
     if x.integer_flag:
         x.word_offset_flag = v.u("word_offset_flag", x.word_offset_flag, 1)

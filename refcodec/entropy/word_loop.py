@@ -41,7 +41,9 @@ REPEAT_SIGN_PLACE = REPEAT_PLACE + REPEAT_MAX + 1
 MANTISSA_PLACE = REPEAT_SIGN_PLACE + 4
 CLASS_PLACE = MANTISSA_PLACE + 12 * 4
 EXPONENT_PLACE = CLASS_PLACE + PHASES * SLOPES * CLASS_NODES      # by the predictor's exponent: a zero flag and a class
-CONTEXTS = EXPONENT_PLACE + 32 * (1 + CLASS_NODES)
+TRAILING_MAX = 12           # trailing zero bits of a mantissa that are modelled, if word_trailing_flag
+TRAILING_PLACE = EXPONENT_PLACE + 32 * (1 + CLASS_NODES)
+CONTEXTS = TRAILING_PLACE + 32 * TRAILING_MAX
 
 
 @inlined
@@ -96,6 +98,20 @@ def _code_top(mode, r, buf, contexts, place, width, mantissa):
             bit, r = code_bin(mode, r, buf, contexts, place + 1 + known, (mantissa >> width) & 1)
             known = known << 1 | bit
     return known, width, r
+
+
+@inlined
+def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
+    # The trailing zeros among the low `width` bits, by class, and the one before them. Returns (low bits, their number, coder).
+    limit = min(width, TRAILING_MAX)
+    place = TRAILING_PLACE + (cls & 31) * TRAILING_MAX
+    n = 0
+    while n < limit:
+        zero, r = code_bin(mode, r, buf, contexts, place + n, 1 if (mantissa >> n) & 1 == 0 else 0)
+        n += 1
+        if not zero:
+            return 1 << (n - 1), n, r
+    return 0, n, r
 
 
 @inlined
@@ -176,6 +192,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
     max_class, zeros, signs, row_shifts = int(layout[3]), int(layout[4]), int(layout[5]), int(layout[6])
     shift_limit = mantissa_bits if is_float else max_class - 1
     by_exponent = 1 if int(layout[7]) == BY_EXPONENT else 0
+    trailing = int(layout[8])
     predicted = 1 if exponents.shape[0] == rows and exponents.shape[1] == cols else 0
     overall, count, row_weight, column_weight, power = (int(state[0]), int(state[1]), int(state[2]), int(state[3]),
                                                         int(state[4]))
@@ -264,7 +281,11 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                     top, width, r = _code_top(mode, r, buf, contexts, place, width, mantissa)
                     if signs == MODELLED_SIGNS:
                         sign, r = code_bin(mode, r, buf, contexts, SIGN_PLACE + left_sign * 3 + up_sign, sign)
+                    low, known = 0, 0                # the low bits of the mantissa, where they are modelled
+                    if trailing:
+                        low, known, r = _code_trailing(mode, r, buf, contexts, cls, width, mantissa)
                     # 4. The rest of the mantissa, and the sign before it, as they are.
+                    width -= known
                     bits = width + (1 if signs == RAW_SIGNS else 0)
                     if mode == DECODE:
                         if not room(raw, raw_bit, bits):
@@ -272,9 +293,9 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                         rest = get_bits(raw, raw_bit, bits)
                         if signs == RAW_SIGNS:
                             sign = rest >> width
-                        mantissa = top << width | (rest & ((1 << width) - 1))
+                        mantissa = (top << width | (rest & ((1 << width) - 1))) << known | low
                     else:
-                        rest = mantissa & ((1 << width) - 1)
+                        rest = (mantissa >> known) & ((1 << width) - 1)
                         put_bits(raw, raw_bit, sign << width | rest if signs == RAW_SIGNS else rest, bits)
                     raw_bit += bits
                 # 5. The means, and the weights of row and column in the expectation.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import math
+
 import numpy as np
 
 from ..dtypes import DType
@@ -31,6 +33,7 @@ class WordParameters:
     signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
     scale_rule: word_scale_rule, 0..2: first weights of row and column in the expected scale, one half or one each;
                 2: zero flag and class by the predictor's exponent alone (sparse differences).
+    trailing:   word_trailing_flag, 0..1: the trailing zeros of each mantissa are modelled.
     row_shifts: word_row_shift_flag, 0..1: each row codes how many more low bits are zero.
     shift:      word_shift, 0..63: low bits of mantissa (float) or integer that are zero in all elements.
     offset:     word_offset, 0..2^bits-1: subtracted modulo 2^bits from integer words without predictor.
@@ -40,6 +43,7 @@ class WordParameters:
     zeros: int = 1
     signs: int = RAW_SIGNS
     scale_rule: int = 0
+    trailing: int = 0
     row_shifts: int = 0
     shift: int = 0
     offset: int = 0
@@ -115,7 +119,7 @@ def _layout(dtype: DType, predictor: np.ndarray | None, params: WordParameters) 
     mantissa = max(dtype.mantissa - params.shift, 0) if is_float else 0
     max_class = 1 << dtype.exponent if is_float else max(dtype.bits - params.shift, 1)
     return np.array([is_float, dtype.exponent + mantissa, mantissa, max_class, params.zeros, params.signs,
-                     params.row_shifts, params.scale_rule], np.int64)
+                     params.row_shifts, params.scale_rule, params.trailing], np.int64)
 
 
 def _new_state(shape: tuple[int, int], dtype: DType, predictor: np.ndarray | None, params: WordParameters) -> tuple:
@@ -215,6 +219,8 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
         params.row_shifts = 1
         if estimate_bits(words, predictor, dtype, params) >= plain:
             params.row_shifts = 0
+    if is_float and _has_skewed_low_bits(words, dtype, params):
+        params.trailing = 1
     if dtype.kind == "f" and predictor is None:
         params.repeats = 1
         plain = estimate_bits(words, predictor, dtype, replace(params, repeats=0))
@@ -227,6 +233,16 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
             costs[rule] = estimate_bits(words, predictor, dtype, params)
         params.scale_rule = min(costs, key=costs.get)
     return params
+
+
+def _has_skewed_low_bits(words: np.ndarray, dtype: DType, params: WordParameters) -> bool:
+    """Whether the lowest mantissa bit that varies is 0 clearly more often than 1."""
+    if dtype.mantissa - params.shift < 3:
+        return False
+    sample = words.reshape(-1)[:: max(1, words.size // SAMPLE)].astype(np.int64)
+    sample = sample[(sample & ((1 << (dtype.bits - dtype.sign)) - 1)) != 0] >> params.shift
+    zeros = int(((sample & 1) == 0).sum())
+    return sample.size > 64 and zeros - sample.size / 2 > 2.5 * math.sqrt(sample.size)
 
 
 def _median(words: np.ndarray, dtype: DType) -> int:
