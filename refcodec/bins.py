@@ -20,7 +20,8 @@ LEVEL_NAMES = (("SIGNIFICANT", "significant_flag"), ("GREATER_1", "greater1_flag
 WORD_NAMES = (("ZERO_PLACE", "word_zero_flag"), ("SIGN_PLACE", "word_sign_flag"), ("ZERO_SIGN_PLACE", "word_zero_sign_flag"),
               ("SHIFT_PLACE", "word_same_shift_flag"), ("MANTISSA_PLACE", "word_mantissa_bit"),
               ("CLASS_PLACE", "word_class_bin"), ("REPEAT_PLACE", "word_repeat_flag"),
-              ("REPEAT_SIGN_PLACE", "word_repeat_sign_flag"))
+              ("REPEAT_SIGN_PLACE", "word_repeat_sign_flag"), ("EXPONENT_PLACE", "word_exponent_bin"),
+              ("TRAILING_PLACE", "word_trailing_zero_flag"))
 
 
 def bins_of(path: str, references: list[str]) -> Iterator[dict]:
@@ -81,14 +82,14 @@ class Watch:
         module._code = watched
 
     def _name_words(self, module, places: list[tuple[int, str]]) -> None:
-        code = module.code_bin
+        code = module._bin
 
         def watched(mode, r, buf, contexts, i, bit):
             self.clause, self.structure = "9.5", "word"
             self.name = [name for first, name in places if i >= first][-1]
             return code(mode, r, buf, contexts, i, bit)
 
-        module.code_bin = watched
+        module._bin = watched
 
     def _name_payloads(self, payload) -> None:
         read = payload.PayloadReader.read

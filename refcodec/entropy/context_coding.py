@@ -10,7 +10,7 @@ import numpy as np
 from ..compiler import at, compiled, inlined
 from .levels import (BUCKETS, EXHAUSTED, LEVEL_MAX, NODES, OK, OUT_OF_RANGE, ROOM, code_level, log_bucket, moved,
                      reciprocal, sign, trellis_masks)
-from .range_coder import COST, DECODE, ENCODE, Coder, code_bin, new_contexts, start
+from .range_coder import LEVEL_COUNT_LIMIT, COST, DECODE, ENCODE, Coder, code_bin, new_contexts, start
 
 SIGN_PLACES = BUCKETS * NODES     # after the buckets: the signs of the left and the upper neighbour, 3 x 3
 
@@ -22,7 +22,7 @@ def new_cc_contexts() -> np.ndarray:
 
 @inlined
 def _code(mode, r, buf, contexts, place, node, bit):
-    return code_bin(mode, r, buf, contexts, place + node, bit)
+    return code_bin(mode, r, buf, contexts, place + node, bit, LEVEL_COUNT_LIMIT)
 
 
 @inlined

@@ -14,7 +14,7 @@ import numpy as np
 from ..compiler import at, bit_length, compiled, inlined
 from .levels import (BUCKETS, EXHAUSTED, LEVEL_MAX, NODES, OK, OUT_OF_RANGE, ROOM, code_level, log_bucket, moved,
                      reciprocal, sign, trellis_masks)
-from .range_coder import COST, DECODE, ENCODE, Coder, adapted, code_probability, new_contexts, start
+from .range_coder import LEVEL_COUNT_LIMIT, COST, DECODE, ENCODE, Coder, adapted, code_probability, new_contexts, start
 from .tables import SQUASH, SQUASH_LIMIT, STRETCH
 
 SIDES, SIDE_FIRST = 24, 12       # prediction B: buckets of a side, and the bucket of a mean that is its first
@@ -57,7 +57,7 @@ def _code(mode, r, buf, model, place, node, bit):
     ia, ib, ic = at(place[0] + node), at(place[1] + node), at(place[2] + node)
     w0, w1, w2 = at(3 * node), at(3 * node + 1), at(3 * node + 2)
     a, b, c = int(model.a[ia]), int(model.b[ib]), int(model.c[ic])
-    sa, sb, sc = int(STRETCH[at(a >> 12)]), int(STRETCH[at(b >> 12)]), int(STRETCH[at(c >> 12)])
+    sa, sb, sc = int(STRETCH[at(a >> 18)]), int(STRETCH[at(b >> 18)]), int(STRETCH[at(c >> 18)])
     wa, wb, wc = int(model.weights[w0]), int(model.weights[w1]), int(model.weights[w2])
     p = int(SQUASH[at(_clip((sa * wa + sb * wb + sc * wc) >> 16, SQUASH_LIMIT) + SQUASH_LIMIT)])
     bit, r = code_probability(mode, r, buf, p, bit)
@@ -65,9 +65,9 @@ def _code(mode, r, buf, model, place, node, bit):
     model.weights[w0] = _trained(wa, sa * error)
     model.weights[w1] = _trained(wb, sb * error)
     model.weights[w2] = _trained(wc, sc * error)
-    model.a[ia] = adapted(a, bit)
-    model.b[ib] = adapted(b, bit)
-    model.c[ic] = adapted(c, bit)
+    model.a[ia] = adapted(a, bit, LEVEL_COUNT_LIMIT)
+    model.b[ib] = adapted(b, bit, LEVEL_COUNT_LIMIT)
+    model.c[ic] = adapted(c, bit, LEVEL_COUNT_LIMIT)
     return bit, r
 
 

@@ -2,7 +2,7 @@
 
 One source serves encoder, decoder and cost estimation: the same loop runs with a literal `mode`.
 A coder is an immutable `Coder`; every function returns the next one, so that compiled loops keep it
-in registers.  A context is one int32: probability of a 1 (16 bits) << 8 | count (8 bits).
+in registers.  A context is one int32: probability of a 1 (20 bits) << 10 | count (10 bits).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ ENCODE, DECODE, COST = 0, 1, 2
 RANGE_START = 0xFFFFFFFF
 RANGE_MIN = 1 << 24            # below it a byte is shifted out or in
 PROBABILITY_MIN, PROBABILITY_MAX = 32, 65504
-COUNT_LIMIT = 250
-CONTEXT_START = 32768 << 8     # probability one half, count 0
-RATE = np.array([65536 * 5 // (5 * c + 8) for c in range(COUNT_LIMIT + 1)], dtype=np.int64)
+LEVEL_COUNT_LIMIT = 250        # levels change their statistics within a tensor, words hardly do
+WORD_COUNT_LIMIT = 1023
+CONTEXT_START = (1 << 19) << 10                # probability one half, count 0
+RATE = np.array([65536 * 5 // (5 * c + 8) for c in range(WORD_COUNT_LIMIT + 1)], dtype=np.int64)
 
 # COST mode only (the encoder's own estimate, informative): cost of a bin in 1/4096 bit, by p >> 6.
 COST_TABLE = np.array([round(-4096 * math.log2(max(i, 0.5) / 1024)) for i in range(1025)], dtype=np.int64)
@@ -121,21 +122,21 @@ def code_probability(mode, r, buf, p, bit):
 
 
 @inlined
-def adapted(context, bit):
-    """The context after a bin (SPEC 9.2)."""
-    p = context >> 8
-    c = context & 255
-    p += (((65535 if bit else 0) - p) * int(RATE[at(c)])) >> 16
-    return (p << 8) | (c + 1 if c < COUNT_LIMIT else c)
+def adapted(context, bit, limit):
+    """The context after a bin (SPEC 9.2); `limit` bounds its count."""
+    p = context >> 10
+    c = context & 1023
+    p += (((0xFFFFF if bit else 0) - p) * int(RATE[at(c)])) >> 16
+    return (p << 10) | (c + 1 if c < limit else c)
 
 
 @inlined
-def code_bin(mode, r, buf, contexts, i, bit):
+def code_bin(mode, r, buf, contexts, i, bit, limit):
     """Code one bin with contexts[i] (one-dimensional) and adapt it. Returns (bin, coder)."""
     context = int(contexts[at(i)])
-    p = min(max(context >> 8, PROBABILITY_MIN), PROBABILITY_MAX)
+    p = min(max(context >> 14, PROBABILITY_MIN), PROBABILITY_MAX)
     bit, r = code_probability(mode, r, buf, p, bit)
-    contexts[at(i)] = adapted(context, bit)
+    contexts[at(i)] = adapted(context, bit, limit)
     return bit, r
 
 

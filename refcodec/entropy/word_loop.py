@@ -11,7 +11,7 @@ import numpy as np
 
 from ..compiler import at, bit_length, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
-from .range_coder import DECODE, ENCODE, code_bin, code_bypass
+from .range_coder import DECODE, ENCODE, WORD_COUNT_LIMIT, code_bin, code_bypass
 
 OK, BUFFER_FULL, MALFORMED, RAW_EXHAUSTED = 0, 1, 2, 3
 NO_SIGNS, RAW_SIGNS, MODELLED_SIGNS = 0, 1, 2
@@ -27,7 +27,7 @@ WINDOW_MAX = 1 << 16        # elements back that a repeat may lie
 ESCAPE_MAX = 13             # zeros before the one of an Exp-Golomb escape: fewer than this
 
 # Contexts: zero flags, signs, signs of zeros, row shifts, repeats, mantissa bits, classes.
-BY_EXPONENT = 2             # scale_rule: contexts by the predictor's exponent alone
+STEADY = 2                  # scale_rule: no weights, contexts by the overall mean or the predictor's exponent alone
 ZERO_BUCKETS, REPEAT_MAX = 32, 15
 UP_STEPS, DOWN_STEPS = 12, 15
 CLASS_NODES = 1 + UP_STEPS + DOWN_STEPS     # direction, steps up, steps down
@@ -47,6 +47,11 @@ CONTEXTS = TRAILING_PLACE + 32 * TRAILING_MAX
 
 
 @inlined
+def _bin(mode, r, buf, contexts, i, bit):
+    return code_bin(mode, r, buf, contexts, i, bit, WORD_COUNT_LIMIT)
+
+
+@inlined
 def _clip(low, x, high):
     return min(max(x, low), high)
 
@@ -61,7 +66,7 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
     # Unary with `limit` contexts, then Exp-Golomb. Returns (steps, coder, 1 if well formed).
     n = 0
     while n < limit:
-        more, r = code_bin(mode, r, buf, contexts, place + n, 1 if n < steps else 0)
+        more, r = _bin(mode, r, buf, contexts, place + n, 1 if n < steps else 0)
         if not more:
             return n, r, 1
         n += 1
@@ -80,7 +85,7 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
 @inlined
 def _code_class(mode, r, buf, contexts, place, centre, value):
     # Unary away from the centre. Returns (class, coder, 1 if well formed).
-    up, r = code_bin(mode, r, buf, contexts, place, 1 if value > centre else 0)
+    up, r = _bin(mode, r, buf, contexts, place, 1 if value > centre else 0)
     first, limit = (place + 1, UP_STEPS) if up else (place + 1 + UP_STEPS, DOWN_STEPS)
     steps, r, ok = _code_steps(mode, r, buf, contexts, first, limit, value - centre - 1 if up else centre - value)
     return (centre + 1 + steps if up else centre - steps), r, ok
@@ -92,10 +97,10 @@ def _code_top(mode, r, buf, contexts, place, width, mantissa):
     known = 0
     if width > 0:
         width -= 1
-        known, r = code_bin(mode, r, buf, contexts, place, (mantissa >> width) & 1)
+        known, r = _bin(mode, r, buf, contexts, place, (mantissa >> width) & 1)
         if width > 0:
             width -= 1
-            bit, r = code_bin(mode, r, buf, contexts, place + 1 + known, (mantissa >> width) & 1)
+            bit, r = _bin(mode, r, buf, contexts, place + 1 + known, (mantissa >> width) & 1)
             known = known << 1 | bit
     return known, width, r
 
@@ -107,7 +112,7 @@ def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
     place = TRAILING_PLACE + (cls & 31) * TRAILING_MAX
     n = 0
     while n < limit:
-        zero, r = code_bin(mode, r, buf, contexts, place + n, 1 if (mantissa >> n) & 1 == 0 else 0)
+        zero, r = _bin(mode, r, buf, contexts, place + n, 1 if (mantissa >> n) & 1 == 0 else 0)
         n += 1
         if not zero:
             return 1 << (n - 1), n, r
@@ -159,7 +164,7 @@ def _code_row_shift(mode, values, i, limit, shift, contexts, r, buf):
             gathered |= int(values[at(i), at(j)])
         while wanted < limit and not (gathered >> wanted) & 1:
             wanted += 1
-    same, r = code_bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if wanted == shift else 0)
+    same, r = _bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if wanted == shift else 0)
     return (shift, r) if same else code_bypass(mode, r, buf, wanted, 6)
 
 
@@ -191,9 +196,10 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
     magnitude_mask = (1 << magnitude_bits) - 1
     max_class, zeros, signs, row_shifts = int(layout[3]), int(layout[4]), int(layout[5]), int(layout[6])
     shift_limit = mantissa_bits if is_float else max_class - 1
-    by_exponent = 1 if int(layout[7]) == BY_EXPONENT else 0
+    steady = 1 if int(layout[7]) == STEADY else 0
     trailing = int(layout[8])
     predicted = 1 if exponents.shape[0] == rows and exponents.shape[1] == cols else 0
+    by_exponent = 1 if steady and predicted else 0
     overall, count, row_weight, column_weight, power = (int(state[0]), int(state[1]), int(state[2]), int(state[3]),
                                                         int(state[4]))
     shift, repeats, n, source, direction, length, flips = (int(state[5]), int(state[6]), int(state[7]), int(state[8]),
@@ -232,12 +238,12 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 if length:
                     there = int(past[at(source & (len(past) - 1))])
                     cls_there, sign_there, mantissa_there = _float_parts(there, magnitude_bits, mantissa_bits, 0)
-                    repeated, r = code_bin(mode, r, buf, contexts, REPEAT_PLACE + length,
+                    repeated, r = _bin(mode, r, buf, contexts, REPEAT_PLACE + length,
                                            1 if (v & magnitude_mask) == (there & magnitude_mask) else 0)
                     source += direction
                     length = min(length + 1, REPEAT_MAX) if repeated else 0
                     if repeated:
-                        flip, r = code_bin(mode, r, buf, contexts, REPEAT_SIGN_PLACE + (flips & 3), sign ^ sign_there)
+                        flip, r = _bin(mode, r, buf, contexts, REPEAT_SIGN_PLACE + (flips & 3), sign ^ sign_there)
                         flips = flips << 1 & 3 | flip
                         cls, sign, mantissa = cls_there, flip ^ sign_there, mantissa_there >> shift
 
@@ -254,13 +260,13 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                          + _clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1))
                 if by_exponent:
                     place = EXPONENT_PLACE + ((e >> 8) & 31) * (1 + CLASS_NODES)
-                zero, r = code_bin(mode, r, buf, contexts, place, 1 if cls == 0 else 0)
+                zero, r = _bin(mode, r, buf, contexts, place, 1 if cls == 0 else 0)
             else:
                 zero = 1 if repeated and cls == 0 else 0
             left2, left = left, zero
             if zero:
                 if is_float and signs and not repeated:
-                    sign, r = code_bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
+                    sign, r = _bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
                 cls, mantissa, left_sign = 0, 0, 0
                 above[at(j)] = 1
             else:
@@ -269,7 +275,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 top = 0
                 if not repeated:
                     phase = ((expected + OCTAVE // 2) & 255) >> 6
-                    slope = _clip(0, (row - column + 5 * OCTAVE // 2) >> 8, SLOPES - 1)
+                    slope = SLOPES // 2 if steady else _clip(0, (row - column + 5 * OCTAVE // 2) >> 8, SLOPES - 1)
                     place = CLASS_PLACE + (phase * SLOPES + slope) * CLASS_NODES
                     if by_exponent:
                         centre, place = 1, EXPONENT_PLACE + ((e >> 8) & 31) * (1 + CLASS_NODES) + 1
@@ -280,7 +286,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                     place = MANTISSA_PLACE + 4 * (_clip(-4, cls - centre, 4) + 4 if is_float or cls > 3 else 8 + cls)
                     top, width, r = _code_top(mode, r, buf, contexts, place, width, mantissa)
                     if signs == MODELLED_SIGNS:
-                        sign, r = code_bin(mode, r, buf, contexts, SIGN_PLACE + left_sign * 3 + up_sign, sign)
+                        sign, r = _bin(mode, r, buf, contexts, SIGN_PLACE + left_sign * 3 + up_sign, sign)
                     low, known = 0, 0                # the low bits of the mantissa, where they are modelled
                     if trailing:
                         low, known, r = _code_trailing(mode, r, buf, contexts, cls, width, mantissa)
@@ -303,8 +309,9 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 top = mantissa >> (width - 2) if width >= 2 else mantissa << (2 - width)
                 log = cls * OCTAVE + e + (top << 6) + 32
                 gain = (_clip(-512, log - e - expected, 512) * rate) >> 8
-                row_weight = _clip(-WEIGHT_MAX, row_weight + ((gain * x) >> 12), WEIGHT_MAX)
-                column_weight = _clip(-WEIGHT_MAX, column_weight + ((gain * y) >> 12), WEIGHT_MAX)
+                if not steady:
+                    row_weight = _clip(-WEIGHT_MAX, row_weight + ((gain * x) >> 12), WEIGHT_MAX)
+                    column_weight = _clip(-WEIGHT_MAX, column_weight + ((gain * y) >> 12), WEIGHT_MAX)
                 power += (x * x + y * y - power) >> 8
                 if count == 0:
                     row, column, overall = log, log, log

@@ -32,7 +32,7 @@ class WordParameters:
     zeros:      word_zeros_flag, 0..1: a zero flag is coded for every element; 0: no element is zero.
     signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
     scale_rule: word_scale_rule, 0..2: first weights of row and column in the expected scale, one half or one each;
-                2: zero flag and class by the predictor's exponent alone (sparse differences).
+                2: steady, no weights; zero flag and class by the overall mean or the predictor's exponent alone.
     trailing:   word_trailing_flag, 0..1: the trailing zeros of each mantissa are modelled.
     row_shifts: word_row_shift_flag, 0..1: each row codes how many more low bits are zero.
     shift:      word_shift, 0..63: low bits of mantissa (float) or integer that are zero in all elements.
@@ -228,7 +228,7 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
             params.repeats = 0
     if min(words.shape) > 4:
         costs = {}
-        for rule in (0, 1) if predictor is None else (0, 1, 2):
+        for rule in range(3):
             params.scale_rule = rule
             costs[rule] = estimate_bits(words, predictor, dtype, params)
         params.scale_rule = min(costs, key=costs.get)
