@@ -75,8 +75,9 @@ def test_descriptors_refuse_what_is_wrong():
     assert code_of(lambda: Reader(b"\0\0", LEVEL).ue("x", 0)) == "TRUNCATED"
     assert code_of(lambda: Reader(bytes(9), LEVEL).ue("x", 0)) == "FORBIDDEN_PATTERN"
     assert code_of(lambda: Reader(b"\x80\x80", LEVEL).b("x", b"", 3)) == "TRUNCATED"
-    assert code_of(lambda: Reader(written(("ue", 3), ("b", b"a\0b", 3)), LEVEL).string("x", "")) == "FORBIDDEN_PATTERN"
-    assert code_of(lambda: Reader(written(("ue", 2), ("b", b"\xc3\x28", 2)), LEVEL).string("x", "")) == "FORBIDDEN_PATTERN"
+    assert code_of(lambda: Reader(b"\x20a\0b", LEVEL).string("x", "")) == "FORBIDDEN_PATTERN"
+    assert code_of(lambda: Reader(b"\x60\xc3\x28", LEVEL).string("x", "")) == "FORBIDDEN_PATTERN"
+    assert code_of(lambda: Reader(b"\x61ab", LEVEL).string("x", "")) == "BAD_ALIGNMENT"
     assert code_of(lambda: Reader(written(("ue", 5000)), LEVEL).string("x", "")) == "RESOURCE_LIMIT"
     assert code_of(lambda: Reader(b"\x01", LEVEL).end()) == "BAD_SIZE"
     reader = Reader(b"\xc1", LEVEL)
@@ -134,8 +135,17 @@ def test_units_are_sealed_and_opened(kind):
 def test_coded_bodies_are_refused_where_they_are_not_allowed():
     data = seal(bytes([UnitType.TENSOR_DATA << 2 | 1]) + leb(1) + leb(1), b"x")
     assert code_of(lambda: read_unit(ByteSource(data), 0, 0)) == "FORBIDDEN_PATTERN"
-    data = seal(bytes([UnitType.METADATA << 2 | 3]) + leb(1) + leb(1), b"x")
-    assert code_of(lambda: read_unit(ByteSource(data), 0, 0)) == "RESERVED_VALUE"
+    data = seal(bytes([UnitType.INDEX << 2 | 3]) + leb(1) + leb(1), b"x")
+    assert code_of(lambda: read_unit(ByteSource(data), 0, 0)) == "FORBIDDEN_PATTERN"
+
+
+def test_preset_dictionary():
+    body = bytes(range(200))
+    data = seal_unit(UnitType.TOPOLOGY, body, dictionary=body)
+    unit = read_unit(ByteSource(data), 0, 0)
+    assert unit.coding == UnitCoding.DEFLATE_HEADER and len(data) < 30
+    assert bytes(read_body(ByteSource(data), unit, 1000, body)) == body
+    assert code_of(lambda: read_body(ByteSource(data), unit, 1000)) == "ENTROPY_END"
 
 
 # Order, index, counts

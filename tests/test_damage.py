@@ -46,9 +46,10 @@ def outcome(stream: bytes, references, exact: Model, **options) -> str:
 
 def plain(stream: bytes) -> list[bytes]:
     """The units of a stream, with every coded body expanded, so that damage reaches what stands in it."""
-    units = []
+    units, header = [], b""
     for u in Parser(ByteSource(stream)).parse().units:
-        body = bytes(read_body(ByteSource(stream), u, 1 << 24))
+        body = bytes(read_body(ByteSource(stream), u, 1 << 24, header))
+        header = body if u.type == UnitType.MODEL_HEADER else header
         units.append(seal(bytes([u.type << 2]) + leb(len(body)), body))
     return units
 

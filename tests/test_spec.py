@@ -160,13 +160,15 @@ def test_levels():
 
 
 CONSTANTS = {
-    range_coder: ("RANGE_START", "RANGE_MIN", "PROBABILITY_MIN", "PROBABILITY_MAX", "COUNT_LIMIT"),
+    range_coder: ("RANGE_START", "RANGE_MIN", "PROBABILITY_MIN", "PROBABILITY_MAX", "LEVEL_COUNT_LIMIT",
+                  "WORD_COUNT_LIMIT"),
     derive: ("ENTRY_MIN_ELEMENTS",),
     levels: ("LEVEL_MAX", "CLASS_MAX", "NODES", "BUCKETS"),
     mixed_coding: ("SIDES", "SIDE_FIRST", "RATIOS", "WEIGHT_START", "WEIGHT_LIMIT", "LEARNING", "INPUT_LIMIT",
                    "TAP_LIMIT", "TAP_RATE"),
     word_loop: ("OCTAVE", "POWER_FLOOR", "ROW_WINDOW", "COLUMN_WINDOW", "OVERALL_WINDOW", "WEIGHT_MAX", "WINDOW_MAX",
-                "ESCAPE_MAX", "ZERO_BUCKETS", "REPEAT_MAX", "UP_STEPS", "DOWN_STEPS", "PHASES", "SLOPES"),
+                "ESCAPE_MAX", "ZERO_BUCKETS", "REPEAT_MAX", "UP_STEPS", "DOWN_STEPS", "PHASES", "SLOPES",
+                "TRAILING_MAX"),
 }
 
 
@@ -180,7 +182,7 @@ def test_word_contexts():
     """The first context of each kind, as SPEC 9.5.1 lists them."""
     places = [word_loop.ZERO_PLACE, word_loop.SIGN_PLACE, word_loop.ZERO_SIGN_PLACE, word_loop.SHIFT_PLACE,
               word_loop.REPEAT_PLACE, word_loop.REPEAT_SIGN_PLACE, word_loop.MANTISSA_PLACE, word_loop.CLASS_PLACE,
-              word_loop.EXPONENT_PLACE]
+              word_loop.EXPONENT_PLACE, word_loop.TRAILING_PLACE]
     rows = table("first context")
     assert [int(r[0]) for r in rows] == places
     assert int(rows[-1][0]) + int(rows[-1][1]) == word_loop.CONTEXTS

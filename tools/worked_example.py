@@ -66,7 +66,7 @@ def make_stream() -> bytes:
 
     unit(UnitType.STREAM_HEADER, syntax.stream_header, s.StreamHeader(profile=Profile.MAIN, level=1))
     unit(UnitType.MODEL_HEADER, syntax.model_header, header)
-    of_bias, of_ids = WordParameters(zeros=1, signs=1, shift=19), WordParameters(zeros=1, signs=2)
+    of_bias, of_ids = WordParameters(zeros=1, signs=1, trailing=1, shift=19), WordParameters(zeros=1, signs=2)
     tensor_data([descriptor(0, 0, word=of_bias), descriptor(1, 0, word=of_ids)],
                 [WordBlock(BIAS.view(np.uint32), None, float32, of_bias),
                  WordBlock(IDS.view(np.uint64).reshape(1, -1), None, int64, of_ids)])
@@ -174,13 +174,14 @@ class BinLog:
     def _name_words(self, module) -> None:
         code = module.code_bin
 
-        def named(mode, r, buf, contexts, i, bit):
+        def named(mode, r, buf, contexts, i, bit, limit):
             self.element += 1 if i < module.SIGN_PLACE else 0      # each element here begins with its zero flag
             kinds = ((module.ZERO_PLACE, "zero"), (module.SIGN_PLACE, "sign"), (module.ZERO_SIGN_PLACE, "sign of zero"),
                      (module.SHIFT_PLACE, "same row shift"), (module.REPEAT_PLACE, "repeat"),
-                     (module.MANTISSA_PLACE, "mantissa"), (module.CLASS_PLACE, "class"))
+                     (module.MANTISSA_PLACE, "mantissa"), (module.CLASS_PLACE, "class"),
+                     (module.TRAILING_PLACE, "trailing zero"))
             self.what = f"{[name for first, name in kinds if i >= first][-1]}, context {i}"
-            return code(mode, r, buf, contexts, i, bit)
+            return code(mode, r, buf, contexts, i, bit, limit)
 
         module.code_bin = named
 
@@ -203,7 +204,7 @@ A stream of the MAIN profile, level 1, with one model, 'example', of three tenso
 
 | tensor | type | shape | coded as |
 |---|---|---|---|
-| bias | float32 | 2, 3 | words by 9.5; word_shift 19, so M' = 4 |
+| bias | float32 | 2, 3 | words by 9.5; word_shift 19, so M' = 4; word_trailing_flag 1 |
 | ids | int64 | 4 | words by 9.5, joined with bias |
 | weight | float32 | 2, 4 | levels by 9.3, {STATES} states, step {STEP_MANTISSA} * 2^{STEP_EXPONENT} |
 
@@ -234,7 +235,8 @@ its value.
 
 Each line has the number of the element in its matrix, what is decoded, the probability of a 1 (p of 9.1.2), range and
 code before, and the result. The bits of the bypass substream are not listed: the sign and then the low two mantissa
-bits of each element of bias that is not zero, and the low mantissa bits of ids.
+bits of each element of bias that is not zero, as far as trailing zeros have not given them, and the low mantissa bits
+of ids.
 
 {fence}""", *log.lines, f"""{fence}
 

@@ -211,7 +211,7 @@ def payload_count(v, x) -> None:
 
 def check_payloads(v, x) -> None:
     d = x.descriptor[0]
-    if x.payload_count and d.entropy_mode == EntropyMode.RAW:
+    if v.reading and x.payload_count and d.entropy_mode == EntropyMode.RAW:
         width = {Quantiser.NONE: d.word_bytes, Quantiser.GRID: 2}.get(d.quantiser, 4)
         if x.payload[0].bypass_size or x.payload[0].coded_size != d.word_count * width:
             raise v.fail(SemanticsError, "BAD_SIZE", f"a raw payload has {d.word_count * width} bytes and no bypass string")
