@@ -16,7 +16,7 @@ import tempfile
 COMPILE = os.environ.get("REFCODEC_COMPILE", "1") != "0" and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 
-def _cache_folder() -> str:
+def cache_folder() -> str:
     """A folder named by the text of all files that hold compiled functions, so that no stale machine code is loaded."""
     package = pathlib.Path(__file__).parent
     text = hashlib.sha256()
@@ -42,11 +42,11 @@ if COMPILE:
     import numba
     from numba.cpython.unsafe.numbers import leading_zeros
 
-    _folder = _cache_folder()
+    CACHE_FOLDER = cache_folder()
 
     def _decorate(**options):
         def apply(function):
-            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, _folder
+            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, CACHE_FOLDER
             try:
                 return numba.njit(function, nogil=True, error_model="numpy", **options)
             finally:

@@ -54,7 +54,7 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
     count = sum(t["elements"] for t in levels if t["states_or_step"] == largest["states_or_step"])
     end = next((u.end for u in parsed.units if u.type == UnitType.MODEL_END and u.offset > model.unit.offset), 0)
     return {"name": model.header.model_name, "tensors": tensors, "bytes": end - model.unit.offset,
-            "original_bytes": sum(t["original_bytes"] for t in tensors),
+            "ends_at_byte": end, "original_bytes": sum(t["original_bytes"] for t in tensors),
             "quality_layer_of_previous": bool(model.header.enhancement_flag),
             "references": [{"external_digest": bytes(r.reference_digest).hex()} if r.external_flag
                            else {"model_distance": r.model_distance} for r in model.header.reference],
@@ -96,14 +96,16 @@ def print_info(x: dict) -> None:
         kind = "quality layer on top of the model before" if m["quality_layer_of_previous"] else "model"
         ratio = m["original_bytes"] / max(1, m["bytes"])
         print(f"\n{kind} {number} {m['name']!r}: {len(m['tensors'])} tensors, {m['bytes']:,} bytes, ratio {ratio:.3f}, "
-              f"source {m['source'] or 'none'}")
+              f"source {m['source'] or 'none'}, ends at byte {m['ends_at_byte']:,}")
         for r in m["references"]:
             print("  reference", *(f"{k} {v}" for k, v in r.items()))
         if m["bits_per_weight"]:
             print(f"  {m['bits_per_weight']:.4f} bits per weight over {m['quantised_elements']:,} quantised elements")
-        print(f"  {'bytes':>11} {'bits/el':>8}  {'type':<9} {'prediction':<10} {'quantiser':<9} {'entropy':<7} name, shape")
+        print(f"  {'bytes':>11} {'bits/el':>9}  {'type':<9} {'prediction':<10} {'quantiser':<9} {'entropy':<7} name, shape"
+              "   (~ its share of a joined unit)")
         for t in m["tensors"]:
-            print(f"  {t['bytes']:>11,} {t['bits_per_element']:>8.3f}  {t['type']:<9} {t['prediction']:<10} "
+            share = "~" if t["joined_with"] else ""
+            print(f"  {t['bytes']:>11,} {share + format(t['bits_per_element'], '.3f'):>9}  {t['type']:<9} {t['prediction']:<10} "
                   f"{t['quantiser']:<9} {t['entropy']:<7} {printable(t['name'])} {t['shape']} {t['states_or_step']}")
 
 

@@ -75,7 +75,7 @@ class Row(NamedTuple):
 
 def machine_code() -> int:
     """How many compiled loops are in the cache."""
-    return sum(1 for _ in pathlib.Path(compiler._folder).rglob("*.nbc")) if compiler.COMPILE else 0
+    return sum(1 for _ in pathlib.Path(compiler.CACHE_FOLDER).rglob("*.nbc")) if compiler.COMPILE else 0
 
 
 class Workshop:

@@ -186,6 +186,69 @@ class BinLog:
         module.code_bin = named
 
 
+def further_payloads() -> list[str]:
+    """C.6: payloads of one segment each, for the tools that the stream does not use. Each is decoded again."""
+    from refcodec.dtypes import BY_NAME
+    from refcodec.entropy.payload import LevelBlock, PayloadReader, WordBlock, encode_payload
+    from refcodec.entropy.words import WordParameters
+
+    def words(rows: list[str], dtype: str) -> np.ndarray:
+        return np.array([[int(w, 16) for w in row.split()] for row in rows], BY_NAME[dtype].word)
+
+    def shown_words(array: np.ndarray) -> str:
+        return "; ".join(" ".join(f"{int(w):0{2 * array.itemsize}x}" for w in row) for row in array)
+
+    lines: list[str] = []
+
+    def add(title: str, facts: list[str], block, empty) -> None:
+        coded, bypass = encode_payload([block])
+        reader = PayloadReader(coded, bypass)
+        reader.read(empty)
+        reader.finish()
+        same = np.array_equal(empty.words, block.words) if hasattr(block, "words") else np.array_equal(empty.levels,
+                                                                                                   block.levels)
+        assert same, title
+        lines.extend([title, *(f"  {f}" for f in facts), f"  coded:  {coded.hex(' ')}", f"  bypass: {bypass.hex(' ')}".rstrip()])
+
+    def add_levels(title: str, levels: list[list[int]], states: int, kernel_size: int, mixed: bool) -> None:
+        array = np.array(levels, np.int32)
+        facts = [f"states {states}, kernel_size {kernel_size}"] + [f"row {i}: {row}" for i, row in enumerate(levels)]
+        add(title, facts, LevelBlock(array, states, kernel_size, mixed),
+            LevelBlock(np.zeros_like(array), states, kernel_size, mixed))
+
+    def add_words(title: str, dtype: str, rows: list[str], predictor: list[str] | None = None, **chosen) -> None:
+        array, params = words(rows, dtype), WordParameters(**chosen)
+        base = None if predictor is None else words(predictor, dtype)
+        kind = BY_NAME[dtype]
+        facts = [f"{dtype}; word_zeros_flag {params.zeros}, word_sign_mode {params.signs}, word_scale_rule {params.scale_rule}, "
+                 f"word_row_shift_flag {params.row_shifts}, word_trailing_flag {params.trailing}, word_shift {params.shift}, "
+                 f"word_offset {params.offset}"]
+        if base is not None:
+            facts.append(f"predictor: {shown_words(base)}")
+        facts.append(f"words:     {shown_words(array)}")
+        add(title, facts, WordBlock(array, base, kind, params), WordBlock(np.zeros_like(array), base, kind, params))
+
+    matrix = [[3, -1, 0, 2, -1, 0, 3, -1], [2, -1, 1, 2, 0, 0, 4, -1], [-5, 40, 0, 0, 1, -1, 700, 12]]
+    add_levels("CC, plain quantiser", matrix, 0, 1, False)
+    add_levels("CM, plain quantiser", matrix, 0, 1, True)
+    add_levels("CM, trellis and kernels", matrix, 8, 3, True)
+    add_words("repeats forwards, backwards and with other signs", "float32",
+              ["3fc00000 c0100000 40400000 00000000 3f9e0419 3fc00000 c0100000 40400000 80000000 bf9e0419",
+               "3f9e0419 00000000 40400000 c0100000 3fc00000 3e123456 bdabcdef 3fc00000 40100000 c0400000"], repeats=1)
+    add_words("row shifts and a steady expectation", "float32",
+              ["3f800000 3fa00000 40000000 bf000000", "3f8001a0 3fa34560 40012340 bf0ff000",
+               "3f812345 3fa98765 40000001 bf0fffff"], row_shifts=1, scale_rule=2, signs=2)
+    add_words("trailing zeros, no zeros, no signs", "float16", ["3c00 3c40 3d80 3e01 4200 3800"], zeros=0, signs=0,
+              trailing=1, scale_rule=1)
+    add_words("differences by the predictor's exponent", "bfloat16",
+              ["3f80 3f82 bf00 0000 4049 8000", "3e99 3f81 c000 0001 4049 7f80"],
+              ["3f80 3f80 bf01 0000 4049 0000", "3e99 3f80 c000 8001 404a 7f7f"], scale_rule=2, signs=1)
+    add_words("integers with offset and shift", "int16", ["0064 0068 0060 0064 ff9c", "0164 0064 0068 0064 7ffc"],
+              offset=0x64, shift=2, signs=2)
+    add_words("differences of integers", "uint8", ["10 11 ff 00 7f"], ["10 10 00 ff 80"], signs=1)
+    return lines
+
+
 def annex() -> str:
     """The text of Annex C."""
     log = BinLog()
@@ -248,6 +311,13 @@ At the end of each payload the position is 3 bytes past its end and code is less
         words = " ".join(f"{int(w):0{2 * t.dtype.itemsize}x}" for w in t.words)
         parts.append(f"{t.name}: words {words}\n  digest {t.digest().hex()}")
     parts.append(f"model digest {decoded.digest().hex()}\n{fence}")
+    parts.append(f"""
+### C.6 Further payloads
+
+Each is the payload of one segment. Words are in hexadecimal, rows are separated by semicolons.
+
+{fence}""")
+    parts.extend([*further_payloads(), fence])
     return "\n".join(parts)
 
 

@@ -21,7 +21,7 @@ from .words import WordParameters
 
 OK, FULL, OUT_OF_RANGE = 0, 1, 2
 
-# A bin takes at least -log2(1 - 32/65536 * 255/256) bits, an element at least one bin: no more than 11402
+# A bin takes at least -log2(1 - 32/65536 * 255/256) bits, an element at least one bin: no more than 11398
 # elements come from one byte.
 ELEMENTS_PER_BYTE = 1 << 14
 

@@ -27,7 +27,7 @@ SAMPLE = 1 << 15            # elements coded for an estimate
 
 @dataclass
 class WordParameters:
-    """Syntax elements of word_parameters() (SPEC 7.9).
+    """Syntax elements of word_parameters() (SPEC 7.7.4).
 
     zeros:      word_zeros_flag, 0..1: a zero flag is coded for every element; 0: no element is zero.
     signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
