@@ -80,7 +80,7 @@ class StreamDecoder:
         with self._lock:
             unit = self._kept.get((number, position))
         if unit is None:
-            unit = self._decode_unit(number, position)
+            unit, _ = self._decode_unit(number, position)
             with self._lock:
                 self._kept[number, position] = unit
                 while sum(w.nbytes for u in self._kept.values() for w in u.values()) > KEPT_BYTES:
@@ -95,8 +95,8 @@ class StreamDecoder:
         sizes = [sum(d.word_count * d.word_bytes for d in model.tensor_units[p].descriptors) for p in wanted]
 
         def work(position: int):
-            decoded = self._decode_unit(number, position)
-            return [(i, w, self._digest(model, i, w)) for i, w in decoded.items() if only is None or i in only]
+            decoded, digests = self._decode_unit(number, position)
+            return [(i, w, digests[i]) for i, w in decoded.items() if only is None or i in only]
 
         for results in in_order(work, wanted, sizes, self.threads):
             yield from results
@@ -139,8 +139,8 @@ class StreamDecoder:
 
     # 8.3 Tensor data units
 
-    def _decode_unit(self, number: int, position: int) -> dict[int, np.ndarray]:
-        """The words of all tensors of one tensor data unit, each verified."""
+    def _decode_unit(self, number: int, position: int) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
+        """The words of all tensors of one tensor data unit, each verified, and their digests."""
         model = self.parsed.models[number]
         tensor_unit = model.tensor_units[position]
         try:
@@ -153,15 +153,15 @@ class StreamDecoder:
                 decoded[d.tensor_index] = self._decode_tensor(number, tensor_unit, d, decoded, joined)
             if joined:
                 joined.finish()
-            for d in tensor_unit.descriptors:
-                self._check_digest(model, d, decoded[d.tensor_index])
+            digests = {d.tensor_index: self._checked_digest(model, d, decoded[d.tensor_index])
+                       for d in tensor_unit.descriptors}
         except OmcError as error:
             error.unit = tensor_unit.unit.number if error.unit is None else error.unit
             raise
         except MemoryError:
             raise ReconstructionError("RESOURCE_LIMIT", "there is not enough memory for this unit",
                                       tensor_unit.unit.number) from None
-        return decoded
+        return decoded, digests
 
     def _decode_tensor(self, number: int, tensor_unit: TensorUnit, d: TensorDescriptor,
                        decoded: dict[int, np.ndarray], joined: PayloadReader | None) -> np.ndarray:
@@ -241,14 +241,13 @@ class StreamDecoder:
 
     # 8.7 Digests
 
-    def _digest(self, model: ParsedModel, index: int, words: np.ndarray) -> bytes:
-        entry = model.state.tensors[index]
-        return tensor_digest(entry.tensor_name, model.state.dtype(index), entry.dimension, words)
-
-    def _check_digest(self, model: ParsedModel, d: TensorDescriptor, words: np.ndarray) -> None:
-        if int.from_bytes(self._digest(model, d.tensor_index, words)[:8], "big") != d.tensor_digest:
-            name = model.state.tensors[d.tensor_index].tensor_name
-            raise ReconstructionError("DIGEST_MISMATCH", f"SPEC 8.7: tensor {name!r} differs from its tensor_digest")
+    def _checked_digest(self, model: ParsedModel, d: TensorDescriptor, words: np.ndarray) -> bytes:
+        entry = model.state.tensors[d.tensor_index]
+        digest = tensor_digest(entry.tensor_name, model.state.dtype(d.tensor_index), entry.dimension, words)
+        if int.from_bytes(digest[:8], "big") != d.tensor_digest:
+            raise ReconstructionError("DIGEST_MISMATCH",
+                                      f"SPEC 8.7: tensor {entry.tensor_name!r} differs from its tensor_digest")
+        return digest
 
 
 def decode_segment(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor: np.ndarray | None, rows: slice,

@@ -77,6 +77,7 @@ class Reader(Visitor):
         self.size = 8 * len(body)
         self.pos = 0
         self._base, self._bits = 0, bitstring.Bits.from_bytes(bytes(self.body[: self.WINDOW]))
+        self._bits_end = len(self._bits)
 
     @property
     def bit(self) -> int:
@@ -89,10 +90,11 @@ class Reader(Visitor):
     def _window(self, count: int) -> int:
         # Start of the cursor in the window, which is moved so that it holds the next `count` bits.
         start = self.pos - self._base
-        if start + count > len(self._bits):
+        if start + count > self._bits_end:
             byte = self.pos // 8
             self._base = 8 * byte
             self._bits = bitstring.Bits.from_bytes(bytes(self.body[byte : byte + self.WINDOW + count // 8 + 1]))
+            self._bits_end = len(self._bits)
             start = self.pos - self._base
         return start
 
