@@ -160,3 +160,24 @@ def test_same_bytes_without_the_compiler():
 
 if __name__ == "__main__":
     print(digest())
+
+
+def test_a_matrix_of_one_element_is_not_taken_for_predicted():
+    """Rule 2 has contexts by the predictor's exponent only where there is a predictor: the pieces in which words are
+    staged (here a last one of a single element) make no difference to the bytes."""
+    from refcodec.entropy import words as module
+
+    words = np.random.default_rng(3).normal(size=(257, 1)).astype(np.float32).view(np.uint32)
+    dtype = BY_NAME["float32"]
+    coded = []
+    for chunk in (module.CHUNK, 256, 1):
+        buf, raw = np.zeros(8192, np.uint8), np.zeros(8192, np.uint8)
+        before, module.CHUNK = module.CHUNK, chunk
+        try:
+            r, raw_bit, status = encode_words(words, None, dtype, WordParameters(scale_rule=2, zeros=0),
+                                              new_word_contexts(), encoder_start(buf), buf, raw, 0)
+        finally:
+            module.CHUNK = before
+        assert status == OK
+        coded.append((buf[: encoder_finish(r, buf)].tobytes(), raw[: raw_bit // 8].tobytes()))
+    assert coded[0] == coded[1] == coded[2]

@@ -107,9 +107,9 @@ def _as_int64(word: int) -> int:
 
 
 def _exponents(predictor: np.ndarray | None, dtype: DType) -> np.ndarray:
-    """Exponent fields of a float predictor as int32; one zero where there is none."""
+    """Exponent fields of a float predictor as int32; nothing where there is none."""
     if predictor is None or dtype.kind != "f":
-        return np.zeros((1, 1), np.int32)
+        return np.zeros((0, 0), np.int32)
     return ((predictor >> dtype.mantissa) & ((1 << dtype.exponent) - 1)).astype(np.int32)
 
 
