@@ -12,6 +12,11 @@ import json
 import os
 import sys
 
+# As in encoder/config.py, which is not loaded for --help; a test compares them.
+PRESETS = ("auto", "s1-rp", "s2-qbits", "s3-features", "s4-lra", "s4-ml", "s4-ka", "s4-rm", "s4-lru", "s4-fp", "s5-hybrid")
+ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
+QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
+
 EXIT_REJECTED, EXIT_UNSUPPORTED, EXIT_FORMAT, EXIT_CONFIG = 10, 11, 12, 13
 UNSUPPORTED_CODES = ("UNSUPPORTED_VERSION", "MISSING_REFERENCE", "RESOURCE_LIMIT")
 
@@ -45,6 +50,23 @@ def parser() -> argparse.ArgumentParser:
     effort.add_argument("--best", action="store_true", help="32 states, mixed coding, both scans tried")
     e.add_argument("--reference", action="append", default=[], metavar="FILE",
                    help="a model that the decoder will have (.onnx, .safetensors, .npz, .omc); may be given again")
+    s = e.add_argument_group("systems", "Published systems by one name, and their parts; see 'The systems' in README.md.")
+    s.add_argument("--preset", choices=PRESETS, help="s1-rp, s2-qbits, s3-features, s4-lra/-ml/-ka/-rm/-lru/-fp, s5-hybrid; auto: "
+                   "the smallest of all tools for each tensor")
+    s.add_argument("--profile", choices=("baseline", "main", "high"), help="use no tool beyond this profile")
+    s.add_argument("--entropy", choices=ENTROPY, help="one entropy mode for all that it can code; auto: the smallest of all")
+    s.add_argument("--quantiser", choices=QUANTISERS, help="of the weights (default uniform)")
+    s.add_argument("--rp", type=int, metavar="P", help="s1-rp: decimals that are kept (default 4)")
+    s.add_argument("--q-bits", type=int, metavar="K", help="s2-qbits: of 12 decimals, those that are dropped (default 8)")
+    s.add_argument("--width", type=int, metavar="BITS", help="fixed-point: bits of a level")
+    s.add_argument("--clusters", type=int, metavar="K", help="k-means: entries of a codebook (default 16)")
+    s.add_argument("--update-rank", type=int, metavar="R", help="s4: rank of the factors; augmenting columns of s4-ka (default 8)")
+    s.add_argument("--update-fraction", type=float, metavar="F", help="s4-rm: part of the elements that is sent (default 0.02)")
+    s.add_argument("--features", action="store_true", help="INPUT is .npz or .npy of activations (maps C x H x W, vectors)")
+    s.add_argument("--sequence", action="store_true", help="with --features: the first axis counts frames")
+    s.add_argument("--root", metavar="WHICH", help="the models are a set: auto, kl, size or a name says which is coded first; the "
+                   "others are predicted from it")
+    s.add_argument("--max-bytes", type=size, metavar="SIZE", help="size of the whole stream: the steps are chosen to fit")
     e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")
     e.add_argument("--threads", type=int, metavar="N", help="threads (default: all processors)")
     e.add_argument("--config", metavar="FILE", help="TOML or JSON with the fields of refcodec.Config; options win over it")
@@ -68,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
     i = commands.add_parser("info", help="what a stream holds and where its bytes go")
     i.add_argument("input", metavar="IN.omc")
     i.add_argument("--json", action="store_true")
+    i.add_argument("--why", action="store_true", help="what each tensor would have cost in other entropy modes (slow)")
+    i.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --why of an update")
 
     t = commands.add_parser("trace", help="every syntax element: clause, name, value, bit position, bits")
     t.add_argument("input", metavar="IN.omc")

@@ -15,7 +15,12 @@ from .encoder import encode_to
 from .encoder.config import Config
 from .errors import ConfigError
 from .formats import load, open_writer
+from .formats.features import LAYER as FEATURE_LAYER
+from .formats.features import load_features, save_features
 from .model import Model
+
+SYSTEM_OPTIONS = ("preset", "profile", "entropy", "quantiser", "rp", "q_bits", "width", "clusters", "update_rank",
+                  "update_fraction", "root", "max_bytes")
 
 
 def is_stream(path: str) -> bool:
@@ -69,6 +74,7 @@ def _threads(arguments) -> int:
 def _config(arguments) -> Config:
     changes = dict(step=arguments.step, snr=arguments.snr, bits_per_weight=arguments.bits_per_weight,
                    states=arguments.states, coder=arguments.coder, quality_layers=arguments.quality_layers,
+                   **{name: getattr(arguments, name) for name in SYSTEM_OPTIONS},
                    effort="fast" if arguments.fast else "best" if arguments.best else None)
     if arguments.lossless or any(changes[n] is not None for n in ("step", "snr", "bits_per_weight")):
         asked = {n: changes.pop(n) for n in ("step", "snr", "bits_per_weight")}
@@ -84,18 +90,25 @@ def _config(arguments) -> Config:
 
 def encode(arguments) -> None:
     config = _config(arguments)
-    models = [load_any(path) for path in arguments.input]
+    models = _features(arguments) if arguments.features else [load_any(path) for path in arguments.input]
     references = [load_any(path) for path in arguments.reference]
     start = time.perf_counter()
     with progress_bar(0, "encode") as progress, atomic_file(arguments.output) as sink:
         encode_to(sink, models, config, references, progress=progress)
     seconds = time.perf_counter() - start
-    before = sum(_input_size(path, model) for path, model in zip(arguments.input, models))
+    before = sum(map(os.path.getsize, arguments.input)) if arguments.features else sum(
+        _input_size(path, model) for path, model in zip(arguments.input, models))
     after = os.path.getsize(arguments.output)
     result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
               "ratio": before / after, "seconds": round(seconds, 3)}
     _print(arguments, result, f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
                               f"{seconds:.1f} s")
+
+
+def _features(arguments) -> list[Model]:
+    if len(arguments.input) > 1:
+        raise ConfigError("BAD_CONFIG", "--features takes one file; put its arrays together")
+    return load_features(arguments.input[0], True if arguments.sequence else None)
 
 
 def _input_size(path: str, model: Model) -> int:
@@ -108,7 +121,9 @@ def decode(arguments) -> None:
     decoder = StreamDecoder(arguments.input, references, threads=_threads(arguments), max_memory=arguments.max_memory,
                             allow_prefix=arguments.allow_prefix)
     number = _model_number(decoder, arguments)
-    if arguments.tensor:
+    if arguments.model is None and not arguments.tensor and arguments.quality is None and _holds_features(decoder):
+        result = _decode_features(decoder, arguments)
+    elif arguments.tensor:
         result = _decode_tensors(decoder, number, arguments)
     else:
         result = _decode_model(decoder, number, arguments)
@@ -130,6 +145,17 @@ def _model_number(decoder: StreamDecoder, arguments) -> int:
     if not 1 <= arguments.quality <= last - base + 1:
         raise ConfigError("BAD_CONFIG", f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
     return base + arguments.quality - 1
+
+
+def _holds_features(decoder: StreamDecoder) -> bool:
+    models = decoder.parsed.models
+    return all(m.layers is not None and [x.layer_name for x in m.layers.layer] == [FEATURE_LAYER] for m in models)
+
+
+def _decode_features(decoder: StreamDecoder, arguments) -> dict:
+    frames = [decoder.model(number) for number in range(len(decoder.parsed.models))]
+    save_features(frames, arguments.output)
+    return {"output": arguments.output, "frames": len(frames), "tensors": sum(len(m.tensors) for m in frames)}
 
 
 def _decode_tensors(decoder: StreamDecoder, number: int, arguments) -> dict:
@@ -169,6 +195,12 @@ def info(arguments) -> None:
     from .report import describe_stream, print_info
 
     description = describe_stream(arguments.input)
+    if arguments.why:
+        from .why import alternatives
+
+        with StreamDecoder(arguments.input, [load_any(path) for path in arguments.reference]) as decoder:
+            for number, model in enumerate(description["models"]):
+                model["why"] = list(alternatives(decoder, number))
     if arguments.json:
         print(json.dumps(description, indent=1))
     else:

@@ -11,18 +11,16 @@ import numpy as np
 
 from .bitstream.derive import elements
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
-from .bitstream.structures import EntropyMode, PredictionMode, Quantiser, TensorDescriptor
+from .bitstream.structures import Component, PredictionMode, Representation, TensorDescriptor
 from .bitstream.units import ByteSource
-from .dtypes import BY_NAME, DType
-from .entropy.payload import LevelBlock, PayloadReader, WordBlock, check_elements
+from .entropy.payload import PayloadReader, check_elements
 from .errors import OmcError, ReconstructionError, SemanticsError
 from .model import Model, Tensor, model_digest, tensor_digest
-from .parallel import in_order, run_all
+from .parallel import in_order
 from .prediction import fitted
-from .quantization.codebook import reconstruct_codebook
-from .quantization.grid import reconstruct_grid
-from .quantization.uniform import reconstruct
 from .reconstruction import folded, unfolded
+from .reconstruction.components import Matrix, Payloads
+from .reconstruction.representations import decode_matrix
 from .topology import layers_of, source_of
 
 WORKING_FACTOR = 4        # bytes of working memory per byte of a tensor, at most
@@ -130,11 +128,11 @@ class StreamDecoder:
         return Model(tensors, parsed.header.model_name, layers_of(parsed), source_of(parsed), metadata)
 
     def check_model_digest(self, number: int, digests: dict[int, bytes]) -> None:
-        """SPEC 8.7: the digest over all tensors must be that of the model end unit."""
+        """SPEC 8.8: the digest over all tensors must be that of the model end unit."""
         parsed = self.parsed.models[number]
         found = model_digest([digests[i] for i in range(len(parsed.state.tensors))])
         if found != bytes(parsed.end.model_digest):
-            raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.7: the decoded model differs from its model_digest",
+            raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.8: the decoded model differs from its model_digest",
                                       parsed.end_unit.number)
 
     # 8.3 Tensor data units
@@ -147,8 +145,9 @@ class StreamDecoder:
             decoded: dict[int, np.ndarray] = {}
             joined = None
             if len(tensor_unit.descriptors) > 1 and tensor_unit.places:
-                check_elements(sum(d.word_count for d in tensor_unit.descriptors if d.coded_flag), tensor_unit.places[0][1])
-                joined = self._payload(tensor_unit, 0)
+                coded = sum(d.word_count for d in tensor_unit.descriptors if d.coded_flag)
+                check_elements(coded, tensor_unit.places[0][1])
+                joined = Payloads(self.parsed.source, tensor_unit.unit, tensor_unit.places).reader(0)
             for d in tensor_unit.descriptors:
                 decoded[d.tensor_index] = self._decode_tensor(number, tensor_unit, d, decoded, joined)
             if joined:
@@ -171,38 +170,35 @@ class StreamDecoder:
         predicting = self._predicting(number, d, decoded)
         if d.prediction_mode == PredictionMode.COPY:
             return predicting
-        fold, rows, columns = model.state.matrix(d.tensor_index, d.column_scan_flag)
+        fold, _, _ = model.state.matrix(d.tensor_index, d.column_scan_flag)
         if predicting is not None:
             predicting = folded(predicting, shape, dtype.parts, fold, d.column_scan_flag)
-        entries = d.entry_count_minus1 + 1
-        borders = [e * rows // entries for e in range(entries + 1)]
-        kernel_size = 1 if d.column_scan_flag else fold.kernel_size
-        own_payloads = d.coded_flag and d.entropy_mode and joined is None
-        for e in range(entries if own_payloads else 0):
-            check_elements((borders[e + 1] - borders[e]) * columns, tensor_unit.places[e][1])
-        raw = self._raw(tensor_unit) if d.coded_flag and not d.entropy_mode else b""
-        matrix = np.zeros((rows, columns), dtype.word)
+        parts = [self._payloads(tensor_unit, c, joined) for c in d.component]
+        words = decode_matrix(d, self._matrix(number, d), parts, predicting, self.parsed.level.decomposition_size, self.threads)
+        return unfolded(words, shape, dtype.parts, fold, d.column_scan_flag)
 
-        def decode_entry(e: int) -> None:
-            part = slice(borders[e], borders[e + 1])
-            payload = self._payload(tensor_unit, e) if own_payloads else joined
-            predictor = None if predicting is None else predicting[part]
-            with np.errstate(all="ignore"):          # what damage makes of values is told by rules, not by warnings
-                decode_segment(d, dtype, matrix[part], predictor, part, kernel_size, payload, raw)
-            if own_payloads:
-                payload.finish()
+    def _matrix(self, number: int, d: TensorDescriptor) -> Matrix:
+        state = self.parsed.models[number].state
+        fold, _, _ = state.matrix(d.tensor_index, d.column_scan_flag)
+        spatial = d.spatial_predictor if d.prediction_mode == PredictionMode.SPATIAL else None
+        return Matrix(state.dtype(d.tensor_index), 1 if d.column_scan_flag else fold.kernel_size, d.plane_rows, spatial)
 
-        run_all(decode_entry, range(entries), self.threads)
-        return unfolded(matrix, shape, dtype.parts, fold, d.column_scan_flag)
+    def _payloads(self, tensor_unit: TensorUnit, c: Component, joined: PayloadReader | None = None) -> Payloads:
+        return Payloads(self.parsed.source, tensor_unit.unit, tensor_unit.places[c.first_payload :], joined,
+                        self.parsed.level.codebook_size)
 
-    def _payload(self, tensor_unit: TensorUnit, e: int) -> PayloadReader:
-        offset, coded, bypass = tensor_unit.places[e]
-        data = memoryview(self.parsed.source.read(offset, coded + bypass))
-        return PayloadReader(data[:coded], data[coded:], tensor_unit.unit.number, 8 * (offset - tensor_unit.unit.body_offset))
-
-    def _raw(self, tensor_unit: TensorUnit) -> bytes:
-        offset, coded, _ = tensor_unit.places[0]
-        return self.parsed.source.read(offset, coded)
+    def component_source(self, number: int, d: TensorDescriptor, c: Component
+                         ) -> tuple[Matrix, Payloads, np.ndarray | None]:
+        """What a component of a tensor in a unit of its own is decoded from: matrix, payloads, folded predictor."""
+        model = self.parsed.models[number]
+        predicting = self._predicting(number, d, {})
+        if predicting is not None:
+            fold, _, _ = model.state.matrix(d.tensor_index, d.column_scan_flag)
+            shape = model.state.tensors[d.tensor_index].dimension
+            predicting = folded(predicting, shape, model.state.dtype(d.tensor_index).parts, fold, d.column_scan_flag)
+        unit = model.tensor_units[model.unit_of[d.tensor_index]]
+        matrix = self._matrix(number, d)
+        return (matrix if d.representation == Representation.DIRECT else Matrix(matrix.dtype)), self._payloads(unit, c), predicting
 
     def _check_memory(self, d: TensorDescriptor) -> None:
         need = WORKING_FACTOR * d.word_count * d.word_bytes
@@ -210,11 +206,11 @@ class StreamDecoder:
             raise ReconstructionError("RESOURCE_LIMIT", f"tensor {d.tensor_index} needs {need} bytes to decode, "
                                       f"{self.max_memory} are allowed; raise --max-memory")
 
-    # 8.6 Prediction
+    # 8.7 Prediction
 
     def _predicting(self, number: int, d: TensorDescriptor, decoded: dict[int, np.ndarray]) -> np.ndarray | None:
         """Words of the predicting tensor in the shape of the predicted one, row-major, or None."""
-        if d.prediction_mode == PredictionMode.NONE:
+        if d.prediction_mode in (PredictionMode.NONE, PredictionMode.SPATIAL):
             return None
         model = self.parsed.models[number]
         index = d.tensor_index + d.reference_tensor_delta
@@ -239,68 +235,15 @@ class StreamDecoder:
                                       f"pass the reference with digest {bytes(entry.reference_digest).hex()[:16]}...")
         return model.tensors[index].words, model.tensors[index].shape
 
-    # 8.7 Digests
+    # 8.8 Digests
 
     def _checked_digest(self, model: ParsedModel, d: TensorDescriptor, words: np.ndarray) -> bytes:
         entry = model.state.tensors[d.tensor_index]
         digest = tensor_digest(entry.tensor_name, model.state.dtype(d.tensor_index), entry.dimension, words)
         if int.from_bytes(digest[:8], "big") != d.tensor_digest:
             raise ReconstructionError("DIGEST_MISMATCH",
-                                      f"SPEC 8.7: tensor {entry.tensor_name!r} differs from its tensor_digest")
+                                      f"SPEC 8.8: tensor {entry.tensor_name!r} differs from its tensor_digest")
         return digest
-
-
-def decode_segment(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor: np.ndarray | None, rows: slice,
-                   kernel_size: int, payload: PayloadReader | None, raw: bytes) -> None:
-    """Whole rows of one tensor: entropy decoding, then scaling and prediction (SPEC 8.3 to 8.6), into out (words)."""
-    shape = out.shape
-    if d.quantiser == Quantiser.NONE:
-        _read_words(d, dtype, out, predictor, payload, raw)
-    elif d.quantiser == Quantiser.GRID:
-        halves = np.empty(shape, np.uint16)
-        _read_words(d, BY_NAME["float16"], halves, None, payload, raw)
-        scales = np.frombuffer(d.grid_scales, "<f4")[rows].astype(np.float32)
-        out[...] = reconstruct_grid(halves, scales).view(np.uint32)
-    elif d.quantiser == Quantiser.CODEBOOK:
-        codebook = np.frombuffer(d.codebook.codebook_words, dtype.word.newbyteorder("<")).astype(dtype.word)
-        _check_words(codebook, dtype)
-        levels = _read_levels(d, shape, kernel_size, payload, raw) if d.coded_flag else np.zeros(shape, np.int32)
-        if out.size:
-            out[...] = reconstruct_codebook(levels, codebook, d.codebook.zero_index)
-    else:
-        levels = _read_levels(d, shape, kernel_size, payload, raw)
-        base = None if predictor is None else predictor.view(dtype.numpy)
-        values = reconstruct(levels, d.uniform.states, d.uniform.step_mantissa, d.uniform.step_exponent, dtype, base)
-        out[...] = values.view(dtype.word)
-
-
-def _read_words(d: TensorDescriptor, dtype: DType, out: np.ndarray, predictor: np.ndarray | None,
-                payload: PayloadReader | None, raw: bytes) -> None:
-    if out.size == 0:
-        return
-    if d.entropy_mode != EntropyMode.RAW:
-        payload.read(WordBlock(out, predictor, dtype, d.word))
-        return
-    words = np.frombuffer(raw, dtype.word.newbyteorder("<")).reshape(out.shape)
-    _check_words(words, dtype)
-    out[...] = words
-
-
-def _read_levels(d: TensorDescriptor, shape: tuple[int, ...], kernel_size: int, payload: PayloadReader | None,
-                 raw: bytes) -> np.ndarray:
-    if 0 in shape:
-        return np.zeros(shape, np.int32)
-    if d.entropy_mode == EntropyMode.RAW:
-        return np.frombuffer(raw, "<i4").astype(np.int32).reshape(shape)
-    block = LevelBlock(np.empty(shape, np.int32), d.uniform.states if d.quantiser == Quantiser.UNIFORM else 0,
-                       kernel_size, d.entropy_mode == EntropyMode.CM)
-    payload.read(block)
-    return block.levels
-
-
-def _check_words(words: np.ndarray, dtype: DType) -> None:
-    if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
-        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 5.2: a word is no {dtype.name}")
 
 
 def decode(stream: bytes | str | os.PathLike, references: Sequence[Model] = (), *, model: int = -1, threads: int = 1,

@@ -56,7 +56,7 @@ class Tensor:
         return np.ascontiguousarray(self.array).reshape(-1).view(self.dtype.word)
 
     def digest(self) -> bytes:
-        """SHA-256 over name, dtype, shape and little-endian values (SPEC 8.7)."""
+        """SHA-256 over name, dtype, shape and little-endian values (SPEC 8.8)."""
         return tensor_digest(self.name, self.dtype, self.shape, self.words)
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class Tensor:
 
 
 def tensor_digest(name: str, dtype: DType, shape: Sequence[int], words: np.ndarray) -> bytes:
-    """SHA-256 over name, element type, shape and little-endian words (SPEC 8.7)."""
+    """SHA-256 over name, element type, shape and little-endian words (SPEC 8.8)."""
     h = hashlib.sha256()
     encoded = name.encode("utf-8")
     h.update(len(encoded).to_bytes(4, "little") + encoded + bytes([dtype.code, len(shape)]))
@@ -75,7 +75,7 @@ def tensor_digest(name: str, dtype: DType, shape: Sequence[int], words: np.ndarr
 
 
 def model_digest(tensor_digests: Sequence[bytes]) -> bytes:
-    """SHA-256 over the tensors' digests in the order of the model (SPEC 8.7)."""
+    """SHA-256 over the tensors' digests in the order of the model (SPEC 8.8)."""
     return hashlib.sha256(b"".join(tensor_digests)).digest()
 
 
@@ -118,6 +118,19 @@ class Fold:
 
 
 @dataclass
+class ActivationFormat:
+    """The integers that a layer takes (SPEC 7.6.4): value * 2^fraction_bits, rounded and clipped to `width` bits.
+
+    accumulator_width: bits of two's complement that hold every partial sum of the layer, whatever its input.
+    """
+
+    signed: bool
+    width: int
+    fraction_bits: int
+    accumulator_width: int
+
+
+@dataclass
 class Layer:
     """A layer_descriptor(): operator, and the tensors that are its parameters."""
 
@@ -125,6 +138,7 @@ class Layer:
     operator_domain: str
     operator_name: str
     tensors: list[tuple[int, Role, Fold | None]] = field(default_factory=list)  # (tensor index, role, fold)
+    activation: ActivationFormat | None = None
 
 
 class SlotCoding(IntEnum):
@@ -188,5 +202,5 @@ class Model:
         raise KeyError(name)
 
     def digest(self) -> bytes:
-        """SHA-256 of the model (SPEC 8.7)."""
+        """SHA-256 of the model (SPEC 8.8)."""
         return model_digest([t.digest() for t in self.tensors])

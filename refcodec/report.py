@@ -9,7 +9,9 @@ import numpy as np
 
 from .bins import bins_of
 from .bitstream.parser import ParsedModel, ParsedStream, Parser
-from .bitstream.structures import EntropyMode, PredictionMode, Quantiser, TensorDescriptor, UnitType
+from .bitstream.structures import (
+    Component, EntropyMode, PredictionMode, Quantiser, Representation, TensorDescriptor, UnitType,
+)
 from .bitstream.limits import Profile
 from .bitstream.units import EXTENSION_TYPES, MAGIC, ByteSource, Unit, leb
 from .bitstream.visitor import Tracer
@@ -51,7 +53,7 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
     tensors.sort(key=lambda t: t["index"])
     levels = [t for t in tensors if t["quantiser"] == "uniform" and model.state.dtype(t["index"]).kind == "f"]
     largest = max(levels, key=lambda t: t["elements"], default=None)
-    count = sum(t["elements"] for t in levels if t["states_or_step"] == largest["states_or_step"])
+    count = sum(t["elements"] for t in levels if t["detail"] == largest["detail"])
     end = next((u.end for u in parsed.units if u.type == UnitType.MODEL_END and u.offset > model.unit.offset), 0)
     return {"name": model.header.model_name, "tensors": tensors, "bytes": end - model.unit.offset,
             "ends_at_byte": end, "original_bytes": sum(t["original_bytes"] for t in tensors),
@@ -69,20 +71,31 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
 
 def _describe_tensor(model: ParsedModel, d: TensorDescriptor, size: int, joined: int) -> dict:
     entry, dtype = model.state.tensors[d.tensor_index], model.state.dtype(d.tensor_index)
-    quantiser = Quantiser(d.quantiser)
-    detail = ""
-    if quantiser == Quantiser.UNIFORM:
-        step = d.uniform.step_mantissa * 2.0**d.uniform.step_exponent
-        detail = f"{d.uniform.states} states, step {step:.6g}"
-    elif quantiser == Quantiser.CODEBOOK:
-        detail = f"{d.codebook.codebook_size_minus1 + 1} values"
+    c = d.component[0] if d.component else Component()
+    quantiser = Quantiser(c.quantiser)
     elements = d.word_count // dtype.parts
     return {"index": d.tensor_index, "name": entry.tensor_name, "type": dtype.name, "shape": list(entry.dimension),
             "elements": elements, "original_bytes": d.word_count * d.word_bytes, "bytes": size, "joined_with": joined - 1,
             "prediction": PredictionMode(d.prediction_mode).name.lower(), "quantiser": quantiser.name.lower(),
-            "states_or_step": detail, "entropy": EntropyMode(d.entropy_mode).name.lower() if d.coded_flag else "none",
-            "scan": "column" if d.column_scan_flag else "row", "entry_points": d.entry_count_minus1 + 1,
+            "representation": Representation(d.representation).name.lower(), "detail": _detail(d, c),
+            "entropy": EntropyMode(c.entropy_mode).name.lower() if d.coded_flag else "none",
+            "scan": "column" if d.column_scan_flag else "row", "entry_points": c.entry_count_minus1 + 1,
             "bits_per_element": 8 * size / elements if elements else 0.0, "digest": f"{d.tensor_digest:016x}"}
+
+
+def _detail(d: TensorDescriptor, c: Component) -> str:
+    """The parameters of quantiser and representation in words."""
+    step = c.uniform.step_mantissa * 2.0**c.uniform.step_exponent
+    quantiser = {
+        Quantiser.UNIFORM: f"{c.uniform.states} states, step {step:.6g}",
+        Quantiser.CODEBOOK: f"{c.codebook.codebook_size_minus1 + 1} values",
+        Quantiser.DECIMAL: f"{c.decimal_exponent} decimals",
+        Quantiser.FIXED_POINT: f"{c.fixed_point.fixed_point_width} bits, {c.fixed_point.fraction_bits} of them fraction",
+        Quantiser.INTEGER_CODEBOOK: f"{c.integer_codebook.codebook_size_minus1 + 1} integers, step {step:.6g}",
+    }.get(c.quantiser, "")
+    if d.representation in (Representation.RANDOM_MASK, Representation.ROW_MASK):
+        return f"{d.factor.selected_count} kept {quantiser}".rstrip()
+    return quantiser if d.representation == Representation.DIRECT else f"rank {d.factor.factor_rank}, {quantiser}"
 
 
 def print_info(x: dict) -> None:
@@ -106,7 +119,19 @@ def print_info(x: dict) -> None:
         for t in m["tensors"]:
             share = "~" if t["joined_with"] else ""
             print(f"  {t['bytes']:>11,} {share + format(t['bits_per_element'], '.3f'):>9}  {t['type']:<9} {t['prediction']:<10} "
-                  f"{t['quantiser']:<9} {t['entropy']:<7} {printable(t['name'])} {t['shape']} {t['states_or_step']}")
+                  f"{t['quantiser']:<9} {t['entropy']:<7} {printable(t['name'])} {t['shape']} {t['detail']}")
+        if "why" in m:
+            print_why(m["why"])
+
+
+def print_why(found: list[dict]) -> None:
+    """why.alternatives() as lines: what was picked, then the other ways from the smallest."""
+    print("  what was picked, and what other ways would have cost (bytes of payloads)")
+    for x in found:
+        others = sorted(x["alternatives"].items(), key=lambda item: item[1])
+        print(f"  {x['bytes']:>11,} {x['entropy']:<8} {x['representation']} {x['quantiser']} {x['prediction']} "
+              f"{printable(x['tensor'])}" + (f" part {x['component']}" if x["component"] else ""))
+        print("              " + ", ".join(f"{name} {size:,}" for name, size in others))
 
 
 # trace

@@ -1,11 +1,12 @@
-"""Between the model's source and layers, and their syntax structures (SPEC 7.5, 7.6, 8.8)."""
+"""Between the model's source and layers, and their syntax structures (SPEC 7.5, 7.6, 8.9)."""
 
 from __future__ import annotations
 
+from .bitstream import structures
 from .bitstream.structures import (
     FileEntry, FoldParameters, LayerDescriptor, LayerDescriptors, LayerTensor, SegmentEntry, SourceFormat, Topology,
 )
-from .model import Fold, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
+from .model import ActivationFormat, Fold, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
 
 
 def topology_of(source: Source) -> Topology:
@@ -54,7 +55,12 @@ def layer_structure(model: Model) -> LayerDescriptors | None:
                 entry.fold_flag = 1
                 entry.fold = FoldParameters(fold.row_axis_count, list(fold.axis_order), fold.kernel_size)
             tensors.append(entry)
-        layers.append(LayerDescriptor(layer.name, layer.operator_domain, layer.operator_name, len(tensors), tensors))
+        descriptor = LayerDescriptor(layer.name, layer.operator_domain, layer.operator_name, len(tensors), tensors)
+        if layer.activation:
+            a = layer.activation
+            descriptor.activation_flag = 1
+            descriptor.activation = structures.ActivationFormat(int(a.signed), a.width, a.fraction_bits, a.accumulator_width)
+        layers.append(descriptor)
     return LayerDescriptors(len(layers), layers) if layers else None
 
 
@@ -64,5 +70,12 @@ def layers_of(parsed) -> list[Layer]:
     return [Layer(x.layer_name, x.operator_domain, x.operator_name,
                   [(t.tensor_index, Role(t.tensor_role) if t.tensor_role in roles else Role.OTHER,
                     Fold(tuple(t.fold.axis), t.fold.row_axis_count, t.fold.kernel_size) if t.fold_flag else None)
-                   for t in x.layer_tensor])
+                   for t in x.layer_tensor], _activation_of(x))
             for x in (parsed.layers.layer if parsed.layers else [])]
+
+
+def _activation_of(x: LayerDescriptor) -> ActivationFormat | None:
+    a = x.activation
+    if not x.activation_flag:
+        return None
+    return ActivationFormat(bool(a.activation_signed_flag), a.activation_width, a.activation_fraction_bits, a.accumulator_width)

@@ -46,7 +46,7 @@ def run(capsys):
 
 def uniform(path) -> list:
     parsed = parse(open(path, "rb").read()).models[-1]
-    return [d for u in parsed.tensor_units for d in u.descriptors if d.quantiser == 1]
+    return [c for u in parsed.tensor_units for d in u.descriptors for c in d.component if c.quantiser == 1]
 
 
 # encode and decode
@@ -66,7 +66,7 @@ def test_lossless_is_the_default_and_exact(files, run):
 def test_defaults_of_lossy_coding(files, run, options, states, coder):
     run("encode", "m.safetensors", "-o", "a.omc", "--step", 0.01, *options)
     weights_ = [d for d in uniform("a.omc") if d.word_count > 100]
-    assert {(d.uniform.states, d.entropy_mode) for d in weights_} == {(states, coder)}
+    assert {(c.uniform.states, c.entropy_mode) for c in weights_} == {(states, coder)}
 
 
 def test_targets(files, run):
@@ -87,7 +87,7 @@ def test_configuration_file(files, run):
     (files / "c.toml").write_text('snr = 25\nstates = 4\n[[rules]]\nmatch = "fc2*"\ntreatment = "lossless"\n')
     run("encode", "m.safetensors", "-o", "a.omc", "--config", "c.toml")
     assert same_tensors(Model([decode("a.omc")["fc2.weight"]]), Model([load("m.safetensors")["fc2.weight"]]))
-    assert {d.uniform.states for d in uniform("a.omc") if d.word_count > 100} == {4}
+    assert {c.uniform.states for c in uniform("a.omc") if c.word_count > 100} == {4}
     run("encode", "m.safetensors", "-o", "b.omc", "--config", "c.toml", "--lossless")
     assert same_tensors(decode("b.omc"), load("m.safetensors"))
     for text in ("snr = 'x'", "speed = 3", "= 1", "step = -2\n"):

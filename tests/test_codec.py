@@ -43,10 +43,11 @@ def test_structure_is_found():
     found = descriptors(encode(structures_model(), Config(join_below=1)))
     expected = {"constant": Quantiser.CODEBOOK, "codebook": Quantiser.CODEBOOK, "uniform": Quantiser.UNIFORM,
                 "grid": Quantiser.GRID, "w": Quantiser.NONE, "short": Quantiser.NONE}
-    assert {name: found[name].quantiser for name in expected} == expected
+    assert {name: found[name].component[0].quantiser for name in expected} == expected
     assert found["tied"].prediction_mode == PredictionMode.COPY and found["constant"].coded_flag == 0
-    assert found["short"].word.shift >= 15                          # bfloat16 in float32
-    assert found["integers"].word.offset or found["integers"].quantiser == Quantiser.UNIFORM
+    assert found["short"].component[0].word.shift >= 15                          # bfloat16 in float32
+    integers = found["integers"].component[0]
+    assert integers.word.offset or integers.quantiser == Quantiser.UNIFORM
 
 
 def test_noise_costs_no_more_than_raw():
@@ -62,7 +63,7 @@ def test_a_model_without_tensors():
 def test_entry_points_are_at_least_65536_elements_apart(threads):
     model = random_model([(600, 700), (1, 300000), (300000, 1)])
     stream = encode(model, Config(entry_elements=65536, threads=threads))
-    assert [d.entry_count_minus1 for d in descriptors(stream).values()] == [5, 0, 3]
+    assert [d.component[0].entry_count_minus1 for d in descriptors(stream).values()] == [5, 0, 3]
     assert same_tensors(decode(stream, threads=threads), model)
 
 
@@ -188,8 +189,9 @@ def test_step_is_honoured(states):
     model = random_model([(60, 80)])
     stream = encode(model, Config(step=0.013, states=states))
     d = descriptors(stream)["layer0.weight"]
-    step = d.uniform.step_mantissa * 2.0**d.uniform.step_exponent
-    assert d.uniform.states == states and abs(step / 0.013 - 1) < 2**-15
+    uniform = d.component[0].uniform
+    step = uniform.step_mantissa * 2.0**uniform.step_exponent
+    assert uniform.states == states and abs(step / 0.013 - 1) < 2**-15
     multiples = decode(stream).tensors[0].array.astype(np.float64) / step
     assert np.abs(multiples - np.rint(multiples)).max() < 1e-3
     error = np.abs(decode(stream).tensors[0].array - model.tensors[0].array).max()

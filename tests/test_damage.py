@@ -15,7 +15,7 @@ from refcodec.bitstream.derive import ModelState
 from refcodec.bitstream.limits import LEVELS
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (
-    Codebook, EntropyMode, ModelEnd, ModelHeader, Payload, PredictionMode, Quantiser, StreamEnd, StreamHeader, TensorData,
+    Component, Codebook, EntropyMode, ModelEnd, ModelHeader, Payload, PredictionMode, Quantiser, StreamEnd, StreamHeader, TensorData,
     TensorDescriptor, TensorEntry, UnitType,
 )
 from refcodec.bitstream.units import ByteSource, UnitCoding, leb, read_body, seal, seal_unit
@@ -239,16 +239,21 @@ def crafted(entry: TensorEntry, d: TensorDescriptor, payload: bytes = b"", level
     return glue(units)
 
 
+def direct(**options) -> TensorDescriptor:
+    """A descriptor of the representation DIRECT, with one component."""
+    return TensorDescriptor(component=[Component(**options)])
+
+
 def words_descriptor(**options) -> TensorDescriptor:
-    return TensorDescriptor(quantiser=Quantiser.NONE, entropy_mode=EntropyMode.CC, **options)
+    return direct(quantiser=Quantiser.NONE, entropy_mode=EntropyMode.CC, **options)
 
 
 @pytest.mark.parametrize("shape", [(1 << 36,), (1 << 18, 1 << 18), (3, 1 << 34), (1 << 12,) * 3, (1,) * 45 + (1 << 35,)])
 def test_huge_tensors_fail_before_they_are_allocated(shape):
     entry = TensorEntry("huge", BY_NAME["bfloat16"].code, len(shape), list(shape))
-    constant = TensorDescriptor(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"\1\2"))
-    levels = TensorDescriptor(quantiser=Quantiser.UNIFORM, entropy_mode=EntropyMode.CM)
-    raw = TensorDescriptor(quantiser=Quantiser.NONE, entropy_mode=EntropyMode.RAW)
+    constant = direct(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"\1\2"))
+    levels = direct(quantiser=Quantiser.UNIFORM, entropy_mode=EntropyMode.CM)
+    raw = direct(quantiser=Quantiser.NONE, entropy_mode=EntropyMode.RAW)
     for d, payload in ((words_descriptor(), bytes(100)), (levels, bytes(100)), (raw, bytes(100)), (constant, b"")):
         stream = crafted(entry, d, payload)
         start = time.monotonic()
@@ -302,7 +307,7 @@ def test_counts_are_checked_against_what_is_left_of_the_unit():
 def test_memory_of_the_whole_model():
     """Many small tensors that make up a large model: the library keeps all of them, and asks first."""
     entry = TensorEntry("t", BY_NAME["float32"].code, 2, [1024, 1024])
-    constant = TensorDescriptor(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"abcd"))
+    constant = direct(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"abcd"))
     stream = crafted(entry, constant, level=1, count=100)
     with pytest.raises(OmcError) as error:
         decode(stream, max_memory=100 << 20)
@@ -323,7 +328,7 @@ def test_joined_units_that_multiply_work_are_refused(spread):
         stage, u = divmod(unit, width)
         descriptors = []
         for c in range(width):
-            d = TensorDescriptor(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"abcd"))
+            d = direct(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"abcd"))
             own = unit * width + c
             if stage:
                 source = ((stage - 1) * width + c) * width + u if spread else own - width * width

@@ -147,7 +147,7 @@ def test_reconstruct_float32_and_float64_against_fractions():
                 assert error < distance or (error == distance and word % 2 == 0)
 
 
-SPEC_EXAMPLES = [      # SPEC 8.5.8: type, mantissa, exponent, levels, words
+SPEC_EXAMPLES = [      # SPEC 8.5.11: type, mantissa, exponent, levels, words
     ("bfloat16", 1, -29, [538968065], [0x3F81]),
     ("float16", 1, -29, [537133057], [0x3C01]),
     ("float32", 65533, 0, [16777217], [0x537FFD01]),

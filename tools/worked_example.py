@@ -57,7 +57,7 @@ def make_stream() -> bytes:
 
     def descriptor(i: int, delta: int, **chosen) -> s.TensorDescriptor:
         digest = int.from_bytes(model.tensors[i].digest()[:8], "big")
-        return s.TensorDescriptor(delta, digest, entropy_mode=EntropyMode.CC, **chosen)
+        return s.TensorDescriptor(delta, digest, component=[s.Component(entropy_mode=EntropyMode.CC, **chosen)])
 
     def tensor_data(descriptors: list[s.TensorDescriptor], blocks: list) -> None:
         coded, bypass = encode_payload(blocks)

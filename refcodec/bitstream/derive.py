@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from ..dtypes import BY_CODE, BY_NAME, DType
 from ..errors import SemanticsError
 from ..model import Fold
-from .limits import Profile
-from .structures import EntropyMode, ModelHeader, PredictionMode, Quantiser, StreamHeader, TensorEntry
+from .limits import Profile, size_needed
+from .structures import (
+    DECOMPOSED, INDICES, MASKS, RANGE_CODED, WORDS, EntropyMode, ModelHeader, PredictionMode, Quantiser, Representation,
+    StreamHeader, TensorEntry,
+)
 
 VERSION = (0, 1)
 ENTRY_MIN_ELEMENTS = 65536
@@ -41,6 +44,12 @@ class ModelState:
 
     def dtype(self, i: int) -> DType:
         return BY_CODE[self.tensors[i].element_type]
+
+    def plane_rows(self, i: int, column_scan: int = 0) -> int:
+        """Rows of the matrix that make up one plane: the length of the innermost axis of its rows (SPEC 8.3)."""
+        fold = self.folds.get(i) or Fold.default(self.tensors[i].dimension)
+        axes = fold.axis_order[fold.row_axis_count :] if column_scan else fold.axis_order[: fold.row_axis_count]
+        return self.tensors[i].dimension[axes[-1]] if axes else 1
 
     def matrix(self, i: int, column_scan: int = 0) -> tuple[Fold, int, int]:
         """Fold, rows and columns of tensor i in words (SPEC 8.3)."""
@@ -149,28 +158,101 @@ def check_prediction(v, x) -> None:
         raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "a copy of a tensor of another shape")
 
 
-def check_tools(v, x) -> None:
-    dtype = v.model.dtype(x.tensor_index)
-    predicted = x.prediction_mode != PredictionMode.NONE
+def forbid(v, wrong: str | None) -> None:
+    """FORBIDDEN_PATTERN, where something is wrong."""
+    if wrong:
+        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", wrong)
+
+
+def check_representation(v, x) -> None:
+    dtype, direct = v.model.dtype(x.tensor_index), x.representation == Representation.DIRECT
+    predicted = x.prediction_mode in (PredictionMode.INTRA, PredictionMode.INTER)
     wrong = None
-    if x.quantiser == Quantiser.UNIFORM and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"):
-        wrong = f"uniform quantisation of {dtype.name}"
+    if not direct and (v.joined or dtype.parts != 1 or x.word_count == 0):
+        wrong = "a representation other than direct in a joined unit, of complex or of no elements"
+    elif not direct and x.representation not in MASKS and (dtype.kind != "f" or dtype.name == "float8_e8m0fnu"):
+        wrong = f"factors of {dtype.name}"
+    elif x.prediction_mode == PredictionMode.SPATIAL and not direct:
+        wrong = "spatial prediction of what is not direct"
+    elif x.representation in DECOMPOSED and (not predicted or v.model.profile < Profile.MAIN):
+        wrong = "a decomposition without a predicting tensor, or in the baseline profile"
+    forbid(v, wrong)
+    _, x.row_count, x.column_count = v.model.matrix(x.tensor_index, x.column_scan_flag)
+    x.plane_rows = v.model.plane_rows(x.tensor_index, x.column_scan_flag)
+    if x.representation in DECOMPOSED:
+        v.limit("size to decompose", size_needed(x.row_count, x.column_count), v.level.decomposition_size)
+
+
+def check_rank(v, x) -> None:
+    low = 0 if x.representation == Representation.AUGMENTATION else 1
+    v.check("factor_rank", x.factor.factor_rank, low, min(x.row_count, x.column_count))
+
+
+def check_gains(v, x) -> None:
+    v.check("gain_count_minus1", x.factor.gain_count_minus1, 0, min(x.row_count, x.column_count) - 1)
+
+
+def row_mask_bytes(v, x) -> int:
+    return (x.row_count + 7) // 8
+
+
+def check_row_mask(v, x) -> None:
+    bits = int.from_bytes(x.factor.row_mask, "big")
+    forbid(v, "bits of row_mask beyond the last row" if bits & ((1 << -x.row_count % 8) - 1) else None)
+    x.factor.selected_count = bits.bit_count()
+
+
+def component_shapes(x) -> list[tuple[int, int]]:
+    """Rows and columns of each coded array of a tensor (SPEC 7.7.2)."""
+    rows, columns, rank = x.row_count, x.column_count, x.factor.factor_rank
+    return {
+        Representation.DIRECT: [(rows, columns)],
+        Representation.LOW_RANK: [(rows, rank), (rank, columns)],
+        Representation.MAPPING: [(rows, rank)],
+        Representation.AUGMENTATION: [(1, x.factor.gain_count_minus1 + 1)] + ([(rows, rank), (rank, columns)] if rank else []),
+        Representation.LOW_RANK_UPDATE: [(rows, rank)],
+        Representation.RANDOM_MASK: [(1, x.factor.selected_count)],
+        Representation.ROW_MASK: [(x.factor.selected_count, columns)],
+    }[x.representation]
+
+
+def component_count(v, x) -> None:
+    x.component_count = len(component_shapes(x))
+
+
+def begin_component(v, x, c: int) -> None:
+    x.component[c].row_count, x.component[c].column_count = component_shapes(x)[c]
+    v.descriptor = x
+
+
+def check_tools(v, x) -> None:
+    d = v.descriptor
+    dtype = v.model.dtype(d.tensor_index)
+    factor = d.representation != Representation.DIRECT and d.representation not in MASKS
+    predicted = d.prediction_mode in (PredictionMode.INTRA, PredictionMode.INTER)
+    x.words_flag = int(x.quantiser in WORDS)
+    wrong = None
+    if factor and x.quantiser not in INDICES:
+        wrong = "a factor whose values are not indices times a step"
+    elif not x.words_flag and x.quantiser != Quantiser.CODEBOOK and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"):
+        wrong = f"quantisation of {dtype.name}"
     elif x.quantiser == Quantiser.GRID and (dtype.name != "float32" or predicted):
         wrong = "a scaled grid is for float32 without prediction"
     elif x.quantiser == Quantiser.CODEBOOK and predicted:
         wrong = "a codebook with prediction"
-    elif x.entropy_mode == EntropyMode.CM and x.quantiser in (Quantiser.NONE, Quantiser.GRID):
+    elif d.prediction_mode == PredictionMode.SPATIAL and x.quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT):
+        wrong = "spatial prediction of what are no indices"
+    elif x.entropy_mode == EntropyMode.CM and x.words_flag:
         wrong = "mixed coding of words"
+    elif x.entropy_mode == EntropyMode.MAP and (not x.words_flag or dtype.parts != 1):
+        wrong = "map coding of levels or complex words"
     elif x.entropy_mode == EntropyMode.CM and v.model.profile < Profile.HIGH:
         wrong = "mixed coding in a profile below high"
-    elif x.entropy_mode == EntropyMode.RAW and v.joined:
-        wrong = "raw words in a joined unit"
-    elif x.entropy_mode == EntropyMode.RAW and x.quantiser == Quantiser.NONE and predicted:
-        wrong = "raw words with prediction"
-    if wrong:
-        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", wrong)
-    x.row_count = v.model.matrix(x.tensor_index, x.column_scan_flag)[1]
+    elif x.entropy_mode not in RANGE_CODED and v.joined:
+        wrong = "a joined unit holds what is range coded"
+    forbid(v, wrong)
     words = BY_NAME["float16"] if x.quantiser == Quantiser.GRID else dtype
+    x.word_bytes = words.word.itemsize
     x.integer_flag = 1 if words.kind != "f" and not predicted else 0
     x.float_flag = 1 if words.kind == "f" and not predicted else 0
     x.word_shift_max = words.mantissa if x.float_flag else words.bits - 1
@@ -178,16 +260,22 @@ def check_tools(v, x) -> None:
 
 
 def check_trellis(v, x) -> None:
-    if x.trellis_size and v.model.profile < Profile.MAIN:
-        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "trellis-coded quantisation in the baseline profile")
+    forbid(v, "trellis-coded quantisation in the baseline profile" if x.trellis_size and v.model.profile < Profile.MAIN else None)
+
+
+def check_quantiser(v, x) -> None:
+    spatial = v.descriptor.prediction_mode == PredictionMode.SPATIAL
+    plain = spatial or x.quantiser == Quantiser.INTEGER_CODEBOOK
+    forbid(v, "a trellis with spatial prediction or an integer codebook" if plain and x.uniform.trellis_size else None)
 
 
 def check_entries(v, x) -> None:
-    _, rows, columns = v.model.matrix(x.tensor_index, x.column_scan_flag)
     entries = x.entry_count_minus1 + 1
-    if entries > 1 and (v.joined or x.entropy_mode == EntropyMode.RAW or rows // entries * columns < ENTRY_MIN_ELEMENTS):
-        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", f"{entries} entry points in {rows} rows of {columns}")
-    constant = x.quantiser == Quantiser.CODEBOOK and x.codebook.codebook_size_minus1 == 0
+    if entries > 1 and (v.joined or x.entropy_mode not in RANGE_CODED
+                        or x.row_count // entries * x.column_count < ENTRY_MIN_ELEMENTS):
+        forbid(v, f"{entries} entry points in {x.row_count} rows of {x.column_count}")
+    constant = ((x.quantiser == Quantiser.CODEBOOK and x.codebook.codebook_size_minus1 == 0)
+                or (x.quantiser == Quantiser.INTEGER_CODEBOOK and x.integer_codebook.codebook_size_minus1 == 0))
     x.coded_flag = 0 if constant or x.word_count == 0 else 1
 
 
@@ -201,17 +289,22 @@ def check_work(v, x, words: int) -> None:
 def payload_count(v, x) -> None:
     words = sum(d.word_count for d in x.descriptor)
     check_work(v, x, words)
-    if x.tensor_count_minus1 > 0:
+    x.payload_count = 0
+    for d in x.descriptor:
+        for c in d.component:
+            c.first_payload = 0 if v.joined else x.payload_count
+            x.payload_count += (c.entry_count_minus1 + 1) * c.coded_flag
+    if v.joined:
         v.limit("joined elements", words, v.level.joined_elements)
-        x.payload_count = 1 if any(d.coded_flag for d in x.descriptor) else 0
-    else:
-        d = x.descriptor[0]
-        x.payload_count = d.entry_count_minus1 + 1 if d.coded_flag else 0
+        x.payload_count = min(x.payload_count, 1)
 
 
 def check_payloads(v, x) -> None:
-    d = x.descriptor[0]
-    if v.reading and x.payload_count and d.entropy_mode == EntropyMode.RAW:
-        width = {Quantiser.NONE: d.word_bytes, Quantiser.GRID: 2}.get(d.quantiser, 4)
-        if x.payload[0].bypass_size or x.payload[0].coded_size != d.word_count * width:
-            raise v.fail(SemanticsError, "BAD_SIZE", f"a raw payload has {d.word_count * width} bytes and no bypass string")
+    """Outside range coding the size of the bypass string is 0, and that of raw integers is known."""
+    for c in (c for d in x.descriptor for c in d.component if v.reading and c.coded_flag and not v.joined):
+        if c.entropy_mode in RANGE_CODED:
+            continue
+        payload = x.payload[c.first_payload]
+        size = c.word_count * (c.word_bytes if c.words_flag else 1 << c.byte.level_bytes_log2)
+        if payload.bypass_size or (c.entropy_mode == EntropyMode.RAW and payload.coded_size != size):
+            raise v.fail(SemanticsError, "BAD_SIZE", f"{size} bytes of raw integers, and no bypass string but in range coding")

@@ -35,7 +35,7 @@ class Level:
     files: int                # of one model's source
     joined_tensors: int       # in one tensor data unit
     joined_elements: int      # in one tensor data unit with several tensors
-    decomposition_size: int   # rows of a decomposed matrix (reserved for factor updates)
+    decomposition_size: int   # smaller side of a decomposed matrix; rank of factors
 
 
 LEVELS = {
@@ -48,3 +48,17 @@ LEVELS = {
     4: Level(4, 1 << 24, 65536, 256, 64, 1 << 22, 1 << 22, 48, 1 << 16, 1 << 36, 1 << 38, 1 << 20, 1 << 31, 1 << 24,
              65536, 1 << 16, 1 << 22, 16384),
 }
+
+
+DECOMPOSITION_WORK = 16       # m^2 * n may be this many times the cube of decomposition_size
+
+
+def size_needed(rows: int, columns: int) -> int:
+    """The least s with m <= s and m^2 * n <= 16 * s^3, to be compared with decomposition_size [R7.7.1-12]."""
+    m, n = sorted((rows, columns))
+    s = m
+    while DECOMPOSITION_WORK * s**3 < m * m * n:
+        s += max(1, s // 64)
+    while s > m and DECOMPOSITION_WORK * (s - 1) ** 3 >= m * m * n:
+        s -= 1
+    return s

@@ -198,7 +198,9 @@ class Parser:
             places.append((offset, p.coded_size, p.bypass_size))
             offset += p.coded_size + p.bypass_size
         for d in x.descriptor:
-            d.codebook.codebook_words, d.grid_scales = bytes(d.codebook.codebook_words), bytes(d.grid_scales)
+            for c in d.component:
+                c.codebook.codebook_words, c.grid_scales = bytes(c.codebook.codebook_words), bytes(c.grid_scales)
+            d.factor.row_mask = bytes(d.factor.row_mask)
             self.model.unit_of[d.tensor_index] = len(self.model.tensor_units)
         self.model.tensor_units.append(TensorUnit(unit, x.descriptor, places))
 

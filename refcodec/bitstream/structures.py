@@ -45,21 +45,41 @@ class PredictionMode(IntEnum):
     COPY = 1         # the tensor is the predicting tensor
     INTRA = 2        # difference from another tensor of this model
     INTER = 3        # difference from a tensor of a reference model
+    SPATIAL = 4      # difference from neighbours in the same matrix
+
+
+class SpatialPredictor(IntEnum):
+    """spatial_predictor: what an index is predicted from, of its decoded neighbours."""
+
+    LEFT = 0
+    UP = 1
+    MEDIAN = 2       # of left, up and left + up - upleft
+    PLANAR = 3       # left + up - upleft
+    AVERAGE = 4      # of left and up, rounded down
 
 
 class Representation(IntEnum):
     """representation: how the coded arrays make up the tensor."""
 
-    DIRECT = 0       # one array, element by element
+    DIRECT = 0           # one array, element by element
+    LOW_RANK = 1         # L * R
+    MAPPING = 2          # L * the first right singular vectors of the predicting matrix
+    AUGMENTATION = 3     # singular values of the predicting matrix changed, and L * R
+    LOW_RANK_UPDATE = 4  # L * R, R random integers of a seed
+    RANDOM_MASK = 5      # elements chosen by random integers of a seed
+    ROW_MASK = 6         # some of the rows
 
 
 class Quantiser(IntEnum):
     """quantiser: how integers become values."""
 
-    NONE = 0         # words, lossless
-    UNIFORM = 1      # levels of one step, plain or trellis-coded
-    CODEBOOK = 2     # indices of listed values
-    GRID = 3         # half-precision words scaled row by row
+    NONE = 0              # words, lossless
+    UNIFORM = 1           # levels of one step, plain or trellis-coded
+    CODEBOOK = 2          # indices of listed words
+    GRID = 3              # half-precision words scaled row by row
+    DECIMAL = 4           # levels over a power of ten
+    FIXED_POINT = 5       # levels of a stated width over a power of two
+    INTEGER_CODEBOOK = 6  # indices of listed integers of one step
 
 
 class EntropyMode(IntEnum):
@@ -67,7 +87,22 @@ class EntropyMode(IntEnum):
 
     RAW = 0
     CC = 1           # context coding
-    CM = 2           # mixed coding
+    CM = 2           # mixed coding of levels
+    MAP = 3          # words with the contexts of a map
+    HUFFMAN = 4      # relative indices and values, canonical Huffman
+    FIXED = 5        # fixed length
+    DEFLATE = 6      # general-purpose coders of bytes: zlib,
+    GZIP = 7
+    BZIP2 = 8
+    LZMA = 9
+
+
+WORDS = (Quantiser.NONE, Quantiser.GRID)                              # code words, the others levels
+INDICES = (Quantiser.UNIFORM, Quantiser.FIXED_POINT, Quantiser.INTEGER_CODEBOOK)   # value = index * step
+RANGE_CODED = (EntropyMode.CC, EntropyMode.CM, EntropyMode.MAP)
+BYTES = (EntropyMode.DEFLATE, EntropyMode.GZIP, EntropyMode.BZIP2, EntropyMode.LZMA)
+MASKS = (Representation.RANDOM_MASK, Representation.ROW_MASK)
+DECOMPOSED = (Representation.MAPPING, Representation.AUGMENTATION)
 
 
 @dataclass
@@ -144,12 +179,24 @@ class LayerTensor:
 
 
 @dataclass
+class ActivationFormat:
+    """activation_format(): the integers that a layer takes, and its accumulators."""
+
+    activation_signed_flag: int = 0
+    activation_width: int = 8
+    activation_fraction_bits: int = 0
+    accumulator_width: int = 32
+
+
+@dataclass
 class LayerDescriptor:
     layer_name: str = ""
     operator_domain: str = ""
     operator_name: str = ""
     layer_tensor_count: int = 0
     layer_tensor: list[LayerTensor] = field(default_factory=list)
+    activation_flag: int = 0
+    activation: ActivationFormat = field(default_factory=ActivationFormat)
 
 
 @dataclass
@@ -177,34 +224,98 @@ class Codebook:
 
 
 @dataclass
+class IntegerCodebook:
+    codebook_size_minus1: int = 0
+    zero_index: int = 0
+    codebook_integer: list[int] = field(default_factory=list)
+
+
+@dataclass
+class FixedPoint:
+    fixed_point_width: int = 8
+    fraction_bits: int = 0
+
+
+@dataclass
+class ByteParameters:
+    level_bytes_log2: int = 2
+    byte_planes_flag: int = 0
+
+
+@dataclass
+class Component:
+    """component(): one coded array of integers and how it becomes values."""
+
+    quantiser: int = 0
+    entropy_mode: int = 0
+    uniform: UniformParameters = field(default_factory=UniformParameters)
+    codebook: Codebook = field(default_factory=Codebook)
+    grid_scales: bytes = b""
+    decimal_exponent: int = 0
+    fixed_point: FixedPoint = field(default_factory=FixedPoint)
+    integer_codebook: IntegerCodebook = field(default_factory=IntegerCodebook)
+    word: WordParameters = field(default_factory=WordParameters)
+    word_offset_flag: int = 0
+    byte: ByteParameters = field(default_factory=ByteParameters)
+    fixed_length: int = 0
+    entry_count_minus1: int = 0
+    # derived variables (SPEC 7.7)
+    row_count: int = 0
+    column_count: int = 0
+    words_flag: int = 0
+    word_bytes: int = 0
+    integer_flag: int = 0
+    float_flag: int = 0
+    word_shift_max: int = 0
+    word_offset_max: int = 0
+    coded_flag: int = 0
+    first_payload: int = 0
+
+    @property
+    def word_count(self) -> int:
+        return self.row_count * self.column_count
+
+
+@dataclass
+class FactorParameters:
+    """representation_parameters()."""
+
+    factor_rank: int = 0
+    gain_count_minus1: int = 0
+    additive_flag: int = 0
+    random_seed: int = 0
+    random_density: int = 0
+    selected_count: int = 0
+    row_mask: bytes = b""
+
+
+@dataclass
 class TensorDescriptor:
-    """tensor_descriptor(); tensor_index, element_bytes, rank and rows are derived, not transmitted."""
+    """tensor_descriptor(); tensor_index, word_bytes and what follows is derived, not transmitted."""
 
     tensor_index_delta: int = 0
     tensor_digest: int = 0
     prediction_mode: int = 0
     reference_index: int = 0
     reference_tensor_delta: int = 0
+    spatial_predictor: int = 0
     representation: int = 0
-    quantiser: int = 0
-    entropy_mode: int = 0
     column_scan_flag: int = 0
-    uniform: UniformParameters = field(default_factory=UniformParameters)
-    codebook: Codebook = field(default_factory=Codebook)
-    grid_scales: bytes = b""
-    word: WordParameters = field(default_factory=WordParameters)
-    word_offset_flag: int = 0
-    entry_count_minus1: int = 0
+    factor: FactorParameters = field(default_factory=FactorParameters)
+    component: list[Component] = field(default_factory=list)
     # derived variables (SPEC 7.7)
     tensor_index: int = 0
     word_bytes: int = 0
     word_count: int = 0
     row_count: int = 0
-    integer_flag: int = 0
-    float_flag: int = 0
-    word_shift_max: int = 0
-    word_offset_max: int = 0
-    coded_flag: int = 0
+    column_count: int = 0
+    plane_rows: int = 1
+    component_count: int = 0
+
+    @property
+    def coded_flag(self) -> int:
+        """1 if any component has a payload."""
+        return int(any(c.coded_flag for c in self.component))
 
 
 @dataclass

@@ -10,8 +10,8 @@ import functools
 from . import derive
 from .limits import LEVELS, Profile
 from .structures import (
-    EntropyMode, FileEntry, IndexEntry, LayerDescriptor, LayerTensor, MetadataEntry, Payload,
-    PredictionMode, Quantiser, ReferenceEntry, Representation, SegmentEntry, SourceFormat, TensorDescriptor, TensorEntry,
+    Component, EntropyMode, FileEntry, IndexEntry, LayerDescriptor, LayerTensor, MetadataEntry, Payload, PredictionMode,
+    Quantiser, ReferenceEntry, Representation, SegmentEntry, SourceFormat, SpatialPredictor, TensorDescriptor, TensorEntry,
 )
 
 STRUCTURES: dict[str, tuple[str, object]] = {}       # name: (clause, function)
@@ -130,6 +130,9 @@ def layer_descriptor(v, x):
     x.layer_name = v.string("layer_name", x.layer_name)
     x.operator_domain = v.string("operator_domain", x.operator_domain)
     x.operator_name = v.string("operator_name", x.operator_name)
+    x.activation_flag = v.u("activation_flag", x.activation_flag, 1)
+    if x.activation_flag:
+        activation_format(v, x.activation)
     x.layer_tensor_count = v.ue("layer_tensor_count", x.layer_tensor_count)
     v.limit("layer_tensor_count", x.layer_tensor_count, v.level.tensors)
     v.resize(x.layer_tensor, x.layer_tensor_count, LayerTensor)
@@ -155,6 +158,14 @@ def fold_parameters(v, x):
     x.row_axis_count = v.ue("row_axis_count", x.row_axis_count, 0, derive.folded_rank(v))
     x.kernel_size = v.ue("kernel_size", x.kernel_size, 1, 65535)
     derive.check_fold(v, x)
+
+
+@structure("6.6.4")
+def activation_format(v, x):
+    x.activation_signed_flag = v.u("activation_signed_flag", x.activation_signed_flag, 1)
+    x.activation_width = v.ue("activation_width", x.activation_width, 1, 64)
+    x.activation_fraction_bits = v.se("activation_fraction_bits", x.activation_fraction_bits, -1074, 1074)
+    x.accumulator_width = v.ue("accumulator_width", x.accumulator_width, 1, 64)
 
 
 @structure("6.7")
@@ -185,28 +196,75 @@ def tensor_descriptor(v, x):
     x.prediction_mode = v.ue("prediction_mode", x.prediction_mode, 0, PredictionMode)
     if x.prediction_mode == PredictionMode.COPY or x.prediction_mode == PredictionMode.INTER:
         x.reference_index = v.ue("reference_index", x.reference_index)
-    if x.prediction_mode != PredictionMode.NONE:
+    if x.prediction_mode == PredictionMode.SPATIAL:
+        x.spatial_predictor = v.ue("spatial_predictor", x.spatial_predictor, 0, SpatialPredictor)
+    if x.prediction_mode != PredictionMode.NONE and x.prediction_mode != PredictionMode.SPATIAL:
         x.reference_tensor_delta = v.se("reference_tensor_delta", x.reference_tensor_delta)
         derive.check_prediction(v, x)
     if x.prediction_mode != PredictionMode.COPY:
         x.representation = v.ue("representation", x.representation, 0, Representation)
-        x.quantiser = v.ue("quantiser", x.quantiser, 0, Quantiser)
-        x.entropy_mode = v.ue("entropy_mode", x.entropy_mode, 0, EntropyMode)
         x.column_scan_flag = v.u("column_scan_flag", x.column_scan_flag, 1)
-        derive.check_tools(v, x)
-        if x.quantiser == Quantiser.UNIFORM:
-            uniform_parameters(v, x.uniform)
-        if x.quantiser == Quantiser.CODEBOOK:
-            codebook_parameters(v, x)
-        if x.quantiser == Quantiser.GRID:
-            x.grid_scales = v.b("grid_scales", x.grid_scales, 4 * x.row_count)
-        if x.entropy_mode != EntropyMode.RAW and (x.quantiser == Quantiser.NONE or x.quantiser == Quantiser.GRID):
-            word_parameters(v, x)
-        x.entry_count_minus1 = v.ue("entry_count_minus1", x.entry_count_minus1)
-        derive.check_entries(v, x)
+        derive.check_representation(v, x)
+        if x.representation != Representation.DIRECT:
+            representation_parameters(v, x)
+        derive.component_count(v, x)
+        v.resize(x.component, x.component_count, Component)
+        for c in range(x.component_count):
+            derive.begin_component(v, x, c)
+            component(v, x.component[c])
 
 
 @structure("6.7.2")
+def representation_parameters(v, x):
+    if x.representation == Representation.RANDOM_MASK:
+        x.factor.selected_count = v.ue("selected_count", x.factor.selected_count, 0, x.word_count)
+        x.factor.random_density = v.u("random_density", x.factor.random_density, 32)
+    elif x.representation == Representation.ROW_MASK:
+        x.factor.row_mask = v.b("row_mask", x.factor.row_mask, derive.row_mask_bytes(v, x))
+        derive.check_row_mask(v, x)
+    else:
+        x.factor.factor_rank = v.ue("factor_rank", x.factor.factor_rank)
+        v.limit("factor_rank", x.factor.factor_rank, v.level.decomposition_size)
+        derive.check_rank(v, x)
+    if x.representation == Representation.AUGMENTATION:
+        x.factor.gain_count_minus1 = v.ue("gain_count_minus1", x.factor.gain_count_minus1)
+        derive.check_gains(v, x)
+    if x.representation == Representation.MAPPING:
+        x.factor.additive_flag = v.u("additive_flag", x.factor.additive_flag, 1)
+    if x.representation == Representation.RANDOM_MASK or x.representation == Representation.LOW_RANK_UPDATE:
+        x.factor.random_seed = v.u("random_seed", x.factor.random_seed, 64)
+
+
+@structure("6.7.3")
+def component(v, x):
+    x.quantiser = v.ue("quantiser", x.quantiser, 0, Quantiser)
+    x.entropy_mode = v.ue("entropy_mode", x.entropy_mode, 0, EntropyMode)
+    derive.check_tools(v, x)
+    if x.quantiser == Quantiser.UNIFORM:
+        uniform_parameters(v, x.uniform)
+    if x.quantiser == Quantiser.CODEBOOK:
+        codebook_parameters(v, x)
+    if x.quantiser == Quantiser.GRID:
+        x.grid_scales = v.b("grid_scales", x.grid_scales, 4 * x.row_count)
+    if x.quantiser == Quantiser.DECIMAL:
+        x.decimal_exponent = v.ue("decimal_exponent", x.decimal_exponent, 0, 22)
+    if x.quantiser == Quantiser.FIXED_POINT:
+        fixed_point_parameters(v, x.fixed_point)
+    if x.quantiser == Quantiser.INTEGER_CODEBOOK:
+        uniform_parameters(v, x.uniform)
+        integer_codebook_parameters(v, x.integer_codebook)
+    derive.check_quantiser(v, x)
+    if x.entropy_mode == EntropyMode.CC and x.words_flag:
+        word_parameters(v, x)
+    if x.entropy_mode == EntropyMode.RAW or x.entropy_mode >= EntropyMode.DEFLATE:
+        byte_parameters(v, x)
+    if x.entropy_mode == EntropyMode.FIXED:
+        x.fixed_length = v.ue("fixed_length", x.fixed_length, 1, 64)
+    x.entry_count_minus1 = v.ue("entry_count_minus1", x.entry_count_minus1)
+    derive.check_entries(v, x)
+
+
+@structure("6.7.4")
 def uniform_parameters(v, x):
     x.trellis_size = v.u("trellis_size", x.trellis_size, 3, 0, 5)
     x.step_mantissa = v.u("step_mantissa", x.step_mantissa, 16, 1, 65535)
@@ -214,7 +272,7 @@ def uniform_parameters(v, x):
     derive.check_trellis(v, x)
 
 
-@structure("6.7.3")
+@structure("6.7.5")
 def codebook_parameters(v, x):
     x.codebook.codebook_size_minus1 = v.ue("codebook_size_minus1", x.codebook.codebook_size_minus1)
     v.limit("codebook_size_minus1", x.codebook.codebook_size_minus1, v.level.codebook_size - 1)
@@ -222,7 +280,23 @@ def codebook_parameters(v, x):
     x.codebook.codebook_words = v.b("codebook_words", x.codebook.codebook_words, (x.codebook.codebook_size_minus1 + 1) * x.word_bytes)
 
 
-@structure("6.7.4")
+@structure("6.7.6")
+def fixed_point_parameters(v, x):
+    x.fixed_point_width = v.ue("fixed_point_width", x.fixed_point_width, 1, 32)
+    x.fraction_bits = v.se("fraction_bits", x.fraction_bits, -970, 1074)
+
+
+@structure("6.7.7")
+def integer_codebook_parameters(v, x):
+    x.codebook_size_minus1 = v.ue("codebook_size_minus1", x.codebook_size_minus1)
+    v.limit("codebook_size_minus1", x.codebook_size_minus1, v.level.codebook_size - 1)
+    x.zero_index = v.ue("zero_index", x.zero_index, 0, x.codebook_size_minus1)
+    v.resize(x.codebook_integer, x.codebook_size_minus1 + 1, int)
+    for i in range(x.codebook_size_minus1 + 1):
+        x.codebook_integer[i] = v.se("codebook_integer", x.codebook_integer[i], -1073741824, 1073741824)
+
+
+@structure("6.7.8")
 def word_parameters(v, x):
     x.word.zeros = v.u("word_zeros_flag", x.word.zeros, 1)
     x.word.signs = v.u("word_sign_mode", x.word.signs, 2, 0, 2)
@@ -235,6 +309,14 @@ def word_parameters(v, x):
         x.word_offset_flag = v.u("word_offset_flag", x.word_offset_flag, 1)
         if x.word_offset_flag:
             x.word.offset = v.u("word_offset", x.word.offset, 8 * x.word_bytes, 0, x.word_offset_max)
+
+
+@structure("6.7.9")
+def byte_parameters(v, x):
+    if not x.words_flag:
+        x.byte.level_bytes_log2 = v.u("level_bytes_log2", x.byte.level_bytes_log2, 2)
+    if x.entropy_mode != EntropyMode.RAW:
+        x.byte.byte_planes_flag = v.u("byte_planes_flag", x.byte.byte_planes_flag, 1)
 
 
 @structure("6.8")

@@ -7,13 +7,13 @@ import os
 import zlib
 from dataclasses import dataclass
 
+from ..entropy.byte_coding import LZMA_FILTERS, NotExpandable, expand, lzma_machine
 from ..errors import ContainerError, FormatError
 from .structures import UnitCoding, UnitType
 
 MAGIC = b"\x8fOMC"
 EXTENSION_TYPES = range(32, 64)
 STREAM_END_SIZE = 22                 # bytes of the whole stream end unit, so that it can be found from the end
-LZMA_FILTERS = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 24, "lc": 3, "lp": 0, "pb": 2}]
 CODED_TYPES = (UnitType.MODEL_HEADER, UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA, UnitType.INDEX)
 DICTIONARY_TYPES = (UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA)
 DICTIONARY_SIZE = 32768              # bytes from the end of a model header's body that serve as a preset dictionary
@@ -133,27 +133,15 @@ def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = 
 
 
 def _expand(body: bytes, unit: Unit, dictionary: bytes) -> bytes:
-    # One byte more than promised is asked for, so that a longer body is noticed without expanding it.
+    if unit.coding == UnitCoding.LZMA:
+        machine = lzma_machine(unit.expanded_size)
+    else:
+        preset = dictionary[-DICTIONARY_SIZE:] if unit.coding == UnitCoding.DEFLATE_HEADER else b""
+        machine = zlib.decompressobj(-15, zdict=preset)
     try:
-        if unit.coding != UnitCoding.LZMA:
-            preset = dictionary[-DICTIONARY_SIZE:] if unit.coding == UnitCoding.DEFLATE_HEADER else b""
-            machine = zlib.decompressobj(-15, zdict=preset)
-            data = machine.decompress(body, unit.expanded_size + 1)
-            done = machine.eof and not machine.unused_data
-        else:
-            machine = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=LZMA_FILTERS)
-            data = machine.decompress(body, unit.expanded_size + 1)
-            while not machine.eof and not machine.needs_input and len(data) <= unit.expanded_size:
-                more = machine.decompress(b"", unit.expanded_size + 1 - len(data))
-                if not more:
-                    break
-                data += more
-            done = machine.eof and not machine.unused_data
-    except (zlib.error, lzma.LZMAError, EOFError) as error:
-        raise ContainerError("ENTROPY_END", f"SPEC 7.2: the coded body cannot be expanded ({error})", unit.number) from None
-    if not done or len(data) != unit.expanded_size:
-        raise ContainerError("BAD_SIZE", "SPEC 7.2: the coded body does not expand to expanded_size bytes", unit.number)
-    return data
+        return bytes(expand(machine, body, unit.expanded_size))
+    except NotExpandable as error:
+        raise ContainerError(error.code, f"SPEC 7.2: the coded body cannot be expanded: {error}", unit.number) from None
 
 
 def _deflated(body: bytes, dictionary: bytes) -> bytes:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..bitstream.derive import ENTRY_MIN_ELEMENTS
 from ..bitstream.structures import (
-    Codebook, EntropyMode, Payload, PredictionMode, Quantiser, TensorDescriptor, UniformParameters,
+    RANGE_CODED, WORDS, Codebook, Component, EntropyMode, FixedPoint, IntegerCodebook, Payload, PredictionMode, Quantiser,
+    Representation, TensorDescriptor, UniformParameters,
 )
 from ..dtypes import BY_NAME, DType
-from ..entropy.payload import LevelBlock, WordBlock, encode_payload
-from ..entropy.words import WordParameters
+from ..entropy.integers import encode_integers
+from ..entropy.payload import LevelBlock, MapBlock, WordBlock, encode_payload
+from ..entropy.words import WordParameters, difference
 from ..parallel import run_all
+
+ALPHABET_MAX = 4095        # different values, and 0, that Huffman codes are made for
+LEVEL_LIMIT = 1 << 30      # of what is range coded
 
 
 @dataclass
@@ -35,59 +41,122 @@ class Prediction:
 
 
 @dataclass
-class Candidate:
-    """descriptor: without index and digest.  words: what the decoder will get, row-major.
+class Part:
+    """One component to be coded. array: words or levels [rows, columns], None if nothing is coded; predictor: like it.
 
-    matrix: words or levels [rows, columns] to be coded, None if nothing is; predictor: like it or None.
+    dtype: of words.  plane_rows: rows of a plane of a map (SPEC 8.3).  level.codebook_size bounds Huffman alphabets.
     """
 
-    descriptor: TensorDescriptor
-    words: np.ndarray
+    component: Component
+    array: np.ndarray | None
     dtype: DType
-    matrix: np.ndarray | None = None
     predictor: np.ndarray | None = None
     kernel_size: int = 1
+    plane_rows: int = 1
     payloads: list[Payload] = field(default_factory=list)
 
-    def block(self, rows: slice = slice(None)) -> LevelBlock | WordBlock:
-        """What codes `rows` of the matrix."""
-        d = self.descriptor
-        if d.quantiser in (Quantiser.UNIFORM, Quantiser.CODEBOOK):
-            states = d.uniform.states if d.quantiser == Quantiser.UNIFORM else 0
-            return LevelBlock(self.matrix[rows], states, self.kernel_size, d.entropy_mode == EntropyMode.CM)
-        predictor = None if self.predictor is None else self.predictor[rows]
-        return WordBlock(self.matrix[rows], predictor, self.dtype, d.word)
+    def block(self, rows: slice = slice(None)) -> LevelBlock | WordBlock | MapBlock:
+        """What codes `rows` of the array in a range-coded payload."""
+        c = self.component
+        array, predictor = self.array[rows], None if self.predictor is None else self.predictor[rows]
+        if c.quantiser not in WORDS:
+            states = c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0
+            return LevelBlock(array, states, self.kernel_size, c.entropy_mode == EntropyMode.CM)
+        if c.entropy_mode == EntropyMode.MAP:
+            return MapBlock(array, predictor, self.dtype, self.plane_rows, (rows.start or 0) % self.plane_rows)
+        return WordBlock(array, predictor, self.dtype, c.word)
 
-    def code(self, threads: int = 1, raw_allowed: bool = True) -> Candidate:
-        """Make the payloads; raw where that is no larger (and allowed: not in a joined unit)."""
-        d = self.descriptor
-        if self.matrix is None or self.payloads:
+    def code(self, threads: int = 1) -> Part:
+        """Make the payloads of the entropy mode that the component names."""
+        c = self.component
+        if self.array is None or self.payloads:
             return self
-        borders = entry_borders(self.matrix.shape[0], d.entry_count_minus1 + 1)
+        if c.entropy_mode not in RANGE_CODED:
+            c.entry_count_minus1 = 0
+            data = encode_integers(c, self.integers(), self.dtype if c.quantiser in WORDS else None)
+            self.payloads = [Payload(len(data), 0, data, b"")]
+            return self
+        borders = entry_borders(self.array.shape[0], c.entry_count_minus1 + 1)
 
         def entry(e: int) -> Payload:
             coded, bypass = encode_payload([self.block(slice(borders[e], borders[e + 1]))])
             return Payload(len(coded), len(bypass), coded, bypass)
 
         self.payloads = run_all(entry, range(len(borders) - 1), threads)
-        raw_bytes = self.matrix.nbytes
-        if raw_allowed and self.predictor is None and self.size >= raw_bytes and d.quantiser == Quantiser.NONE:
-            d.entropy_mode, d.entry_count_minus1 = EntropyMode.RAW, 0
-            raw = self.matrix.astype(self.matrix.dtype.newbyteorder("<"), copy=False).tobytes()
-            self.payloads = [Payload(len(raw), 0, raw, b"")]
+        return self
+
+    def integers(self) -> np.ndarray:
+        """What is coded outside range coding: levels, words, or differences of words."""
+        return self.array if self.predictor is None else difference(self.array, self.predictor, self.dtype)
+
+    def with_mode(self, mode: EntropyMode) -> Part:
+        """The same integers in another entropy mode, not yet coded."""
+        component = copy.deepcopy(self.component)
+        component.entropy_mode = mode
+        return Part(component, self.array, self.dtype, self.predictor, self.kernel_size, self.plane_rows)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payloads and of the arrays in the descriptor."""
+        c = self.component
+        return (sum(p.coded_size + p.bypass_size for p in self.payloads) + len(c.codebook.codebook_words)
+                + len(c.grid_scales) + 2 * len(c.integer_codebook.codebook_integer) + 4 * len(self.payloads))
+
+
+@dataclass
+class Candidate:
+    """descriptor: without index and digest, its components are those of the parts.  words: what the decoder will get, row-major."""
+
+    descriptor: TensorDescriptor
+    words: np.ndarray
+    dtype: DType
+    parts: list[Part] = field(default_factory=list)
+
+    def code(self, threads: int = 1, modes: Sequence[EntropyMode] = (), only: bool = False) -> Candidate:
+        """Make the payloads: of each part the smallest among its own entropy mode and `modes`; only: among `modes`, if it can."""
+        for i, part in enumerate(self.parts):
+            if part.array is not None:
+                own = [] if part.component.entropy_mode in modes else [part]
+                others = [part.with_mode(m) for m in possible_modes(part, modes)]
+                tried = others if only and others else own + others
+                self.parts[i] = min((p.code(threads) for p in tried), key=lambda p: p.size)
         return self
 
     @property
     def size(self) -> int:
         """Bytes of the payloads and of the arrays in the descriptor."""
-        d = self.descriptor
-        return (sum(p.coded_size + p.bypass_size for p in self.payloads) + len(d.codebook.codebook_words)
-                + len(d.grid_scales) + 4 * len(self.payloads))
+        return sum(part.size for part in self.parts) + len(self.descriptor.factor.row_mask)
 
-    def reusable(self) -> Candidate:
-        """A copy whose descriptor may be changed."""
-        return Candidate(copy.copy(self.descriptor), self.words, self.dtype, self.matrix, self.predictor,
-                         self.kernel_size, list(self.payloads))
+    @property
+    def joinable(self) -> bool:
+        """True if the tensor can share a unit with others."""
+        return (self.descriptor.representation == Representation.DIRECT
+                and all(part.component.entropy_mode in RANGE_CODED for part in self.parts))
+
+    def reusable(self) -> TensorDescriptor:
+        """A copy of the descriptor, with its components, that may be changed."""
+        d = copy.copy(self.descriptor)
+        d.component = [part.component for part in self.parts]
+        d.component_count = len(d.component)
+        return d
+
+
+def possible_modes(part: Part, modes: Sequence[EntropyMode]) -> list[EntropyMode]:
+    """Those of the entropy modes that can code a part."""
+    words = part.component.quantiser in WORDS
+    without = {EntropyMode.CM if words else EntropyMode.MAP}
+    if words and part.dtype.parts != 1:
+        without.add(EntropyMode.MAP)
+    if not words and max(int(part.array.max(initial=0)), -int(part.array.min(initial=0))) >= LEVEL_LIMIT:
+        without |= set(RANGE_CODED)
+    if EntropyMode.HUFFMAN in modes and not _few_values(part.integers().reshape(-1)):
+        without.add(EntropyMode.HUFFMAN)
+    return [m for m in modes if m not in without]
+
+
+def _few_values(integers: np.ndarray) -> bool:
+    # As many as level 1 allows; a sample tells most arrays of words apart.
+    return np.unique(integers[: 4 * ALPHABET_MAX]).size <= ALPHABET_MAX and np.unique(integers).size <= ALPHABET_MAX
 
 
 def entry_borders(rows: int, entries: int) -> list[int]:
@@ -104,41 +173,68 @@ def entry_count(rows: int, columns: int, entry_elements: int) -> int:
 
 
 def words_candidate(words: np.ndarray, matrix: np.ndarray, dtype: DType, column_scan: int, parameters: WordParameters,
-                    entries: int, prediction: Prediction | None = None, predictor: np.ndarray | None = None) -> Candidate:
+                    entries: int, prediction: Prediction | None = None, predictor: np.ndarray | None = None,
+                    plane_rows: int = 1) -> Candidate:
     """Lossless words, with or without a predictor."""
-    d = TensorDescriptor(quantiser=Quantiser.NONE, entropy_mode=EntropyMode.CC, column_scan_flag=column_scan,
-                         word=parameters, word_offset_flag=int(parameters.offset != 0), entry_count_minus1=entries - 1)
-    set_prediction(d, prediction)
-    return Candidate(d, words, dtype, matrix, predictor)
+    c = Component(Quantiser.NONE, EntropyMode.CC, word=parameters, word_offset_flag=int(parameters.offset != 0),
+                  entry_count_minus1=entries - 1)
+    part = Part(c, matrix, dtype, predictor, plane_rows=plane_rows)
+    return candidate(words, dtype, part, column_scan, prediction)
 
 
 def levels_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, column_scan: int, mantissa: int, exponent: int,
                      states: int, mixed: bool, kernel_size: int, entries: int,
                      prediction: Prediction | None = None) -> Candidate:
     """Uniform or trellis-coded levels."""
-    size = states.bit_length() - 2 if states else 0
-    d = TensorDescriptor(quantiser=Quantiser.UNIFORM, entropy_mode=EntropyMode.CM if mixed else EntropyMode.CC,
-                         column_scan_flag=column_scan, uniform=UniformParameters(size, mantissa, exponent),
-                         entry_count_minus1=entries - 1)
-    set_prediction(d, prediction)
-    return Candidate(d, words, dtype, levels, kernel_size=1 if column_scan else kernel_size)
+    c = Component(Quantiser.UNIFORM, EntropyMode.CM if mixed else EntropyMode.CC,
+                  uniform=UniformParameters(states.bit_length() - 2 if states else 0, mantissa, exponent),
+                  entry_count_minus1=entries - 1)
+    part = Part(c, levels, dtype, kernel_size=1 if column_scan else kernel_size)
+    return candidate(words, dtype, part, column_scan, prediction)
 
 
 def codebook_candidate(words: np.ndarray, codebook: np.ndarray, zero_index: int, levels: np.ndarray | None, dtype: DType,
                        kernel_size: int, entries: int) -> Candidate:
     """Indices of a codebook; levels None where it has one entry."""
     data = codebook.astype(dtype.word.newbyteorder("<")).tobytes()
-    d = TensorDescriptor(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC,
-                         codebook=Codebook(len(codebook) - 1, zero_index, data), entry_count_minus1=entries - 1)
-    return Candidate(d, words, dtype, levels, kernel_size=kernel_size)
+    c = Component(Quantiser.CODEBOOK, EntropyMode.CC, codebook=Codebook(len(codebook) - 1, zero_index, data),
+                  entry_count_minus1=entries - 1)
+    return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size))
 
 
 def grid_candidate(words: np.ndarray, halves: np.ndarray, scales: np.ndarray, column_scan: int, parameters: WordParameters,
-                   entries: int) -> Candidate:
+                   entries: int, plane_rows: int = 1) -> Candidate:
     """A scaled half-precision grid."""
-    d = TensorDescriptor(quantiser=Quantiser.GRID, entropy_mode=EntropyMode.CC, column_scan_flag=column_scan,
-                         grid_scales=scales.astype("<f4").tobytes(), word=parameters, entry_count_minus1=entries - 1)
-    return Candidate(d, words, BY_NAME["float16"], halves)
+    c = Component(Quantiser.GRID, EntropyMode.CC, grid_scales=scales.astype("<f4").tobytes(), word=parameters,
+                  entry_count_minus1=entries - 1)
+    return candidate(words, BY_NAME["float32"], Part(c, halves, BY_NAME["float16"], plane_rows=plane_rows), column_scan)
+
+
+def decimal_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, decimal_exponent: int, entropy_mode: EntropyMode,
+                      kernel_size: int, entries: int, prediction: Prediction | None = None) -> Candidate:
+    """Levels over a power of ten. levels: int64."""
+    c = Component(Quantiser.DECIMAL, entropy_mode, decimal_exponent=decimal_exponent, entry_count_minus1=entries - 1)
+    return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size), 0, prediction)
+
+
+def fixed_point_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, width: int, fraction_bits: int,
+                          entropy_mode: EntropyMode, kernel_size: int, entries: int,
+                          prediction: Prediction | None = None) -> Candidate:
+    """Levels of `width` bits over 2^fraction_bits."""
+    c = Component(Quantiser.FIXED_POINT, entropy_mode, fixed_point=FixedPoint(width, fraction_bits),
+                  entry_count_minus1=entries - 1)
+    return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size), 0, prediction)
+
+
+def integer_codebook_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, integers: Sequence[int], zero_index: int,
+                               mantissa: int, exponent: int, entropy_mode: EntropyMode, kernel_size: int, entries: int,
+                               prediction: Prediction | None = None) -> Candidate:
+    """Indices of listed integers of one step."""
+    c = Component(Quantiser.INTEGER_CODEBOOK, entropy_mode, uniform=UniformParameters(0, mantissa, exponent),
+                  integer_codebook=IntegerCodebook(len(integers) - 1, zero_index, [int(n) for n in integers]),
+                  entry_count_minus1=entries - 1)
+    array = levels if len(integers) > 1 else None
+    return candidate(words, dtype, Part(c, array, dtype, kernel_size=kernel_size), 0, prediction)
 
 
 def copy_candidate(prediction: Prediction, dtype: DType) -> Candidate:
@@ -148,9 +244,17 @@ def copy_candidate(prediction: Prediction, dtype: DType) -> Candidate:
     return Candidate(d, prediction.words, dtype)
 
 
+def candidate(words: np.ndarray, dtype: DType, part: Part, column_scan: int = 0,
+              prediction: Prediction | None = None) -> Candidate:
+    """A candidate of the representation DIRECT."""
+    d = TensorDescriptor(column_scan_flag=column_scan)
+    set_prediction(d, prediction)
+    return Candidate(d, words, dtype, [part])
+
+
 def set_prediction(d: TensorDescriptor, prediction: Prediction | None, mode: PredictionMode | None = None) -> None:
     """Enter a prediction; reference_tensor_delta holds the predicting tensor until the own index is known."""
     if prediction is not None:
-        difference = PredictionMode.INTER if prediction.reference_index else PredictionMode.INTRA
-        d.prediction_mode = difference if mode is None else mode
+        by_difference = PredictionMode.INTER if prediction.reference_index else PredictionMode.INTRA
+        d.prediction_mode = by_difference if mode is None else mode
         d.reference_index, d.reference_tensor_delta = prediction.reference_index, prediction.tensor

@@ -50,9 +50,13 @@ def treatment(tensor: Tensor, role: Role, config: Config) -> Treatment:
     for rule in config.rules:
         if fnmatch.fnmatchcase(tensor.name, rule.match):
             return Treatment(rule.treatment)
+    if config.quantiser in ("rp", "q-bits"):
+        return Treatment.QUANTISE            # S1 and S2 treat all weights alike
     matrix = len(tensor.shape) >= 2
     if matrix and (role in WEIGHTS or (role == Role.OTHER and tensor.size >= OTHER_MINIMUM)):
         return Treatment.QUANTISE
+    if config.own_quantiser or config.step is None and config.update:
+        return Treatment.LOSSLESS
     if role in FINE or (role in WEIGHTS and not matrix):
         return Treatment.FINE
     return Treatment.LOSSLESS

@@ -76,7 +76,7 @@ class StreamWriter:
         """One tensor data unit of (tensor index, digest, candidate) in ascending order; several are joined."""
         model, descriptors, before = self.models[-1], [], -1
         for index, digest, candidate in coded:
-            d = candidate.reusable().descriptor
+            d = candidate.reusable()
             d.tensor_index, d.tensor_index_delta, d.tensor_digest = index, index - before - 1, digest
             if d.prediction_mode != PredictionMode.NONE:
                 d.reference_tensor_delta -= index
@@ -92,8 +92,9 @@ class StreamWriter:
     @staticmethod
     def _payloads(candidates: list[Candidate]) -> list[Payload]:
         if len(candidates) == 1:
-            return candidates[0].payloads
-        blocks = [c.block() for c in candidates if c.matrix is not None and c.matrix.size]
+            return [payload for part in candidates[0].parts for payload in part.payloads]
+        parts = [part for c in candidates for part in c.parts]
+        blocks = [part.block() for part in parts if part.array is not None and part.array.size]
         if not blocks:
             return []
         coded, bypass = encode_payload(blocks)
@@ -119,8 +120,8 @@ def body_of(function, x, level: Level, state: ModelState | None = None) -> bytes
     return writer.body()
 
 
-def lowest_level(structures: list[tuple], profile: Profile, units: int, models: int) -> Level:
-    """The lowest level whose limits hold the given (syntax function, structure, state) and counts."""
+def lowest_level(structures: list[tuple], profile: Profile, units: int, models: int, side: int = 0) -> Level:
+    """The lowest level whose limits hold the given (syntax function, structure, state), counts and side of a factor."""
     reason = ""
     for level in LEVELS.values():
         try:
@@ -128,7 +129,7 @@ def lowest_level(structures: list[tuple], profile: Profile, units: int, models: 
                 body = body_of(function, x, level, state)
                 if len(body) > level.unit_bytes:
                     raise ConfigError("RESOURCE_LIMIT", f"a body of {len(body)} bytes")
-            if units <= level.units and models <= level.models:
+            if units <= level.units and models <= level.models and side <= level.decomposition_size:
                 return level
         except OmcError as error:
             reason = error.message

@@ -2,70 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from ..bitstream.structures import EntropyMode, PredictionMode, SpatialPredictor
 from ..dtypes import BY_NAME, DType
 from ..entropy.context_coding import cost_levels_cc, new_cc_contexts
 from ..entropy.words import choose_parameters, estimate_bits
-from ..model import Fold, Tensor
+from ..prediction.spatial import subtract_spatial
 from ..quantization.uniform import reconstruct
-from ..reconstruction import folded, unfolded
 from .candidate import (
     Candidate, Prediction, codebook_candidate, copy_candidate, entry_borders, entry_count, grid_candidate, levels_candidate,
     words_candidate,
 )
 from .config import Config
+from .job import Choice, TensorJob
+from .own_quantisers import code_own_quantiser
 from .plan import Treatment, is_finite
 from .rate_control import step_parts
 from .structure import find_structure
-from .trellis import quantise
+from .trellis import default_lambda, quantise
+from .updates import code_update, low_rank_candidates, row_mask_candidate
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
 FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step
 
 
-@dataclass
-class Choice:
-    """How a quantised tensor is predicted and scanned."""
-
-    prediction: Prediction | None
-    column_scan: int
-
-
-@dataclass
-class TensorJob:
-    """One tensor to be coded. predictions: from reference models."""
-
-    index: int
-    tensor: Tensor
-    fold: Fold
-    treatment: Treatment
-    joined: bool = False                   # it will share a unit with others
-    predictions: list[Prediction] = field(default_factory=list)
-    choice: Choice | None = None           # made before, or when the tensor is coded
-
-    @property
-    def dtype(self) -> DType:
-        return self.tensor.dtype
-
-    def matrix(self, words: np.ndarray, column_scan: int = 0) -> np.ndarray:
-        return folded(words, self.tensor.shape, self.dtype.parts, self.fold, column_scan)
-
-    def flat(self, matrix: np.ndarray, column_scan: int = 0) -> np.ndarray:
-        return unfolded(matrix, self.tensor.shape, self.dtype.parts, self.fold, column_scan)
-
-
 def code_tensor(job: TensorJob, config: Config, step: float | None) -> Candidate:
-    """The smallest candidate of a tensor. step: of the quantised tensors, None when lossless."""
+    """The smallest candidate of a tensor. step: of the quantised tensors, None when lossless or of another quantiser."""
     words = job.tensor.words
     for prediction in job.predictions:
         if prediction.equals(words):
             return copy_candidate(prediction, job.dtype)
-    if job.treatment == Treatment.QUANTISE:
+    if job.tensor.name in config.factors or (job.treatment == Treatment.QUANTISE and config.update):
+        updated = code_update(job, config)
+        if updated is not None:
+            return updated
+    if job.treatment == Treatment.QUANTISE and config.own_quantiser:
+        return code_own_quantiser(job, words, config) or code_lossless(job, words, config)
+    if job.treatment == Treatment.QUANTISE and step is not None:
         return code_levels(job, words, config, step)
-    if job.treatment == Treatment.FINE:
+    if job.treatment == Treatment.FINE and step is not None:
         return min(code_fine(job, words, config, step), code_lossless(job, words, config), key=lambda c: c.size)
     return code_lossless(job, words, config)
 
@@ -74,24 +50,28 @@ def code_lossless(job: TensorJob, words: np.ndarray, config: Config) -> Candidat
     """Words as they are, with structure where there is some, or as a difference."""
     matrix = job.matrix(words)
     entries = entry_count(*matrix.shape, config.entry_size)
-    candidates = [_best_words(job, words, matrix, entries).code(config.threads, not job.joined)]
+    modes = [] if job.joined else config.modes if config.one_mode else [*config.modes, EntropyMode.RAW]
+    candidates = [c.code(config.threads, modes, config.one_mode) for c in _best_words(job, words, matrix, entries, config.entropy == "auto")]
     structured = _structured(job, words, matrix, entries)
     if structured is not None:
-        candidates.append(structured.code(config.threads))
+        candidates.append(structured.code(config.threads, [] if job.joined else config.modes, config.one_mode))
+    if config.entropy == "auto":
+        candidates += filter(None, [row_mask_candidate(job, words, config)])
     return min(candidates, key=lambda c: c.size)
 
 
-def _best_words(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: int) -> Candidate:
+def _best_words(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: int, thorough: bool) -> list[Candidate]:
     # Difference or not, by the cost of a sample coded for real: an unrelated reference is not used.
+    # Thorough: both are coded, for the sample knows only one entropy mode.
     best, best_bits = None, estimate_bits(matrix, None, job.dtype)
     for prediction in job.predictions:
         predictor = job.matrix(prediction.words)
         bits = estimate_bits(matrix, predictor, job.dtype)
         if bits < best_bits:
             best, best_bits = (prediction, predictor), bits
-    prediction, predictor = best or (None, None)
-    parameters = choose_parameters(matrix, job.dtype, predictor)
-    return words_candidate(words, matrix, job.dtype, 0, parameters, entries, prediction, predictor)
+    chosen = [best or (None, None)] + ([(None, None)] if best and thorough else [])
+    return [words_candidate(words, matrix, job.dtype, 0, choose_parameters(matrix, job.dtype, predictor), entries, prediction,
+                            predictor, job.plane_rows) for prediction, predictor in chosen]
 
 
 def _structured(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: int) -> Candidate | None:
@@ -109,7 +89,7 @@ def _structured(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: 
         return levels_candidate(words, found.levels, job.dtype, 0, found.step_mantissa, found.step_exponent, 0, False,
                                 job.fold.kernel_size, entries)
     parameters = choose_parameters(found.halves, BY_NAME["float16"])
-    return grid_candidate(words, found.halves, found.scales, 0, parameters, entries)
+    return grid_candidate(words, found.halves, found.scales, 0, parameters, entries, job.plane_rows)
 
 
 def code_fine(job: TensorJob, words: np.ndarray, config: Config, step: float) -> Candidate:
@@ -120,7 +100,7 @@ def code_fine(job: TensorJob, words: np.ndarray, config: Config, step: float) ->
         return code_lossless(job, words, config)
     mantissa, exponent = step_parts(min(step, largest * 2.0**-FINE_BITS))
     levels = np.rint(job.matrix(words).view(job.dtype.numpy).astype(np.float64) / (mantissa * 2.0**exponent)).astype(np.int32)
-    return _levels(job, levels, None, 0, mantissa, exponent, 0, False, 1).code(config.threads)
+    return _levels(job, levels, None, 0, mantissa, exponent, 0, False, 1).code(config.threads, [] if job.joined else config.modes, config.one_mode)
 
 
 def code_levels(job: TensorJob, words: np.ndarray, config: Config, step: float) -> Candidate:
@@ -129,7 +109,40 @@ def code_levels(job: TensorJob, words: np.ndarray, config: Config, step: float) 
     if not is_finite(values):
         return code_lossless(job, words, config)
     choice = job.choice or choose(job, values, step)
-    return _quantised(job, values, choice, config, step).code(config.threads)
+    modes = [] if job.joined else config.modes
+    tried = [_quantised(job, values, choice, config, step).code(config.threads, modes, config.one_mode)]
+    if config.spatial and choice.prediction is None:
+        tried += [c.code(config.threads, modes, config.one_mode) for c in _spatial_candidates(job, values, step)]
+    if config.preset == "auto" and not job.joined:
+        tried += low_rank_candidates(job, config, step)
+    return min(tried, key=lambda c: _lagrangian(c, values, step, config)) if len(tried) > 1 else tried[0]
+
+
+def _spatial_candidates(job: TensorJob, values: np.ndarray, step: float) -> list[Candidate]:
+    """Plain levels predicted from their neighbours: the two predictors that leave the smallest magnitudes."""
+    mantissa, exponent = step_parts(step)
+    matrix = job.matrix(values)
+    indices = np.rint(matrix.astype(np.float64) / (mantissa * 2.0**exponent))
+    if indices.size == 0 or np.abs(indices).max() >= 1 << 28:
+        return []
+    indices = indices.astype(np.int32)
+    residuals = {p: subtract_spatial(indices, p, job.plane_rows, 0) for p in SpatialPredictor}
+    best = sorted(residuals, key=lambda p: np.log2(1.0 + np.abs(residuals[p])).sum())[:2]
+    words = job.flat(reconstruct(indices, 0, mantissa, exponent, job.dtype).view(job.dtype.word))
+    candidates = []
+    for predictor in best:
+        c = levels_candidate(words, residuals[predictor], job.dtype, 0, mantissa, exponent, 0, False, 1, 1)
+        c.descriptor.prediction_mode, c.descriptor.spatial_predictor = PredictionMode.SPATIAL, predictor
+        candidates.append(c)
+    return candidates
+
+
+def _lagrangian(candidate: Candidate, values: np.ndarray, step: float, config: Config) -> float:
+    """Squared error in units of step^2, and bits at their price there."""
+    decoded = candidate.words.view(values.dtype)
+    error = float(np.square(values.astype(np.float64) - decoded.astype(np.float64)).sum())
+    lam = default_lambda(config.trellis_states) if config.lam is None else config.lam
+    return error / step**2 + lam * 8 * candidate.size
 
 
 def choose(job: TensorJob, values: np.ndarray, step: float) -> Choice:

@@ -1,4 +1,4 @@
-"""Payloads: arrays of integers to bytes and back (SPEC 9.1, 9.6).
+"""Payloads: arrays of integers to bytes and back (SPEC 9.1, 9.10).
 
 A payload is one range-coded string and one bypass string.  Its blocks are coded one after another;
 contexts persist from block to block, neighbours, means and trellis restart.
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..dtypes import DType
 from ..errors import EntropyError, OmcError
+from . import map_coding
 from . import words as word_coding
 from .context_coding import decode_levels_cc, encode_levels_cc, new_cc_contexts
 from .mixed_coding import decode_levels_cm, encode_levels_cm, new_cm_state
@@ -60,6 +61,27 @@ class WordBlock:
         return self.words.size
 
 
+@dataclass
+class MapBlock:
+    """Words unsigned [rows, columns] of feature maps, with a predictor of the same shape or None.
+
+    plane_rows: rows of a plane, at least 1.  first_row: where in a plane the block begins, 0 but for later segments.
+    """
+
+    words: np.ndarray
+    predictor: np.ndarray | None
+    dtype: DType
+    plane_rows: int
+    first_row: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.words.size
+
+
+Block = LevelBlock | WordBlock | MapBlock
+
+
 class _Contexts:
     """The adaptive state of one payload, made when first needed."""
 
@@ -79,22 +101,26 @@ class _Writer:
         self.contexts, self.raw_bit = _Contexts(), 0
         self.r = encoder_start(self.buf)
 
-    def put(self, block: LevelBlock | WordBlock) -> int:
+    def put(self, block: Block) -> int:
         if isinstance(block, WordBlock):
             self.r, self.raw_bit, status = word_coding.encode_words(
                 block.words, block.predictor, block.dtype, block.parameters,
                 self.contexts.get(word_coding.new_word_contexts), self.r, self.buf, self.raw, self.raw_bit)
+        elif isinstance(block, MapBlock):
+            self.r, self.raw_bit, status = map_coding.encode_map(
+                block.words, block.predictor, block.dtype, block.plane_rows, block.first_row,
+                self.contexts.get(map_coding.new_map_contexts), self.r, self.buf, self.raw, self.raw_bit)
         else:
             encode, make = (encode_levels_cm, new_cm_state) if block.mixed else (encode_levels_cc, new_cc_contexts)
             self.r, status = encode(block.levels, block.states, block.kernel_size, self.contexts.get(make), self.r, self.buf)
         return status
 
 
-def encode_payload(blocks: Sequence[LevelBlock | WordBlock]) -> tuple[bytes, bytes]:
+def encode_payload(blocks: Sequence[Block]) -> tuple[bytes, bytes]:
     """Code blocks into (coded, bypass). Raises EntropyError OUT_OF_RANGE for a level beyond SPEC 9.3."""
     size = sum(b.size for b in blocks)
     coded_room = 4096 + size * 2
-    bypass_room = 64 + sum(b.words.nbytes for b in blocks if isinstance(b, WordBlock))
+    bypass_room = 64 + sum(b.words.nbytes for b in blocks if isinstance(b, WordBlock | MapBlock))
     while True:
         writer = _Writer(coded_room, bypass_room)
         for block in blocks:
@@ -129,11 +155,15 @@ class PayloadReader:
         position = self.first_bit + 8 * min(int(self.r.pos), len(self.buf))
         return EntropyError(code, message, self.unit, position)
 
-    def read(self, block: LevelBlock | WordBlock) -> None:
+    def read(self, block: Block) -> None:
         if isinstance(block, WordBlock):
             self.r, self.raw_bit, status = word_coding.decode_words(
                 block.words, block.predictor, block.dtype, block.parameters,
                 self.contexts.get(word_coding.new_word_contexts), self.r, self.buf, self.raw, self.raw_bit)
+        elif isinstance(block, MapBlock):
+            self.r, self.raw_bit, status = map_coding.decode_map(
+                block.words, block.predictor, block.dtype, block.plane_rows, block.first_row,
+                self.contexts.get(map_coding.new_map_contexts), self.r, self.buf, self.raw, self.raw_bit)
         else:
             decode, make = (decode_levels_cm, new_cm_state) if block.mixed else (decode_levels_cc, new_cc_contexts)
             self.r, status = decode(block.levels, block.states, block.kernel_size, self.contexts.get(make), self.r, self.buf)
@@ -147,4 +177,4 @@ class PayloadReader:
             raise self._fail("ENTROPY_END", "SPEC 9.1.4: the payload does not end with its last value")
         rest = 8 * len(self.raw) - self.raw_bit
         if rest not in range(8) or (rest and int(self.raw[-1]) & ((1 << rest) - 1)):
-            raise self._fail("ENTROPY_END", "SPEC 9.5: the bypass string does not end with its last bit")
+            raise self._fail("ENTROPY_END", "SPEC 9.5.3: the bypass string does not end with its last bit")

@@ -27,7 +27,7 @@ SAMPLE = 1 << 15            # elements coded for an estimate
 
 @dataclass
 class WordParameters:
-    """Syntax elements of word_parameters() (SPEC 7.7.4).
+    """Syntax elements of word_parameters() (SPEC 7.7.8).
 
     zeros:      word_zeros_flag, 0..1: a zero flag is coded for every element; 0: no element is zero.
     signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
@@ -48,6 +48,9 @@ class WordParameters:
     shift: int = 0
     offset: int = 0
     repeats: int = 0
+
+
+_PLAIN = WordParameters()
 
 
 def new_word_contexts() -> np.ndarray:
@@ -100,6 +103,20 @@ def _words(values: np.ndarray, predictor: np.ndarray | None, dtype: DType, param
     if dtype.bits < 64:
         words &= (1 << dtype.bits) - 1
     return words.astype(dtype.word)
+
+
+def difference(words: np.ndarray, predictor: np.ndarray, dtype: DType) -> np.ndarray:
+    """Differences of ordered integers modulo 2^bits, as words (SPEC 8.4.2): any entropy mode can code them."""
+    out = np.empty_like(words)
+    for part in _chunks(words.shape):
+        out[part] = _words(_values(words[part], predictor[part], dtype, _PLAIN), None, dtype, _PLAIN)
+    return out
+
+
+def add_difference(words: np.ndarray, predictor: np.ndarray, dtype: DType) -> None:
+    """Inverse of difference(), in place."""
+    for part in _chunks(words.shape):
+        words[part] = _words(words[part].astype(np.int64), predictor[part], dtype, _PLAIN)
 
 
 def _as_int64(word: int) -> int:

@@ -1,4 +1,4 @@
-"""Prediction (SPEC 8.6): the array that coded values are added to."""
+"""Prediction (SPEC 8.7): the array that coded values are added to."""
 
 from __future__ import annotations
 

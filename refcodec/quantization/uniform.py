@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..compiler import compiled
 from ..dtypes import DType
 from ..errors import ReconstructionError
-from .rounding import round_to_dtype
+from .assembly import CHUNK, assemble, chunks
 
 # Trellises by number of states: state' = (state >> 1) ^ (A if state is odd) ^ (B if the level is odd).
 TRELLIS: dict[int, tuple[int, int]] = {4: (2, 1), 8: (5, 2), 16: (9, 2), 32: (18, 4), 64: (33, 10)}
 
-# |level| <= 2^31 and mantissa < 2^16, so |index * mantissa| < 2^48 is exact in float64. With
-# these exponents so is the product with 2^exponent, subnormal or not: nothing is rounded before the dtype.
+# Indices are at most 2^32 in magnitude (levels: 2^31) and the mantissa is below 2^16, so index * mantissa is exact in
+# float64. With these exponents so is the product with 2^exponent, subnormal or not: nothing is rounded before.
+INDEX_LIMIT = 1 << 32
 STEP_EXPONENT_MIN, STEP_EXPONENT_MAX = -1074, 970
-
-_CHUNK = 1 << 18      # elements in flight
 
 
 def step_value(mantissa: int, exponent: int) -> float:
@@ -60,28 +61,29 @@ def reconstruct(levels: np.ndarray, states: int, step_mantissa: int, step_expone
     Raises ReconstructionError: OUT_OF_RANGE for a step or a number of states outside SPEC, OVERFLOW
     where a value does not fit into the dtype.
     """
+    residuals = _residuals(_flat(levels), states, *trellis(states), step_value(step_mantissa, step_exponent))
+    return assemble(residuals, levels.shape, dtype, prediction)
+
+
+def reconstruct_indices(n: np.ndarray, step_mantissa: int, step_exponent: int, dtype: DType,
+                        prediction: np.ndarray | None = None) -> np.ndarray:
+    """Values of reconstruction indices that other processes than a trellis gave: step * n, else as reconstruct().
+
+    n: int64, any shape.  Raises ReconstructionError OUT_OF_RANGE, too, where |n| is larger than 2^32.
+    """
     step = step_value(step_mantissa, step_exponent)
-    a, b = trellis(states)
-    flat = _flat(levels)
-    out = np.empty(flat.size, dtype=dtype.numpy)
-    predicted = None if prediction is None else np.ascontiguousarray(prediction).reshape(-1)
-    n = np.empty(min(_CHUNK, flat.size), dtype=np.int64)
+    if n.size and not -INDEX_LIMIT <= int(n.min()) <= int(n.max()) <= INDEX_LIMIT:
+        raise ReconstructionError("OUT_OF_RANGE", "an index is larger than 2^32 in magnitude")
+    residuals = (part * step for part in chunks(np.ascontiguousarray(n).reshape(-1)))
+    return assemble(residuals, n.shape, dtype, prediction)
+
+
+def _residuals(flat: np.ndarray, states: int, a: int, b: int, step: float) -> Iterator[np.ndarray]:
+    n = np.empty(min(CHUNK, flat.size), dtype=np.int64)
     state = 0
-    for start in range(0, flat.size, _CHUNK):
-        part = slice(start, min(start + _CHUNK, flat.size))
-        count = part.stop - part.start
-        state = _indices(flat[part], n[:count], states, a, b, state)
-        values = n[:count] * step                      # exact: see STEP_EXPONENT_MIN
-        if predicted is not None:
-            values = _predict(predicted[part]) + values
-        out[part] = round_to_dtype(values, dtype)
-    return out.reshape(levels.shape)
-
-
-def _predict(words: np.ndarray) -> np.ndarray:
-    base = words.astype(np.float64)
-    base[~np.isfinite(base)] = 0.0
-    return base
+    for part in chunks(flat):
+        state = _indices(part, n[:part.size], states, a, b, state)
+        yield n[:part.size] * step                     # exact: see INDEX_LIMIT
 
 
 def _flat(levels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,60 @@
+"""What is known of one tensor when it is coded (informative)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..dtypes import DType
+from ..model import Fold, Tensor
+from ..reconstruction import folded, unfolded
+from .candidate import Prediction
+from .hybrid import HybridPoint
+from .plan import Treatment
+
+
+@dataclass
+class Choice:
+    """How a quantised tensor is predicted and scanned."""
+
+    prediction: Prediction | None
+    column_scan: int
+
+
+@dataclass
+class TensorJob:
+    """One tensor to be coded. predictions: from reference models."""
+
+    index: int
+    tensor: Tensor
+    fold: Fold
+    treatment: Treatment
+    joined: bool = False                   # it will share a unit with others
+    predictions: list[Prediction] = field(default_factory=list)
+    choice: Choice | None = None           # made before, or when the tensor is coded
+    point: HybridPoint | None = None       # of the hybrid pipeline
+
+    @property
+    def dtype(self) -> DType:
+        return self.tensor.dtype
+
+    def matrix(self, words: np.ndarray, column_scan: int = 0) -> np.ndarray:
+        return folded(words, self.tensor.shape, self.dtype.parts, self.fold, column_scan)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+        shape, fold = self.tensor.shape, self.fold
+        rows = math.prod(shape[a] for a in fold.axis_order[: fold.row_axis_count])
+        return rows, math.prod(shape[a] for a in fold.axis_order[fold.row_axis_count :])
+
+    @property
+    def plane_rows(self) -> int:
+        """Rows of the matrix that make up one plane (SPEC 8.3)."""
+        axes = self.fold.axis_order[: self.fold.row_axis_count]
+        return self.tensor.shape[axes[-1]] if axes else 1
+
+    def flat(self, matrix: np.ndarray, column_scan: int = 0) -> np.ndarray:
+        return unfolded(matrix, self.tensor.shape, self.dtype.parts, self.fold, column_scan)

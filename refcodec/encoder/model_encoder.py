@@ -1,0 +1,336 @@
+"""One model to its part of a stream: the step that is asked for, and its units in order (informative)."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+import numpy as np
+
+from ..bitstream import syntax
+from ..bitstream.derive import ModelState
+from ..bitstream.limits import LEVELS, Profile, size_needed
+from ..bitstream.parser import table_of
+from ..bitstream.structures import EntropyMode, ModelHeader, PredictionMode, ReferenceEntry
+from ..errors import ConfigError
+from ..model import Model, Tensor, model_digest, tensor_digest
+from ..parallel import in_order, run_all
+from ..prediction import fitted
+from ..topology import layer_structure, topology_of
+from .candidate import Candidate, Prediction, copy_candidate
+from .config import Config
+from .hybrid import HybridPoint
+from .hybrid_coder import plan_hybrid
+from .job import Choice, TensorJob
+from .plan import Treatment, folds_of, is_finite, roles_of, treatment
+from .rate_control import representable, search_step, step_for_snr
+from .sets import SetPlan, chain_plan
+from .sharing import JOIN_ELEMENTS, find_copies, joined_units
+from .stream_writer import StreamWriter, lowest_level
+from .tensor_coder import choose, code_tensor, squared_error
+from .updates import FACTOR_SIDE
+
+INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written
+LAYER_RATIO = 4.0              # step of a quality layer over that of the next
+
+Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name
+
+
+def quantised_tensors(model: Model, config: Config) -> list[int]:
+    """Indices of the tensors that a lossy configuration quantises with the global step."""
+    return [i for i, (t, r) in enumerate(zip(model.tensors, roles_of(model)))
+            if treatment(t, r, config) == Treatment.QUANTISE and is_finite(t.array)]
+
+
+class ModelEncoder:
+    """One model with its references, to be written at any step."""
+
+    def __init__(self, model: Model, config: Config, references: Sequence[Model], progress: Progress | None = None):
+        self.model, self.config, self.references, self.progress = model, config, list(references), progress
+        self.roles, self.folds = roles_of(model), folds_of(model)
+        self.choices: dict[int, Choice] = {}          # made while a step was sought, for the references alone
+        self.treatments = self._treatments()
+        self.copies = find_copies(model, self.treatments)
+        self.topology = topology_of(model.source) if model.source else None
+        self.layers = layer_structure(model)
+
+    def _treatments(self) -> list[Treatment]:
+        """What happens to each tensor where anything is lost: only what is treated alike may be a copy."""
+        if self.config.own_quantiser or not (self.config.lossy or self.config.quality_layers > 1):
+            lossy = self.config
+        else:
+            lossy = replace(self.config, step=1.0, snr=None, bits_per_weight=None)
+        return [treatment(t, r, lossy) for t, r in zip(self.model.tensors, self.roles)]
+
+    # Steps
+
+    def step(self) -> float | None:
+        """The step that the configuration asks for; None: lossless, or a quantiser of its own."""
+        if self.config.own_quantiser:
+            return None
+        if self.config.bits_per_weight is not None:
+            return self.step_for_rate(self.config.bits_per_weight)
+        return self.step_for_snr(self.config.snr) if self.config.snr is not None else self.config.step
+
+    def step_for_snr(self, target: float) -> float:
+        """The step that meets a signal-to-noise ratio in dB over the quantised elements.
+
+        What is predicted from an earlier model of the same stream may differ from it by hundredths of a dB.
+        """
+        config = replace(self.config, step=1.0, snr=None)
+        names = [{t.name: i for i, t in enumerate(r.tensors)} for r in self.references]
+        jobs = [self._job(i, config, self.references, names) for i in self._quantised()]
+        jobs = [job for job in jobs if not any(p.equals(job.tensor.words) for p in job.predictions)]
+
+        def error(step: float) -> float:
+            for job in jobs:
+                job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step)
+            return sum(run_all(lambda job: squared_error(job, config, step), jobs, config.threads))
+
+        step = step_for_snr([self._matrix(job.index) for job in jobs], target, config.trellis_states, config.lam, error)
+        self.choices = {job.index: job.choice for job in jobs}
+        return step
+
+    def step_for_rate(self, target: float) -> float:
+        """The step at which the whole stream has `target` bits per quantised element."""
+        numbers = self._quantised()
+        elements = sum(self.model.tensors[i].size for i in numbers)
+        coarsest = 1024 * self._deviation(numbers)          # nothing is left of the weights
+
+        def bits_per_weight(step: float) -> float:
+            sink = io.BytesIO()
+            encoder = ModelEncoder(self.model, replace(self.config, index=False), self.references)
+            write_stream(sink, [encoder], [min(step, coarsest)])
+            return 8 * sink.tell() / elements
+
+        start = self._deviation(numbers) * 2.0 ** (1.5 - target)
+        step = min(search_step(bits_per_weight, target, start, below=0.02, above=0.0, runs=10), coarsest)
+        if bits_per_weight(step) > target * 1.02:
+            raise ConfigError("RATE", f"{target} bits per weight cannot be reached: the rest of the model needs "
+                              f"{bits_per_weight(step):.2f} at the coarsest step tried")
+        return step
+
+    def _quantised(self) -> list[int]:
+        numbers = [i for i in quantised_tensors(self.model, self.config) if i not in self.copies]
+        if not numbers:
+            raise ConfigError("NOTHING_TO_QUANTISE", "no tensor of this model is a weight of a floating-point type; "
+                              "encode it without loss, or name its tensors by rules in a configuration")
+        return numbers
+
+    def _matrix(self, i: int) -> np.ndarray:
+        array = self.model.tensors[i].array
+        array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+        job = TensorJob(i, Tensor("", array), self.folds[i], Treatment.QUANTISE)
+        return job.matrix(array.reshape(-1))
+
+    def _deviation(self, numbers: Sequence[int]) -> float:
+        total = sum(float(np.square(self.model.tensors[i].array.astype(np.float64)).sum()) for i in numbers)
+        return math.sqrt(total / max(1, sum(self.model.tensors[i].size for i in numbers))) or 1.0
+
+    def layer_steps(self, step: float | None) -> list[float | None]:
+        """The step of each quality layer; None: lossless."""
+        count = self.config.quality_layers
+        if count == 1:
+            return [step]
+        if step is not None:
+            return [step * LAYER_RATIO ** (count - 1 - k) for k in range(count)]
+        deviation = self._deviation(
+            [i for i in quantised_tensors(self.model, replace(self.config, step=1.0)) if i not in self.copies])
+        return [0.5 * deviation / LAYER_RATIO**k for k in range(count - 1)] + [None]
+
+    # The stream
+
+    def structures(self, profile: Profile, inner: int = 0) -> list[tuple]:
+        """What the headers of this model, with so many references in the stream, will hold.
+
+        Returns (syntax function, structure, state) each.
+        """
+        state = ModelState(profile, min(inner, 1), ModelHeader(), table_of(self.model))
+        header = ModelHeader(self.model.name, tensor_count=len(state.tensors), tensor=state.tensors,
+                             reference_count=inner + len(self.references),
+                             reference=[ReferenceEntry(0, model_distance=1)] * inner
+                             + [ReferenceEntry(1, bytes(32)) for _ in self.references])
+        found = [(syntax.model_header, header, state)]
+        if self.topology is not None:
+            found.append((syntax.topology, self.topology, state))
+        if self.layers is not None:
+            found.append((syntax.layer_descriptors, self.layers, state))
+        return found
+
+    def profile(self, step: float | None) -> Profile:
+        """The lowest profile that has the tools used."""
+        config = self.config
+        if config.profile:
+            return Profile[config.profile.upper()]
+        stepped = any(s is not None for s in self.layer_steps(step))
+        if (config.lossy or stepped) and (config.mixed or EntropyMode.CM in config.modes):
+            return Profile.HIGH
+        return Profile.MAIN if stepped and config.trellis_states or config.update or config.factors else Profile.BASELINE
+
+    def decomposition_size(self) -> int:
+        """What the level must allow for the matrices that may be coded by factors; 0 where none is."""
+        config = self.config
+        if not (config.update or config.factors or config.quantiser == "hybrid" or config.preset == "auto"):
+            return 0
+        shapes = [self._job(i, config, [], []).shape for i in range(len(self.model.tensors))]
+        if config.update or config.factors:
+            return max((size_needed(*shape) for shape in shapes), default=0)
+        return max((min(shape) for shape in shapes if config.preset != "auto" or min(shape) <= FACTOR_SIDE), default=0)
+
+    def write_layers(self, writer: StreamWriter, step: float | None, earlier: Sequence[Earlier], keep: bool) -> Model | None:
+        """All quality layers of this model.
+
+        earlier: the models of this stream that it may be predicted from.
+        Returns what the decoder will have of this model, if `keep`.
+        """
+        steps = [None if s is None else representable(s) for s in self.layer_steps(step)]
+        decoded = None
+        for number, layer_step in enumerate(steps):
+            inherits = bool(earlier) and self._inherits_from(earlier[0].encoder)
+            entries = [ReferenceEntry(0, model_distance=len(writer.models) - e.number) for e in earlier]
+            entries += [ReferenceEntry(1, r.digest()) for r in self.references]
+            header = ModelHeader(self.model.name, int(number > 0), len(entries), entries, int(inherits))
+            if not inherits:
+                header.tensor = table_of(self.model)
+                header.tensor_count = len(header.tensor)
+            writer.begin_model(header, self.topology, self.layers)
+            decoded = self._write_model(writer, layer_step, earlier, keep or number + 1 < len(steps))
+            earlier = [Earlier(self, layer_step, decoded, len(writer.models) - 1)]
+        return decoded
+
+    def _inherits_from(self, before: ModelEncoder) -> bool:
+        return (table_of(self.model) == table_of(before.model) and self.topology == before.topology
+                and self.layers == before.layers)
+
+    def _write_model(self, writer: StreamWriter, step: float | None, earlier: Sequence[Earlier], keep: bool) -> Model | None:
+        references = [e.decoded for e in earlier] + self.references
+        names = [{t.name: i for i, t in enumerate(r.tensors)} for r in references]
+        config = self.config if self.config.own_quantiser else replace(self.config, step=step, snr=None, bits_per_weight=None)
+        points = self._hybrid_points(config)
+        tensors = self.model.tensors
+        total, done = sum(t.nbytes for t in tensors), 0
+        digests: dict[int, bytes] = {}
+        kept: dict[int, np.ndarray] = {}
+        small: dict[tuple, list] = {}
+        same = {i: [k for k, source in self.copies.items() if source == i] for i in set(self.copies.values())}
+
+        def work(i: int) -> tuple[int, Candidate, dict[int, bytes]]:
+            if i in self.copies:
+                return i, copy_candidate(Prediction(0, self.copies[i], np.empty(0, np.uint8)), tensors[i].dtype), {}
+            job = self._job(i, config, references, names)
+            job.choice = None if earlier else self.choices.get(i)
+            job.point = points.get(i)
+            candidate = self._unchanged(job, earlier, config) or code_tensor(job, config, step)
+            found = {k: tensor_digest(tensors[k].name, tensors[k].dtype, tensors[k].shape, candidate.words)
+                     for k in (i, *same.get(i, ()))}           # copies have the decoded values of their source
+            if not keep:
+                candidate.words = np.empty(0, np.uint8)
+            return i, candidate, found
+
+        first = [i for i in range(len(tensors)) if i not in self.copies]
+        order = first + sorted(self.copies)
+        for i, candidate, found in in_order(work, order, [tensors[i].nbytes for i in order], config.threads):
+            digests.update(found)
+            if keep:
+                kept[i] = kept[self.copies[i]] if i in self.copies else candidate.words
+            entry = (i, int.from_bytes(digests[i][:8], "big"), candidate)
+            group = self._group(i, candidate)
+            if group is None:
+                writer.tensors([entry])
+            else:
+                small.setdefault(group, []).append(entry)
+            done += tensors[i].nbytes
+            if self.progress:
+                self.progress(done, total, tensors[i].name)
+        for group in sorted(small):
+            for unit in joined_units(small[group], tensors):
+                writer.tensors(unit)
+        with_index = config.index if config.index is not None else total >= INDEX_FROM
+        writer.end_model(model_digest([digests[i] for i in range(len(tensors))]), self.model.metadata, with_index)
+        if not keep:
+            return None
+        return Model([Tensor(t.name, kept[i].view(t.dtype.numpy).reshape(t.shape)) for i, t in enumerate(tensors)])
+
+    def _hybrid_points(self, config: Config) -> dict[int, HybridPoint]:
+        if config.quantiser != "hybrid":
+            return {}
+        return plan_hybrid([self._job(i, config, [], []) for i in quantised_tensors(self.model, config)], config)
+
+    def _unchanged(self, job: TensorJob, earlier: Sequence[Earlier], config: Config) -> Candidate | None:
+        """A copy from a model of this stream that has the same original tensor, treated alike and no more coarsely."""
+        for p in job.predictions if config.lossy else ():
+            source = earlier[p.reference_index - 1] if p.reference_index <= len(earlier) else None
+            if source is None or source.encoder is self or not p.same_shape:
+                continue
+            theirs = source.encoder
+            alike = theirs.treatments[p.tensor] == self.treatments[job.index]
+            as_fine = source.step is None or config.step is None or source.step <= config.step
+            if alike and as_fine and np.array_equal(job.tensor.words, theirs.model.tensors[p.tensor].words):
+                return copy_candidate(p, job.dtype)
+        return None
+
+    def _joins(self, i: int) -> bool:
+        return self.model.tensors[i].size < self.config.join_below
+
+    def _group(self, i: int, candidate: Candidate) -> tuple | None:
+        """The joined units that a tensor goes to, or None. Copies come last: what they copy is decoded before."""
+        d = candidate.descriptor
+        if d.prediction_mode == PredictionMode.COPY:
+            return (1, "") if self.model.tensors[i].size <= JOIN_ELEMENTS else None
+        return (0, candidate.dtype.name) if self._joins(i) and candidate.joinable else None
+
+    def _job(self, i: int, config: Config, references: list[Model], names: list[dict[str, int]]) -> TensorJob:
+        tensor = self.model.tensors[i]
+        job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), self._joins(i))
+        for number, (reference, by_name) in enumerate(zip(references, names)):
+            k = by_name.get(tensor.name, i)
+            if k < len(reference.tensors) and tensor.size:
+                other = reference.tensors[k]
+                if other.dtype == tensor.dtype and len(other.shape) == len(tensor.shape):
+                    parts = tensor.dtype.parts
+                    words = fitted(other.words.reshape(*other.shape, parts), (*tensor.shape, parts)).reshape(-1)
+                    job.predictions.append(Prediction(number + 1, k, words, other.shape == tensor.shape))
+        return job
+
+
+@dataclass
+class Earlier:
+    """A model of this stream that others are predicted from.
+
+    step: of its last quality layer.  decoded: what its decoder has.  number: in the stream, layers counted.
+    """
+
+    encoder: ModelEncoder
+    step: float | None
+    decoded: Model
+    number: int
+
+
+def write_stream(sink: BinaryIO, encoders: Sequence[ModelEncoder], steps: Sequence[float | None],
+                 plan: SetPlan | None = None) -> None:
+    """The whole stream: every model with its quality layers, in the order of the plan and predicted as it says.
+
+    Without a plan each is predicted from the one before.  A decoded model is kept as long as others refer to it.
+    """
+    plan = plan or chain_plan(len(encoders))
+    profile = max(encoder.profile(step) for encoder, step in zip(encoders, steps))
+    layers = [len(encoder.layer_steps(step)) for encoder, step in zip(encoders, steps)]
+    units = 2 + sum((len(e.model.tensors) + 6) * n for e, n in zip(encoders, layers))
+    headers = [x for e, r in zip(encoders, plan.references) for x in e.structures(profile, len(r))]
+    side = max(encoder.decomposition_size() for encoder in encoders)
+    level = lowest_level(headers, profile, units, sum(layers), side)
+    nesting = max(plan.depths()) * max(layers)
+    level = next((x for x in LEVELS.values() if x.number >= level.number and x.nesting >= nesting), level)
+    writer = StreamWriter(sink, level, profile)
+    earlier: dict[int, Earlier] = {}
+    for place, j in enumerate(plan.order):
+        keep = plan.last_use(j) > place
+        decoded = encoders[j].write_layers(writer, steps[j], [earlier[i] for i in plan.references[j]], keep)
+        if keep:
+            last = encoders[j].layer_steps(steps[j])[-1]
+            earlier[j] = Earlier(encoders[j], last and representable(last), decoded, len(writer.models) - 1)
+        earlier = {i: e for i, e in earlier.items() if plan.last_use(i) > place}
+    writer.end_stream()

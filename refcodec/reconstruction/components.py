@@ -1,0 +1,222 @@
+"""Components: coded arrays, from payloads to integers and from integers to words (SPEC 8.3 to 8.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bitstream.structures import RANGE_CODED, Component, EntropyMode, Quantiser
+from ..bitstream.units import ByteSource, Unit
+from ..dtypes import BY_NAME, DType
+from ..entropy.integers import decode_integers
+from ..entropy.payload import LevelBlock, MapBlock, PayloadReader, WordBlock, check_elements
+from ..entropy.words import add_difference
+from ..errors import EntropyError, OmcError, ReconstructionError
+from ..parallel import run_all
+from ..prediction.spatial import add_spatial
+from ..quantization.codebook import reconstruct_codebook
+from ..quantization.decimal import reconstruct_decimal
+from ..quantization.fixed_point import check_width, reconstruct_fixed_point
+from ..quantization.grid import reconstruct_grid
+from ..quantization.integer_codebook import reconstruct_integer_codebook
+from ..quantization.uniform import indices, reconstruct, reconstruct_indices
+from .factors import Factor
+
+LEVEL_LIMIT = 1 << 31      # of all quantisers but DECIMAL
+
+
+@dataclass
+class Matrix:
+    """What a matrix is to the loops. kernel_size: elements of a kernel in a row; plane_rows: rows of a plane (SPEC 8.3).
+
+    spatial_predictor: None without spatial prediction.
+    """
+
+    dtype: DType
+    kernel_size: int = 1
+    plane_rows: int = 1
+    spatial_predictor: int | None = None
+
+
+@dataclass
+class Payloads:
+    """The payloads of one component in a stream. joined: the reader of a joined unit, or None."""
+
+    source: ByteSource
+    unit: Unit
+    places: list[tuple[int, int, int]]         # offset, coded_size, bypass_size of each entry point
+    joined: PayloadReader | None = None
+    alphabet_limit: int = 0                    # codebook_size of the level
+
+    def reader(self, e: int) -> PayloadReader:
+        offset, coded, bypass = self.places[e]
+        data = memoryview(self.source.read(offset, coded + bypass))
+        return PayloadReader(data[:coded], data[coded:], self.unit.number, 8 * (offset - self.unit.body_offset))
+
+    def bytes(self) -> bytes:
+        offset, coded, _ = self.places[0]
+        return self.source.read(offset, coded)
+
+    def bit(self) -> int:
+        return 8 * (self.places[0][0] - self.unit.body_offset)
+
+
+def decode_words(c: Component, matrix: Matrix, payloads: Payloads, predictor: np.ndarray | None,
+                 threads: int = 1) -> np.ndarray:
+    """The words of a component of values: unsigned [rows, columns]. predictor: like it, or None."""
+    out = np.zeros((c.row_count, c.column_count), matrix.dtype.word)
+
+    def decode(part: slice, reader: PayloadReader | None) -> None:
+        base = None if predictor is None else predictor[part]
+        if c.words_flag:
+            _read_words(c, matrix, out[part], base, part, payloads, reader)
+        else:
+            levels = _read_levels(c, matrix, out[part].shape, payloads, reader)
+            _values(c, matrix, levels, base, part, out[part])
+
+    _segments(c, payloads, decode, threads)
+    return out
+
+
+def decode_levels(c: Component, matrix: Matrix, payloads: Payloads, threads: int = 1) -> np.ndarray:
+    """The levels of a component that has no words: [rows, columns], int32, or int64 for DECIMAL."""
+    out = np.zeros((c.row_count, c.column_count), np.int64 if c.quantiser == Quantiser.DECIMAL else np.int32)
+
+    def decode(part: slice, reader: PayloadReader | None) -> None:
+        out[part] = _read_levels(c, matrix, out[part].shape, payloads, reader)
+
+    _segments(c, payloads, decode, threads)
+    return out
+
+
+def decode_factor(c: Component, matrix: Matrix, payloads: Payloads, threads: int = 1) -> Factor:
+    """A component of indices and their step (SPEC 8.6)."""
+    out = np.zeros((c.row_count, c.column_count), np.int64)
+
+    def decode(part: slice, reader: PayloadReader | None) -> None:
+        levels = _read_levels(c, matrix, out[part].shape, payloads, reader)
+        out[part] = _indices(c, levels)
+
+    _segments(c, payloads, decode, threads)
+    if c.quantiser == Quantiser.FIXED_POINT:
+        return Factor(out, 1, -c.fixed_point.fraction_bits)
+    return Factor(out, c.uniform.step_mantissa, c.uniform.step_exponent)
+
+
+def _segments(c: Component, payloads: Payloads, decode, threads: int) -> None:
+    # decode(rows, reader) for each segment; the reader of a range-coded payload is checked to be at its end
+    entries = c.entry_count_minus1 + 1
+    borders = [e * c.row_count // entries for e in range(entries + 1)]
+    own = c.coded_flag and c.entropy_mode in RANGE_CODED and payloads.joined is None
+    for e in range(entries if own else 0):
+        check_elements((borders[e + 1] - borders[e]) * c.column_count, payloads.places[e][1])
+
+    def segment(e: int) -> None:
+        reader = payloads.reader(e) if own else payloads.joined
+        with np.errstate(all="ignore"):          # what damage makes of values is told by rules, not by warnings
+            decode(slice(borders[e], borders[e + 1]), reader)
+        if own:
+            reader.finish()
+
+    run_all(segment, range(entries), threads)
+
+
+# Integers
+
+def _read_words(c: Component, matrix: Matrix, out: np.ndarray, predictor: np.ndarray | None, part: slice,
+                payloads: Payloads, reader: PayloadReader | None) -> None:
+    if out.size == 0:
+        return
+    dtype = BY_NAME["float16"] if c.quantiser == Quantiser.GRID else matrix.dtype
+    words = np.empty(out.shape, dtype.word) if c.quantiser == Quantiser.GRID else out
+    if c.entropy_mode == EntropyMode.CC:
+        reader.read(WordBlock(words, predictor, dtype, c.word))
+    elif c.entropy_mode == EntropyMode.MAP:
+        reader.read(MapBlock(words, predictor, dtype, matrix.plane_rows, part.start % matrix.plane_rows))
+    else:
+        words[...] = _integers(c, payloads, dtype).reshape(out.shape)
+        _check_words(words, dtype)
+        if predictor is not None:
+            add_difference(words, predictor, dtype)
+    if c.quantiser == Quantiser.GRID:
+        scales = np.frombuffer(c.grid_scales, "<f4")[part].astype(np.float32)
+        out[...] = reconstruct_grid(words, scales).view(np.uint32)
+
+
+def _read_levels(c: Component, matrix: Matrix, shape: tuple[int, ...], payloads: Payloads,
+                 reader: PayloadReader | None) -> np.ndarray:
+    """Levels of a segment: int32, or integers of up to 64 bits for DECIMAL."""
+    if 0 in shape or not c.coded_flag:
+        return np.zeros(shape, np.int32)
+    if c.entropy_mode in RANGE_CODED:
+        states = c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0
+        block = LevelBlock(np.empty(shape, np.int32), states, matrix.kernel_size, c.entropy_mode == EntropyMode.CM)
+        reader.read(block)
+        return block.levels
+    levels = _integers(c, payloads, None).reshape(shape)
+    if c.quantiser == Quantiser.DECIMAL:
+        return levels.astype(np.int64, copy=False)
+    if not -LEVEL_LIMIT <= int(levels.min()) <= int(levels.max()) < LEVEL_LIMIT:
+        raise ReconstructionError("OUT_OF_RANGE", "SPEC 9.10.2: a level is beyond 32 bits")
+    return levels.astype(np.int32, copy=False)
+
+
+def _integers(c: Component, payloads: Payloads, dtype: DType | None) -> np.ndarray:
+    # The whole component, in row-major order; dtype: of words, None for levels
+    try:
+        return decode_integers(c, payloads.bytes(), dtype, payloads.alphabet_limit)
+    except OmcError as error:
+        if isinstance(error, EntropyError) and error.bit is None:
+            error.bit = payloads.bit()
+        raise
+
+
+def _check_words(words: np.ndarray, dtype: DType) -> None:
+    if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
+        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 5.2: a word is no {dtype.name}")
+
+
+# Values
+
+def _indices(c: Component, levels: np.ndarray) -> np.ndarray:
+    """Levels to int64 indices, of which each stands for index * step (SPEC 8.5.4, 8.5.9, 8.5.10)."""
+    if c.quantiser == Quantiser.FIXED_POINT:
+        check_width(levels, c.fixed_point.fixed_point_width)
+        return levels.astype(np.int64)
+    if c.quantiser == Quantiser.INTEGER_CODEBOOK:
+        codebook = np.array(c.integer_codebook.codebook_integer, np.int64)
+        return reconstruct_codebook(levels, codebook, c.integer_codebook.zero_index)
+    return indices(levels, c.uniform.states)
+
+
+def _values(c: Component, matrix: Matrix, levels: np.ndarray, predictor: np.ndarray | None, part: slice,
+            out: np.ndarray) -> None:
+    """Levels of a segment to words, in place (SPEC 8.5)."""
+    if levels.size == 0:
+        return
+    dtype, uniform, fixed = matrix.dtype, c.uniform, c.fixed_point
+    base = None if predictor is None else predictor.view(dtype.numpy)
+    if matrix.spatial_predictor is not None:
+        n = add_spatial(levels, matrix.spatial_predictor, matrix.plane_rows, part.start % matrix.plane_rows)
+        step = (uniform.step_mantissa, uniform.step_exponent)
+        if c.quantiser == Quantiser.FIXED_POINT:
+            check_width(n, fixed.fixed_point_width)
+            step = (1, -fixed.fraction_bits)
+        values = reconstruct_indices(n, *step, dtype)
+    elif c.quantiser == Quantiser.CODEBOOK:
+        codebook = np.frombuffer(c.codebook.codebook_words, dtype.word.newbyteorder("<")).astype(dtype.word)
+        _check_words(codebook, dtype)
+        values = reconstruct_codebook(levels, codebook, c.codebook.zero_index)
+    elif c.quantiser == Quantiser.UNIFORM:
+        values = reconstruct(levels, uniform.states, uniform.step_mantissa, uniform.step_exponent, dtype, base)
+    elif c.quantiser == Quantiser.DECIMAL:
+        values = reconstruct_decimal(levels.astype(np.int64, copy=False), c.decimal_exponent, dtype, base)
+    elif c.quantiser == Quantiser.FIXED_POINT:
+        values = reconstruct_fixed_point(levels, fixed.fixed_point_width, fixed.fraction_bits, dtype, base)
+    else:
+        integers = np.array(c.integer_codebook.codebook_integer, np.int64)
+        values = reconstruct_integer_codebook(levels, integers, c.integer_codebook.zero_index, uniform.step_mantissa,
+                                              uniform.step_exponent, dtype, base)
+    out[...] = values.view(dtype.word)
+

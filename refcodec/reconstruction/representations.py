@@ -1,0 +1,71 @@
+"""Representations: the components of a tensor make up its matrix (SPEC 8.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..bitstream.structures import DECOMPOSED, MASKS, Representation, TensorDescriptor
+from .components import Matrix, Payloads, decode_factor, decode_words
+from ..errors import ReconstructionError
+from ..quantization.assembly import assemble, chunks
+from .decomposition import decompose
+from .factors import Factor, augmentation, low_rank, low_rank_update, mapping
+from .masks import gather, random_mask, row_mask, scatter
+
+
+def decode_matrix(d: TensorDescriptor, matrix: Matrix, payloads: Sequence[Payloads], predictor: np.ndarray | None,
+                  decomposition_size: int, threads: int = 1) -> np.ndarray:
+    """The words [rows, columns] of a tensor's matrix (SPEC 8.6).
+
+    payloads: of each component.  predictor: words of the predicting tensor, folded alike, or None.
+    decomposition_size: of the level.
+    """
+    if d.representation == Representation.DIRECT:
+        return decode_words(d.component[0], matrix, payloads[0], predictor, threads)
+    if d.representation in MASKS:
+        return _masked(d, matrix, payloads[0], predictor, threads)
+    factors = [decode_factor(c, Matrix(matrix.dtype), p, threads) for c, p in zip(d.component, payloads)]
+    base = None if predictor is None else predictor.view(matrix.dtype.numpy)
+    return rebuilt(d, factors, matrix, base, decomposition_size).view(matrix.dtype.word)
+
+
+def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], matrix: Matrix, base: np.ndarray | None,
+            decomposition_size: int) -> np.ndarray:
+    """The values of a matrix from its factors and the values of the predicting one (SPEC 8.6.1 to 8.6.4)."""
+    with np.errstate(all="ignore"):
+        decomposition = None
+        if d.representation in DECOMPOSED:
+            decomposition = decompose(base.astype(np.float64), decomposition_size)
+        if d.representation == Representation.LOW_RANK:
+            residual = low_rank(*factors)
+        elif d.representation == Representation.MAPPING:
+            residual = mapping(decomposition, *factors)
+        elif d.representation == Representation.AUGMENTATION:
+            residual = augmentation(decomposition, *factors)
+        else:
+            residual = low_rank_update(*factors, d.factor.random_seed, d.column_count)
+        if d.representation == Representation.MAPPING and not d.factor.additive_flag:
+            base = None
+        if residual.shape != (d.row_count, d.column_count):
+            raise ReconstructionError("BAD_SIZE", f"SPEC 8.6: factors of a {residual.shape} matrix")
+        return assemble(chunks(residual.reshape(-1)), residual.shape, matrix.dtype, base)
+
+
+def chosen(d: TensorDescriptor) -> np.ndarray:
+    """bool [rows, columns]: the elements that a mask chooses (SPEC 8.6.5)."""
+    if d.representation == Representation.RANDOM_MASK:
+        return random_mask(d.factor.random_seed, d.factor.random_density, d.row_count, d.column_count,
+                           d.factor.selected_count)
+    flags = np.unpackbits(np.frombuffer(d.factor.row_mask, np.uint8), count=d.row_count)
+    return row_mask(flags, d.column_count, d.factor.selected_count)
+
+
+def _masked(d: TensorDescriptor, matrix: Matrix, payloads: Payloads, predictor: np.ndarray | None,
+            threads: int) -> np.ndarray:
+    mask, c = chosen(d), d.component[0]
+    kept = None if predictor is None else gather(predictor, mask).reshape(c.row_count, c.column_count)
+    words = decode_words(c, Matrix(matrix.dtype), payloads, kept, threads)
+    # What is not sent stays as it is predicted, but removed rows are removed: their words are 0.
+    return scatter(words, mask, predictor if d.representation == Representation.RANDOM_MASK else None)
