@@ -21,7 +21,9 @@ import refcodec.errors as errors  # noqa: E402
 from refcodec.bitstream import derive, parser, structures  # noqa: E402
 from refcodec.bitstream.limits import LEVELS, Profile  # noqa: E402
 from refcodec.dtypes import BY_CODE  # noqa: E402
-from refcodec.entropy import levels, mixed_coding, range_coder, tables, word_loop  # noqa: E402
+from refcodec.entropy import (  # noqa: E402
+    huffman, huffman_loop, levels, map_loop, mixed_coding, range_coder, tables, word_loop,
+)
 from refcodec.model import Role, SlotCoding  # noqa: E402
 from refcodec.quantization.rounding import NARROW_FORMATS  # noqa: E402
 from refcodec.quantization.uniform import TRELLIS, trellis  # noqa: E402
@@ -122,6 +124,7 @@ ENUMERATIONS = {
     "source_format": structures.SourceFormat, "slot_coding": SlotCoding, "tensor_role": Role,
     "prediction_mode": structures.PredictionMode, "representation": structures.Representation,
     "quantiser": structures.Quantiser, "entropy_mode": structures.EntropyMode,
+    "spatial_predictor": structures.SpatialPredictor,
 }
 
 
@@ -169,6 +172,7 @@ CONSTANTS = {
     word_loop: ("OCTAVE", "POWER_FLOOR", "ROW_WINDOW", "COLUMN_WINDOW", "OVERALL_WINDOW", "WEIGHT_MAX", "WINDOW_MAX",
                 "ESCAPE_MAX", "ZERO_BUCKETS", "REPEAT_MAX", "UP_STEPS", "DOWN_STEPS", "PHASES", "SLOPES",
                 "TRAILING_MAX"),
+    huffman_loop: ("LENGTH_MAX", "INDEX_MAX", "MEAN_START"),
 }
 
 
@@ -178,14 +182,14 @@ def test_constants():
     assert spec == code
 
 
-def test_word_contexts():
-    """The first context of each kind, as SPEC 9.5.1 lists them."""
-    places = [word_loop.ZERO_PLACE, word_loop.SIGN_PLACE, word_loop.ZERO_SIGN_PLACE, word_loop.SHIFT_PLACE,
-              word_loop.REPEAT_PLACE, word_loop.REPEAT_SIGN_PLACE, word_loop.MANTISSA_PLACE, word_loop.CLASS_PLACE,
-              word_loop.EXPONENT_PLACE, word_loop.TRAILING_PLACE]
-    rows = table("first context")
-    assert [int(r[0]) for r in rows] == places
-    assert int(rows[-1][0]) + int(rows[-1][1]) == word_loop.CONTEXTS
+@pytest.mark.parametrize("number, module, names", [
+    (0, word_loop, "ZERO SIGN ZERO_SIGN SHIFT REPEAT REPEAT_SIGN MANTISSA CLASS EXPONENT TRAILING"),
+    (1, map_loop, "ZERO ZERO_PREDICTED ZERO_SIGN SAME UP LEFT BEFORE SIGN MANTISSA CLASS TRAILING")])
+def test_first_contexts(number, module, names):
+    """The first context of each kind, as SPEC 9.5.1 and 9.6.1 list them."""
+    rows = tables_with("first context")[number][1:]
+    assert [int(r[0]) for r in rows] == [getattr(module, f"{name}_PLACE") for name in names.split()]
+    assert int(rows[-1][0]) + int(rows[-1][1]) == module.CONTEXTS
 
 
 def test_trellises():
@@ -231,9 +235,11 @@ def raised_codes() -> set[tuple[str, str]]:
                 name, arguments = arguments[0].id, arguments[1:]
             elif name == "_fail":
                 name = "EntropyError"                      # PayloadReader
+            elif name == "NotExpandable":
+                name = "ContainerError"                    # bitstream/units.py
             if name in PHASES and arguments and isinstance(arguments[0], ast.Constant):
                 found.add((arguments[0].value, PHASES[name]))
-    return found
+    return found | {(code, "entropy") for code, _ in huffman.ERRORS.values()}
 
 
 def listed_codes() -> set[tuple[str, str]]:
