@@ -11,8 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import (ConfigError, ContainerError, EntropyError, FormatError, OmcError, ReconstructionError, SemanticsError,
-                     StreamSyntaxError)
+from .errors import (
+    ConfigError,
+    ContainerError,
+    EntropyError,
+    FormatError,
+    OmcError,
+    ReconstructionError,
+    SemanticsError,
+    StreamSyntaxError,
+)
 
 if TYPE_CHECKING:
     from .decoder import StreamDecoder, decode

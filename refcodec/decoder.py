@@ -11,7 +11,12 @@ import numpy as np
 
 from .bitstream.derive import elements
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
-from .bitstream.structures import Component, PredictionMode, Representation, TensorDescriptor
+from .bitstream.structures import (
+    Component,
+    PredictionMode,
+    Representation,
+    TensorDescriptor,
+)
 from .bitstream.units import ByteSource
 from .entropy.payload import PayloadReader, check_elements
 from .errors import OmcError, ReconstructionError, SemanticsError

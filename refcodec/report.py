@@ -8,11 +8,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from .bins import bins_of
+from .bitstream.limits import Profile
 from .bitstream.parser import ParsedModel, ParsedStream, Parser
 from .bitstream.structures import (
-    Component, EntropyMode, PredictionMode, Quantiser, Representation, TensorDescriptor, UnitType,
+    Component,
+    EntropyMode,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    TensorDescriptor,
+    UnitType,
 )
-from .bitstream.limits import Profile
 from .bitstream.units import EXTENSION_TYPES, MAGIC, ByteSource, Unit, leb
 from .bitstream.visitor import Tracer
 from .errors import FormatError

@@ -11,13 +11,19 @@ import numpy as np
 
 from .bitstream.limits import Profile
 from .bitstream.structures import (
-    MASKS, Component, EntropyMode, PredictionMode, Quantiser, Representation, TensorDescriptor,
+    MASKS,
+    Component,
+    EntropyMode,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    TensorDescriptor,
 )
 from .decoder import StreamDecoder
 from .dtypes import BY_NAME
 from .encoder.candidate import Part, possible_modes
 from .entropy.words import choose_parameters
-from .reconstruction.components import Matrix, decode_levels, decode_words
+from .reconstruction.components import decode_levels, decode_words
 
 
 def alternatives(decoder: StreamDecoder, number: int) -> Iterator[dict]:

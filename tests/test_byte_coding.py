@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from refcodec.bitstream.structures import EntropyMode
-from refcodec.entropy.byte_coding import LZMA_FILTERS, best_bytes, decode_bytes, encode_bytes, least_width
+from refcodec.entropy.byte_coding import (
+    LZMA_FILTERS,
+    best_bytes,
+    decode_bytes,
+    encode_bytes,
+    least_width,
+)
 from refcodec.errors import EntropyError
 
 MODES = [EntropyMode.RAW, EntropyMode.DEFLATE, EntropyMode.GZIP, EntropyMode.BZIP2, EntropyMode.LZMA]

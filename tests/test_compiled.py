@@ -11,7 +11,14 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ROOT, all_types_model, changed, structures_model, tiny_onnx_model, weights
+from conftest import (
+    ROOT,
+    all_types_model,
+    changed,
+    structures_model,
+    tiny_onnx_model,
+    weights,
+)
 
 from refcodec import Config, Model, Tensor, decode, encode
 from refcodec.compiler import COMPILE

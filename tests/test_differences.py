@@ -10,7 +10,7 @@ from refcodec import Config, ConfigError, Model, Tensor, decode, encode
 from refcodec.bitstream.parser import parse
 from refcodec.bitstream.structures import EntropyMode, PredictionMode, Quantiser
 from refcodec.dtypes import BY_NAME
-from refcodec.encoder.decimal import qbits_levels, rp_levels
+from refcodec.encoder.quantisers.decimal import qbits_levels, rp_levels
 from refcodec.quantization.decimal import reconstruct_decimal
 
 S1, S2 = {"preset": "s1-rp", "rp": 4}, {"preset": "s2-qbits", "q_bits": 8}

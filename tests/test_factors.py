@@ -20,14 +20,25 @@ from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import Representation as R
 from refcodec.bitstream.units import ByteSource
 from refcodec.compiler import COMPILE
-from refcodec.encoder import factors as fit
-from refcodec.encoder.factors import FactorUpdate
+from refcodec.encoder.updates import factors as fit
+from refcodec.encoder.updates.factors import FactorUpdate
 from refcodec.errors import ConfigError, OmcError, ReconstructionError
-from refcodec.reconstruction.decomposition import decompose
 from refcodec.reconstruction import factors as rebuild
-from refcodec.reconstruction.factors import Factor, augmentation, low_rank, low_rank_update, mapping
+from refcodec.reconstruction.decomposition import decompose
+from refcodec.reconstruction.factors import (
+    Factor,
+    augmentation,
+    low_rank,
+    low_rank_update,
+    mapping,
+)
 from refcodec.reconstruction.masks import gather, random_mask, row_mask, scatter
-from refcodec.reconstruction.random_integers import RANDOM_LIMIT, random_choice, random_matrix, random_words
+from refcodec.reconstruction.random_integers import (
+    RANDOM_LIMIT,
+    random_choice,
+    random_matrix,
+    random_words,
+)
 
 ROOT = Path(__file__).parents[1]
 DECOMPOSITION, LOW_RANK, MAPPING, AUGMENTATION, LOW_RANK_UPDATE = range(5)      # kinds of factor_update.c

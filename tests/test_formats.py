@@ -23,7 +23,17 @@ from refcodec.formats import SourceWriter, guess_role, load, open_writer, save
 from refcodec.formats.onnx_file import DATA_TYPES
 from refcodec.formats.safetensors_file import DTYPES
 from refcodec.formats.slots import decode_words, encode_words, size_range
-from refcodec.model import Fold, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile, Tensor
+from refcodec.model import (
+    Fold,
+    Literal,
+    Model,
+    Role,
+    Slot,
+    SlotCoding,
+    Source,
+    SourceFile,
+    Tensor,
+)
 
 RNG = np.random.default_rng(20261122)
 

@@ -9,10 +9,25 @@ import numpy as np
 import pytest
 
 from refcodec.entropy import range_coder, tables
-from refcodec.entropy.context_coding import cost_levels_cc, decode_levels_cc, encode_levels_cc, new_cc_contexts
+from refcodec.entropy.context_coding import (
+    cost_levels_cc,
+    decode_levels_cc,
+    encode_levels_cc,
+    new_cc_contexts,
+)
 from refcodec.entropy.levels import EXHAUSTED, LEVEL_MAX, OK, OUT_OF_RANGE
-from refcodec.entropy.mixed_coding import cost_levels_cm, decode_levels_cm, encode_levels_cm, new_cm_state
-from refcodec.entropy.range_coder import decoder_finish, decoder_start, encoder_finish, encoder_start
+from refcodec.entropy.mixed_coding import (
+    cost_levels_cm,
+    decode_levels_cm,
+    encode_levels_cm,
+    new_cm_state,
+)
+from refcodec.entropy.range_coder import (
+    decoder_finish,
+    decoder_start,
+    encoder_finish,
+    encoder_start,
+)
 
 CODERS = {
     "cc": (new_cc_contexts, encode_levels_cc, decode_levels_cc, cost_levels_cc),

@@ -22,7 +22,14 @@ from refcodec.bitstream import derive, parser, structures  # noqa: E402
 from refcodec.bitstream.limits import LEVELS, Profile  # noqa: E402
 from refcodec.dtypes import BY_CODE  # noqa: E402
 from refcodec.entropy import (  # noqa: E402
-    huffman, huffman_loop, levels, map_loop, mixed_coding, range_coder, tables, word_loop,
+    huffman,
+    huffman_loop,
+    levels,
+    map_loop,
+    mixed_coding,
+    range_coder,
+    tables,
+    word_loop,
 )
 from refcodec.model import Role, SlotCoding  # noqa: E402
 from refcodec.quantization.rounding import NARROW_FORMATS  # noqa: E402

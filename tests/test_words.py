@@ -9,9 +9,22 @@ import numpy as np
 import pytest
 
 from refcodec.dtypes import BY_NAME
-from refcodec.entropy.range_coder import decoder_finish, decoder_start, encoder_finish, encoder_start
-from refcodec.entropy.words import (BUFFER_FULL, OK, WordParameters, choose_parameters, decode_words, encode_words,
-                                    estimate_bits, new_word_contexts)
+from refcodec.entropy.range_coder import (
+    decoder_finish,
+    decoder_start,
+    encoder_finish,
+    encoder_start,
+)
+from refcodec.entropy.words import (
+    BUFFER_FULL,
+    OK,
+    WordParameters,
+    choose_parameters,
+    decode_words,
+    encode_words,
+    estimate_bits,
+    new_word_contexts,
+)
 
 TYPES = [d for d in BY_NAME.values() if d.parts == 1]
 

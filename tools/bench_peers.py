@@ -23,14 +23,13 @@ import sys
 
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save_file
-
 from fetch_models import REPO, read_tensors
 from peers import omc
 from peers.environments import ensure_env
 from peers.lossless import DELTA, INTRA, Lossless
 from peers.nncodec import NNCodec
 from peers.shannon import RowScaledSource
+from safetensors.numpy import save_file
 
 BITS = (2, 3, 4, 6)
 QUANTISED = ("silero", "magika", "ppocr_rec", "effnet")

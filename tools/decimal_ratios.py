@@ -18,13 +18,13 @@ import math
 import pathlib
 
 import numpy as np
-
 from bench_peers import ALL, table
 from fetch_models import REPO, read_tensors
 from peers.shannon import RowScaledSource
+
 from refcodec import Config, Model, Tensor, decode, encode
 from refcodec.dtypes import BY_NAME
-from refcodec.encoder.decimal import S_BITS, qbits_levels, rp_levels
+from refcodec.encoder.quantisers.decimal import S_BITS, qbits_levels, rp_levels
 from refcodec.quantization.decimal import reconstruct_decimal
 
 PUBLISHED = {6: 1.976, 5: 2.542, 4: 3.531, 3: 6.154}      # VGG-16, ACM Multimedia 2018

@@ -27,9 +27,9 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from digits_data import DATA, accuracy
 
 import refcodec
-from digits_data import DATA, accuracy
 from refcodec import compiler
 from refcodec.bitstream.units import MAGIC
 from refcodec.cli import EXIT_CONFIG, EXIT_REJECTED

@@ -70,7 +70,7 @@ def efficientnet(path: pathlib.Path) -> onnx.ModelProto:
     number, channels = 0, 32
     for repeats, _, stride, expansion, out in STAGES:
         for k in range(repeats):
-            block, start, norm = f"_blocks.{number}.", g.top, 0
+            block, start = f"_blocks.{number}.", g.top
             if expansion > 1:
                 g.convolution(block + "_expand_conv", block + "_bn0")
                 g.relu6()
@@ -156,7 +156,12 @@ def general_purpose(data: bytes) -> dict[str, int]:
 def measure(path: pathlib.Path) -> None:
     """A line per map of at least 4096 bytes, and the mean gain over the best general-purpose coder by kind."""
     from refcodec.dtypes import dtype_of
-    from refcodec.entropy.payload import MapBlock, PayloadReader, WordBlock, encode_payload
+    from refcodec.entropy.payload import (
+        MapBlock,
+        PayloadReader,
+        WordBlock,
+        encode_payload,
+    )
     from refcodec.entropy.words import choose_parameters
 
     gains: dict[str, list[float]] = {}

@@ -13,8 +13,8 @@ import argparse
 import pathlib
 
 import numpy as np
-
 from digits_data import DATA, TEST_SET
+
 from refcodec import Model, Tensor
 
 WIDTHS = (64, 192, 96, 10)

@@ -14,11 +14,10 @@ import pathlib
 import numpy as np
 import onnx
 import torch
+from digits_data import DATA, accuracy, to_input
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from torch import nn
-
-from digits_data import DATA, accuracy, to_input
 
 SEED = 2024
 TEST_IMAGES = 360

@@ -29,9 +29,11 @@ WEIGHT = np.array([[0.5, 0.5, -0.25, 0.0], [0.75, -1.5, 0.5, 0.5]], np.float32) 
 
 def make_stream() -> bytes:
     """The example's bytes: BIAS and IDS lossless in a joined unit, WEIGHT as levels of a trellis of 8 states."""
-    from refcodec.bitstream import structures as s, syntax
+    from refcodec.bitstream import structures as s
+    from refcodec.bitstream import syntax
     from refcodec.bitstream.derive import ModelState
-    from refcodec.bitstream.limits import LEVELS as LIMITS, Profile
+    from refcodec.bitstream.limits import LEVELS as LIMITS
+    from refcodec.bitstream.limits import Profile
     from refcodec.bitstream.structures import EntropyMode, Quantiser, UnitType
     from refcodec.bitstream.units import MAGIC, seal_unit
     from refcodec.bitstream.visitor import Writer
@@ -189,7 +191,12 @@ class BinLog:
 def further_payloads() -> list[str]:
     """C.6: payloads of one segment each, for the tools that the stream does not use. Each is decoded again."""
     from refcodec.dtypes import BY_NAME
-    from refcodec.entropy.payload import LevelBlock, PayloadReader, WordBlock, encode_payload
+    from refcodec.entropy.payload import (
+        LevelBlock,
+        PayloadReader,
+        WordBlock,
+        encode_payload,
+    )
     from refcodec.entropy.words import WordParameters
 
     def words(rows: list[str], dtype: str) -> np.ndarray:

@@ -12,8 +12,18 @@ from ..errors import SemanticsError
 from ..model import Fold
 from .limits import Profile, size_needed
 from .structures import (
-    DECOMPOSED, INDICES, MASKS, RANGE_CODED, WORDS, EntropyMode, ModelHeader, PredictionMode, Quantiser, Representation,
-    StreamHeader, TensorEntry,
+    DECOMPOSED,
+    INDICES,
+    MASKS,
+    RANGE_CODED,
+    WORDS,
+    EntropyMode,
+    ModelHeader,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    StreamHeader,
+    TensorEntry,
 )
 
 VERSION = (0, 1)

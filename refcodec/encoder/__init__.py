@@ -10,10 +10,10 @@ from typing import BinaryIO
 from ..bitstream.limits import LEVELS
 from ..errors import ConfigError
 from ..model import Model
-from .budget import budget_steps, sources_of, steps_for_bits
 from .config import Config, Rule
 from .model_encoder import ModelEncoder, Progress, quantised_tensors, write_stream
-from .sets import SetPlan, plan_set
+from .sets.budget import budget_steps, sources_of, steps_for_bits
+from .sets.plan import SetPlan, plan_set
 
 
 def encode(model: Model | Sequence[Model], config: Config | None = None, references: Sequence[Model] = (), *,

@@ -11,7 +11,7 @@ from ..dtypes import DType
 from ..model import Fold, Tensor
 from ..reconstruction import folded, unfolded
 from .candidate import Prediction
-from .hybrid import HybridPoint
+from .hybrid.points import HybridPoint
 from .plan import Treatment
 
 

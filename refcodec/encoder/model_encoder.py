@@ -14,7 +14,12 @@ from ..bitstream import syntax
 from ..bitstream.derive import ModelState
 from ..bitstream.limits import LEVELS, Profile, size_needed
 from ..bitstream.parser import table_of
-from ..bitstream.structures import EntropyMode, ModelHeader, PredictionMode, ReferenceEntry
+from ..bitstream.structures import (
+    EntropyMode,
+    ModelHeader,
+    PredictionMode,
+    ReferenceEntry,
+)
 from ..errors import ConfigError
 from ..model import Model, Tensor, model_digest, tensor_digest
 from ..parallel import in_order, run_all
@@ -22,16 +27,16 @@ from ..prediction import fitted
 from ..topology import layer_structure, topology_of
 from .candidate import Candidate, Prediction, copy_candidate
 from .config import Config
-from .hybrid import HybridPoint
-from .hybrid_coder import plan_hybrid
+from .hybrid.coder import plan_hybrid
+from .hybrid.points import HybridPoint
 from .job import Choice, TensorJob
 from .plan import Treatment, folds_of, is_finite, roles_of, treatment
 from .rate_control import representable, search_step, step_for_snr
-from .sets import SetPlan, chain_plan
+from .sets.plan import SetPlan, chain_plan
 from .sharing import JOIN_ELEMENTS, find_copies, joined_units
 from .stream_writer import StreamWriter, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
-from .updates import FACTOR_SIDE
+from .updates.coder import FACTOR_SIDE
 
 INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written
 LAYER_RATIO = 4.0              # step of a quality layer over that of the next

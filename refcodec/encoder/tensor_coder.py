@@ -5,23 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from ..bitstream.structures import EntropyMode, PredictionMode, SpatialPredictor
-from ..dtypes import BY_NAME, DType
+from ..dtypes import BY_NAME
 from ..entropy.context_coding import cost_levels_cc, new_cc_contexts
 from ..entropy.words import choose_parameters, estimate_bits
 from ..prediction.spatial import subtract_spatial
 from ..quantization.uniform import reconstruct
 from .candidate import (
-    Candidate, Prediction, codebook_candidate, copy_candidate, entry_borders, entry_count, grid_candidate, levels_candidate,
+    Candidate,
+    Prediction,
+    codebook_candidate,
+    copy_candidate,
+    entry_borders,
+    entry_count,
+    grid_candidate,
+    levels_candidate,
     words_candidate,
 )
 from .config import Config
 from .job import Choice, TensorJob
-from .own_quantisers import code_own_quantiser
 from .plan import Treatment, is_finite
+from .quantisers.own import code_own_quantiser
 from .rate_control import step_parts
 from .structure import find_structure
 from .trellis import default_lambda, quantise
-from .updates import code_update, low_rank_candidates, row_mask_candidate
+from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
 FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step

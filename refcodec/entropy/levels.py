@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..compiler import at, bit_length, inlined
 from .range_coder import code_bypass
-from .tables import LOG_BUCKET, LOG_BITS, RECIPROCAL, STEPS_PER_OCTAVE
+from .tables import LOG_BITS, LOG_BUCKET, RECIPROCAL, STEPS_PER_OCTAVE
 
 OK, EXHAUSTED, OUT_OF_RANGE = 0, 1, 2   # status of a level coder; EXHAUSTED: no room, or no payload, is left
 LEVEL_MAX = (1 << 30) - 1

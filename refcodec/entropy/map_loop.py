@@ -7,13 +7,26 @@ Left, upper left, upper and upper right neighbour count if they lie in the same 
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
 from .range_coder import DECODE, ENCODE, WORD_COUNT_LIMIT, code_bin
-from .word_loop import BUFFER_FULL, CLASS_NODES, MALFORMED, OCTAVE, OK, RAW_EXHAUSTED, RECIPROCAL, ROOM, TRAILING_MAX
-from .word_loop import _clip, _code_class, _float_parts, _float_word, _integer, _integer_parts
+from .word_loop import (
+    BUFFER_FULL,
+    CLASS_NODES,
+    MALFORMED,
+    OCTAVE,
+    OK,
+    RAW_EXHAUSTED,
+    RECIPROCAL,
+    ROOM,
+    TRAILING_MAX,
+    _clip,
+    _code_class,
+    _float_parts,
+    _float_word,
+    _integer,
+    _integer_parts,
+)
 
 PLANE_WINDOW, OVERALL_WINDOW = 256, 1024
 WEIGHT_ONE, WEIGHT_MAX = 65536, 1 << 17

@@ -7,16 +7,28 @@ expected from the row and the column; the bits that look random go to the bypass
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..dtypes import DType
 from .range_coder import Coder, encoder_start, new_contexts
-from .word_loop import (BUFFER_FULL, CONTEXTS, MALFORMED, MODELLED_SIGNS, NO_SIGNS, OCTAVE, OK, RAW_EXHAUSTED,
-                        RAW_SIGNS, WEIGHT_START, WINDOW_MAX, decode_rows, encode_rows)
+from .word_loop import (
+    BUFFER_FULL,
+    CONTEXTS,
+    MALFORMED,
+    MODELLED_SIGNS,
+    NO_SIGNS,
+    OCTAVE,
+    OK,
+    RAW_EXHAUSTED,
+    RAW_SIGNS,
+    WEIGHT_START,
+    WINDOW_MAX,
+    decode_rows,
+    encode_rows,
+)
 
 __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "WordParameters", "choose_parameters", "decode_words",
            "encode_words", "estimate_bits", "new_word_contexts"]

@@ -10,7 +10,13 @@ from ..bitstream.structures import RANGE_CODED, Component, EntropyMode, Quantise
 from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
 from ..entropy.integers import decode_integers
-from ..entropy.payload import LevelBlock, MapBlock, PayloadReader, WordBlock, check_elements
+from ..entropy.payload import (
+    LevelBlock,
+    MapBlock,
+    PayloadReader,
+    WordBlock,
+    check_elements,
+)
 from ..entropy.words import add_difference
 from ..errors import EntropyError, OmcError, ReconstructionError
 from ..parallel import run_all

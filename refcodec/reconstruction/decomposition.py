@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler import at, compiled, inlined
 from ..bitstream.limits import size_needed
+from ..compiler import at, compiled, inlined
 from ..errors import ReconstructionError
 
 MAX_ITERATIONS = 60          # of QL per eigenvalue

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..bitstream.structures import DECOMPOSED, MASKS, Representation, TensorDescriptor
-from .components import Matrix, Payloads, decode_factor, decode_words
 from ..errors import ReconstructionError
 from ..quantization.assembly import assemble, chunks
+from .components import Matrix, Payloads, decode_factor, decode_words
 from .decomposition import decompose
 from .factors import Factor, augmentation, low_rank, low_rank_update, mapping
 from .masks import gather, random_mask, row_mask, scatter

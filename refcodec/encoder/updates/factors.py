@@ -12,12 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bitstream.structures import Representation
-from ..errors import ConfigError
-from ..reconstruction.decomposition import Decomposition
-from ..reconstruction.factors import EXACT_LIMIT, Factor, augmentation, low_rank, low_rank_update, mapping
-from ..reconstruction.random_integers import RANDOM_EXPONENT, random_matrix
-from .rate_control import step_parts
+from ...bitstream.structures import Representation
+from ...errors import ConfigError
+from ...reconstruction.decomposition import Decomposition
+from ...reconstruction.factors import (
+    EXACT_LIMIT,
+    Factor,
+    augmentation,
+    low_rank,
+    low_rank_update,
+    mapping,
+)
+from ...reconstruction.random_integers import RANDOM_EXPONENT, random_matrix
+from ..rate_control import step_parts
 
 LARGEST_INDEX = 1 << 28            # of a quantised factor: all entropy modes can code it
 FINEST = 2.0**-32                  # of the mean square of the update: the least error that quantising aims at

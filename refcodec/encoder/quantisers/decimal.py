@@ -10,8 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..errors import ConfigError
-from ..quantization.decimal import EXPONENT_MAX, LEVEL_LIMIT, POWERS
+from ...errors import ConfigError
+from ...quantization.decimal import EXPONENT_MAX, LEVEL_LIMIT, POWERS
 
 S_BITS = 12                     # S2 scales by 10^12 before it drops q_bits digits
 ROUNDING_OFFSET = Fraction(2, 5)

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..entropy.context_coding import cost_levels_cc, new_cc_contexts
-from ..entropy.words import estimate_bits
-from ..errors import ConfigError
-from ..model import Fold, Model, Tensor
-from ..parallel import run_all
-from ..prediction import fitted
-from ..reconstruction import folded
+from ...entropy.context_coding import cost_levels_cc, new_cc_contexts
+from ...entropy.words import estimate_bits
+from ...errors import ConfigError
+from ...model import Fold, Model, Tensor
+from ...parallel import run_all
+from ...prediction import fitted
+from ...reconstruction import folded
+from ..config import Config
+from ..plan import Treatment, folds_of, is_finite, roles_of, treatment
 from .arborescence import minimal_parents
-from .config import Config
 from .laplacian import kl_histogram
-from .plan import Treatment, folds_of, is_finite, roles_of, treatment
 
 SAMPLE = 1 << 14            # elements of a tensor that are coded for an estimate
 COPY_BITS = 64.0            # a tensor that is a copy

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..dtypes import DType
-from ..quantization.rounding import round_to_dtype
+from ...dtypes import DType
+from ...quantization.rounding import round_to_dtype
 
 ROUNDS = 200
 KNOTS = 4                # quantiles for each of the first centres

@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 ROUNDING = 0.5              # f of a quantiser that rounds to the nearest level
 TINY = 1e-30                # mean |x| of what is all zero

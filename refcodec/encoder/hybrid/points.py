@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError
-from ..quantization.fixed_point import FRACTION_MAX, FRACTION_MIN
+from ...errors import ConfigError
+from ...quantization.fixed_point import FRACTION_MAX, FRACTION_MIN
 
 SAMPLE = 1 << 18             # elements from which the points of a matrix are measured
 FINEST = 9                   # octaves of the step below the deviation of the values

@@ -6,15 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..bitstream.structures import Component, EntropyMode, FixedPoint, Quantiser, Representation, TensorDescriptor
-from ..quantization.fixed_point import reconstruct_fixed_point
-from ..reconstruction.components import Matrix
-from ..reconstruction.factors import Factor
-from ..reconstruction.representations import rebuilt
-from .candidate import Candidate, Part, candidate
-from .config import Config
-from .hybrid import FixedPointLevels, HybridPoint, cheapest, hybrid_levels, hybrid_points, price_of_a_bit
-from .job import TensorJob
+from ...bitstream.structures import (
+    Component,
+    EntropyMode,
+    FixedPoint,
+    Quantiser,
+    Representation,
+    TensorDescriptor,
+)
+from ...quantization.fixed_point import reconstruct_fixed_point
+from ...reconstruction.components import Matrix
+from ...reconstruction.factors import Factor
+from ...reconstruction.representations import rebuilt
+from ..candidate import Candidate, Part, candidate
+from ..config import Config
+from ..job import TensorJob
+from .points import (
+    FixedPointLevels,
+    HybridPoint,
+    cheapest,
+    hybrid_levels,
+    hybrid_points,
+    price_of_a_bit,
+)
 
 SNR = 4.0          # dB of all layers together, where the configuration does not say
 

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..bitstream.structures import EntropyMode
-from ..quantization.codebook import reconstruct_codebook
-from ..quantization.decimal import reconstruct_decimal
-from ..quantization.fixed_point import best_fraction_bits, fixed_point_levels, reconstruct_fixed_point
-from ..quantization.integer_codebook import reconstruct_integer_codebook
-from .candidate import (
-    Candidate, Prediction, codebook_candidate, copy_candidate, decimal_candidate, entry_count, fixed_point_candidate,
-    integer_codebook_candidate, possible_modes,
+from ...bitstream.structures import EntropyMode
+from ...quantization.codebook import reconstruct_codebook
+from ...quantization.decimal import reconstruct_decimal
+from ...quantization.fixed_point import (
+    best_fraction_bits,
+    fixed_point_levels,
+    reconstruct_fixed_point,
 )
-from .config import Config
+from ...quantization.integer_codebook import reconstruct_integer_codebook
+from ..candidate import (
+    Candidate,
+    Prediction,
+    codebook_candidate,
+    copy_candidate,
+    decimal_candidate,
+    entry_count,
+    fixed_point_candidate,
+    integer_codebook_candidate,
+    possible_modes,
+)
+from ..config import Config
+from ..hybrid.coder import code_hybrid
+from ..job import TensorJob
+from ..plan import is_finite
+from ..rate_control import step_parts
 from .decimal import qbits_levels, rp_levels
-from .hybrid_coder import code_hybrid
-from .job import TensorJob
 from .kmeans import integer_codebook, kmeans_codebook
-from .plan import is_finite
-from .rate_control import step_parts
 
 INTEGER_LIMIT = 1 << 9       # largest magnitude in an integer codebook
 

@@ -1,0 +1,1 @@
+"""Updates by factors and masks (S4)."""
