@@ -27,7 +27,7 @@ from .plan import Treatment, is_finite
 from .quantisers.own import code_own_quantiser
 from .rate_control import step_parts
 from .structure import find_structure
-from .trellis import default_lambda, quantise
+from .trellis import LAMBDA_SCALAR, default_lambda, quantise
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
@@ -178,12 +178,17 @@ def _residual(values: np.ndarray, prediction: Prediction | None) -> np.ndarray:
 
 
 def _lossy_prediction(job: TensorJob, values: np.ndarray, step: float) -> Prediction | None:
-    """The prediction whose residual costs least in plain levels; None if the values themselves do."""
-    best, best_bits = None, _cost(job, values, 0, step) if job.predictions else 0.0
+    """The prediction whose residual costs least in bits and error of plain levels; None if the values themselves do."""
+    # At coarse steps nothing costs bits, but a good prediction leaves less of an error: it has the price of bits.
+    def cost(values: np.ndarray) -> float:
+        bits, error = _sampled(job, values, 0, step)
+        return bits + error / LAMBDA_SCALAR
+
+    best, least = None, cost(values) if job.predictions else 0.0
     for prediction in job.predictions:
-        bits = _cost(job, _residual(values, prediction), 0, step)
-        if bits < best_bits:
-            best, best_bits = prediction, bits
+        found = cost(_residual(values, prediction))
+        if found < least:
+            best, least = prediction, found
     return best
 
 
@@ -191,16 +196,18 @@ def _cheaper_scan(job: TensorJob, values: np.ndarray, step: float) -> int:
     matrix = job.matrix(values)
     if min(matrix.shape) < 2:
         return 0
-    return int(_cost(job, values, 1, step) < 0.998 * _cost(job, values, 0, step))
+    return int(_sampled(job, values, 1, step)[0] < 0.998 * _sampled(job, values, 0, step)[0])
 
 
-def _cost(job: TensorJob, values: np.ndarray, column_scan: int, step: float) -> float:
-    # Bits of plain levels of a block from the middle, by the coder itself.
+def _sampled(job: TensorJob, values: np.ndarray, column_scan: int, step: float) -> tuple[float, float]:
+    """Bits of plain levels of a block from the middle, by the coder itself, and their squared error in step^2."""
     matrix = job.matrix(values, column_scan)
     rows = max(1, min(matrix.shape[0], SAMPLE // max(1, matrix.shape[1])))
     first = (matrix.shape[0] - rows) // 2
-    part = np.rint(matrix[first : first + rows].astype(np.float64) / step).clip(-(1 << 30) + 1, (1 << 30) - 1)
-    return float(cost_levels_cc(np.ascontiguousarray(part.astype(np.int32)), 0, 1, new_cc_contexts()))
+    scaled = matrix[first : first + rows].astype(np.float64) / step
+    levels = np.rint(scaled).clip(-(1 << 30) + 1, (1 << 30) - 1)
+    bits = float(cost_levels_cc(np.ascontiguousarray(levels.astype(np.int32)), 0, 1, new_cc_contexts()))
+    return bits, float(np.square(scaled - levels).sum())
 
 
 def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Config, step: float) -> Candidate:

@@ -45,6 +45,8 @@ def code_update(job: TensorJob, config: Config) -> Candidate | None:
 
     Raises ConfigError BAD_CONFIG for factors that do not fit the tensor.
     """
+    if config.update == "fp" and job.tensor.name not in config.factors:
+        return row_mask_candidate(job, job.tensor.words, config)
     prediction = job.predictions[0] if job.predictions else None
     given = config.factors.get(job.tensor.name)
     if job.dtype.parts != 1 or job.dtype.kind != "f" or not job.tensor.size or (prediction is None and given is None):
