@@ -17,6 +17,15 @@ PRESETS = ("auto", "s1-rp", "s2-qbits", "s3-features", "s4-lra", "s4-ml", "s4-ka
 ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
 QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
 
+SYSTEMS = (
+    "Published systems, each by one name; 'The systems' in README.md says more. s1-rp: weights cut to RP decimals, LZMA. "
+    "s2-qbits: weights rounded, q_bits of 12 decimals dropped, LZMA. Both: with --reference as a difference of models, with --root "
+    "as a set. s3-features: activations, without loss or with --step. s4-*: an update of --reference: lra, a product of two "
+    "small factors; ml, one factor times the main directions of the old weights; ka, new singular values and a few new columns; "
+    "rm, some elements chosen by a seed; lru, one factor times a random one; fp, filters that are zero are left out (needs no "
+    "reference). s5-hybrid: low rank, pruning and fixed point layer by layer, Huffman codes. auto: all tools, the smallest "
+    "for each tensor.")
+
 EXIT_REJECTED, EXIT_UNSUPPORTED, EXIT_FORMAT, EXIT_CONFIG = 10, 11, 12, 13
 UNSUPPORTED_CODES = ("UNSUPPORTED_VERSION", "MISSING_REFERENCE", "RESOURCE_LIMIT")
 
@@ -50,23 +59,7 @@ def parser() -> argparse.ArgumentParser:
     effort.add_argument("--best", action="store_true", help="32 states, mixed coding, both scans tried")
     e.add_argument("--reference", action="append", default=[], metavar="FILE",
                    help="a model that the decoder will have (.onnx, .safetensors, .npz, .omc); may be given again")
-    s = e.add_argument_group("systems", "Published systems by one name, and their parts; see 'The systems' in README.md.")
-    s.add_argument("--preset", choices=PRESETS, help="s1-rp, s2-qbits, s3-features, s4-lra/-ml/-ka/-rm/-lru/-fp, s5-hybrid; auto: "
-                   "the smallest of all tools for each tensor")
-    s.add_argument("--profile", choices=("baseline", "main", "high"), help="use no tool beyond this profile")
-    s.add_argument("--entropy", choices=ENTROPY, help="one entropy mode for all that it can code; auto: the smallest of all")
-    s.add_argument("--quantiser", choices=QUANTISERS, help="of the weights (default uniform)")
-    s.add_argument("--rp", type=int, metavar="P", help="s1-rp: decimals that are kept (default 4)")
-    s.add_argument("--q-bits", type=int, metavar="K", help="s2-qbits: of 12 decimals, those that are dropped (default 8)")
-    s.add_argument("--width", type=int, metavar="BITS", help="fixed-point: bits of a level")
-    s.add_argument("--clusters", type=int, metavar="K", help="k-means: entries of a codebook (default 16)")
-    s.add_argument("--update-rank", type=int, metavar="R", help="s4: rank of the factors; augmenting columns of s4-ka (default 8)")
-    s.add_argument("--update-fraction", type=float, metavar="F", help="s4-rm: part of the elements that is sent (default 0.02)")
-    s.add_argument("--features", action="store_true", help="INPUT is .npz or .npy of activations (maps C x H x W, vectors)")
-    s.add_argument("--sequence", action="store_true", help="with --features: the first axis counts frames")
-    s.add_argument("--root", metavar="WHICH", help="the models are a set: auto, kl, size or a name says which is coded first; the "
-                   "others are predicted from it")
-    s.add_argument("--max-bytes", type=size, metavar="SIZE", help="size of the whole stream: the steps are chosen to fit")
+    _systems(e)
     e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")
     e.add_argument("--threads", type=int, metavar="N", help="threads (default: all processors)")
     e.add_argument("--config", metavar="FILE", help="TOML or JSON with the fields of refcodec.Config; options win over it")
@@ -81,7 +74,8 @@ def parser() -> argparse.ArgumentParser:
     d.add_argument("--tensor", action="append", default=[], metavar="NAME",
                    help="only this tensor, into an .npz; may be given again")
     d.add_argument("--quality", type=int, metavar="N", help="quality layer, 1 is the coarsest (default: the finest)")
-    d.add_argument("--model", type=int, metavar="N", help="model of a stream of several, counted from 0 (default: the last)")
+    d.add_argument("--model", metavar="WHICH", help="model of a stream of several: its name, or its number counted from 0; "
+                   "'refcodec info' lists them (default: the last)")
     d.add_argument("--allow-prefix", action="store_true", help="take a stream cut after a whole quality layer or model")
     d.add_argument("--max-memory", type=size, metavar="SIZE", help="most memory for one tensor, e.g. 500M or 2G")
     d.add_argument("--threads", type=int, metavar="N", help="threads (default: all processors)")
@@ -90,7 +84,8 @@ def parser() -> argparse.ArgumentParser:
     i = commands.add_parser("info", help="what a stream holds and where its bytes go")
     i.add_argument("input", metavar="IN.omc")
     i.add_argument("--json", action="store_true")
-    i.add_argument("--why", action="store_true", help="what each tensor would have cost in other entropy modes (slow)")
+    i.add_argument("--why", action="store_true", help="what each tensor would have cost in other entropy modes, and the model in each "
+                   "of them (slow)")
     i.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --why of an update")
 
     t = commands.add_parser("trace", help="every syntax element: clause, name, value, bit position, bits")
@@ -104,7 +99,40 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("b", metavar="B")
     c.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
     c.add_argument("--json", action="store_true")
+
+    k = commands.add_parser("check-integers", help="run a model in integers: accumulators, clipping, and what changes",
+                            description="Run the network of a model with activation formats (SPEC 7.6.4; encode --preset s5-hybrid "
+                                        "--calibration makes them) in integers, and the same weights in floating point.")
+    k.add_argument("input", metavar="IN.omc")
+    k.add_argument("--inputs", required=True, metavar="X.npz", help="inputs of the network, by name, the first axis is the batch")
+    k.add_argument("--labels", metavar="NAME", help="array of X.npz with the right classes (default: 'labels', if it is there)")
+    k.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
+    k.add_argument("--json", action="store_true")
     return top
+
+
+def _systems(e: argparse.ArgumentParser) -> None:
+    s = e.add_argument_group("systems", SYSTEMS)
+    s.add_argument("--preset", choices=PRESETS, metavar="NAME", help="a system by its name: " + ", ".join(PRESETS))
+    s.add_argument("--profile", choices=("baseline", "main", "high"), help="use no tool beyond this profile")
+    s.add_argument("--entropy", choices=ENTROPY, metavar="MODE",
+                   help="one entropy mode for all that it can code; auto: the smallest of all: " + ", ".join(ENTROPY))
+    s.add_argument("--quantiser", choices=QUANTISERS, metavar="NAME", help="of the weights (default uniform): " + ", ".join(QUANTISERS))
+    s.add_argument("--rp", type=int, metavar="P", help="s1-rp: decimals that are kept, 0..12 (default 4)")
+    s.add_argument("--q-bits", type=int, metavar="K", help="s2-qbits: of 12 decimals, how many are dropped, 0..12 (default 8)")
+    s.add_argument("--width", type=int, metavar="BITS", help="fixed-point: bits of a weight, 1..32 (default: as many as --snr needs)")
+    s.add_argument("--clusters", type=int, metavar="K", help="k-means: entries of a codebook (default 16)")
+    s.add_argument("--update-rank", type=int, metavar="R", help="s4: rank of the factors; augmenting columns of s4-ka (default 8)")
+    s.add_argument("--update-fraction", type=float, metavar="F", help="s4-rm: part of the elements that is sent (default 0.02)")
+    s.add_argument("--features", action="store_true",
+                   help="INPUT is an .npz or .npy of activations: maps C x H x W, or vectors (s3-features implies it)")
+    s.add_argument("--sequence", action="store_true", help="features whose first axis counts frames (default: if N x C x H x W)")
+    s.add_argument("--root", metavar="WHICH", help="the INPUTs are a set, coded from a root: auto (a tree of least cost), kl (least "
+                   "Kullback-Leibler distance), size (fewest bytes), or a model's name, number or file")
+    s.add_argument("--max-bytes", type=size, metavar="SIZE", help="size of the whole stream, e.g. 20M: the steps are chosen to fit")
+    s.add_argument("--calibration", metavar="X.npz", help="s5-hybrid of an ONNX model: inputs by name, a few dozen; formats of the "
+                   "activations are chosen on them and carried along")
+    s.add_argument("--mean-width", type=float, metavar="BITS", help="with --calibration: bits of an activation, on average (default 8)")
 
 
 def size(text: str) -> int:
@@ -130,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     from .errors import ConfigError, FormatError, OmcError
 
     try:
-        getattr(commands, arguments.command)(arguments)
+        getattr(commands, arguments.command.replace("-", "_"))(arguments)
         sys.stdout.flush()
         return 0
     except BrokenPipeError:

@@ -18,10 +18,8 @@ from .formats import load, open_writer
 from .formats.features import LAYER as FEATURE_LAYER
 from .formats.features import load_features, save_features
 from .model import Model
-
-SYSTEM_OPTIONS = ("preset", "profile", "entropy", "quantiser", "rp", "q_bits", "width", "clusters", "update_rank",
-                  "update_fraction", "root", "max_bytes")
-
+from .options import check_models, config_of, name_models, named_root, network_inputs
+from .report import printable, unused
 
 def is_stream(path: str) -> bool:
     """True if the file begins as an OMC stream."""
@@ -71,48 +69,60 @@ def _threads(arguments) -> int:
     return arguments.threads or os.cpu_count() or 1
 
 
-def _config(arguments) -> Config:
-    changes = dict(step=arguments.step, snr=arguments.snr, bits_per_weight=arguments.bits_per_weight,
-                   states=arguments.states, coder=arguments.coder, quality_layers=arguments.quality_layers,
-                   **{name: getattr(arguments, name) for name in SYSTEM_OPTIONS},
-                   effort="fast" if arguments.fast else "best" if arguments.best else None)
-    if arguments.lossless or any(changes[n] is not None for n in ("step", "snr", "bits_per_weight")):
-        asked = {n: changes.pop(n) for n in ("step", "snr", "bits_per_weight")}
-    else:
-        asked = None
-    config = Config.read(arguments.config, threads=arguments.threads, **changes) if arguments.config else Config(
-        threads=_threads(arguments), **{k: v for k, v in changes.items() if v is not None})
-    if asked is not None:
-        config.step, config.snr, config.bits_per_weight = asked["step"], asked["snr"], asked["bits_per_weight"]
-        config.__post_init__()
-    return config
-
-
 def encode(arguments) -> None:
-    config = _config(arguments)
-    models = _features(arguments) if arguments.features else [load_any(path) for path in arguments.input]
+    config = config_of(arguments)
+    models = _features(arguments, config) or [load_any(path) for path in arguments.input]
     references = [load_any(path) for path in arguments.reference]
+    if not _are_features(arguments, config):
+        name_models(models, arguments.input)
+        config.root = named_root(config.root, models, arguments.input)
+    check_models(config, models, references)
     start = time.perf_counter()
+    before = _input_size(arguments.input, models)
+    if arguments.calibration:
+        models, config = _calibrated(models, config, arguments)
     with progress_bar(0, "encode") as progress, atomic_file(arguments.output) as sink:
         encode_to(sink, models, config, references, progress=progress)
     seconds = time.perf_counter() - start
-    before = sum(map(os.path.getsize, arguments.input)) if arguments.features else sum(
-        _input_size(path, model) for path, model in zip(arguments.input, models))
     after = os.path.getsize(arguments.output)
+    notes = unused(arguments.output, config)
     result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
-              "ratio": before / after, "seconds": round(seconds, 3)}
+              "ratio": before / after, "seconds": round(seconds, 3), "notes": notes}
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     _print(arguments, result, f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
                               f"{seconds:.1f} s")
 
 
-def _features(arguments) -> list[Model]:
+def _are_features(arguments, config: Config) -> bool:
+    return arguments.features or arguments.sequence or config.preset == "s3-features"
+
+
+def _features(arguments, config: Config) -> list[Model]:
+    if not _are_features(arguments, config):
+        return []
     if len(arguments.input) > 1:
-        raise ConfigError("BAD_CONFIG", "--features takes one file; put its arrays together")
+        raise ConfigError("BAD_CONFIG", "features are coded from one file; put its arrays together")
     return load_features(arguments.input[0], True if arguments.sequence else None)
 
 
-def _input_size(path: str, model: Model) -> int:
-    return max(os.path.getsize(path), sum(f.size for f in model.source.files) if model.source else 0)
+def _input_size(paths: list[str], models: list[Model]) -> int:
+    sources = [model.source for model in models]
+    if len(sources) != len(paths):
+        return sum(map(os.path.getsize, paths))
+    return sum(max(os.path.getsize(path), sum(f.size for f in source.files) if source else 0)
+               for path, source in zip(paths, sources))
+
+
+def _calibrated(models: list[Model], config: Config, arguments) -> tuple[list[Model], Config]:
+    from .encoder.hybrid.activations import adapt
+    from .fixed_point_check import network_of
+
+    if len(models) > 1:
+        raise ConfigError("BAD_CONFIG", "--calibration is of one model; encode each by itself")
+    inputs, _ = network_inputs(arguments.calibration, network_of(models[0]))
+    model, config = adapt(models[0], inputs, config, arguments.mean_width or 8.0)
+    return [model], config
 
 
 def decode(arguments) -> None:
@@ -127,24 +137,47 @@ def decode(arguments) -> None:
         result = _decode_tensors(decoder, number, arguments)
     else:
         result = _decode_model(decoder, number, arguments)
+    count, which = len(decoder.parsed.models), ""
+    if count > 1 and "frames" not in result:
+        result |= {"model": number, "name": decoder.parsed.models[number].header.model_name}
+        which = f"model {number} {result['name']!r} of {count}, "
     result["seconds"] = round(time.perf_counter() - start, 3)
-    _print(arguments, result, f"{arguments.output}: {result['tensors']} tensors, digests verified, {result['seconds']:.1f} s")
+    line = f"{arguments.output}: {which}{result['tensors']} tensors, digests verified, {result['seconds']:.1f} s"
+    _print(arguments, result, printable(line))
 
 
 def _model_number(decoder: StreamDecoder, arguments) -> int:
     models = decoder.parsed.models
+    finest = decoder.model_number(-1) if arguments.model is None else _named_model(decoder, arguments.model)
     if arguments.quality is None:
-        return decoder.model_number(-1 if arguments.model is None else arguments.model)
-    finest = decoder.model_number(-1 if arguments.model is None else arguments.model)
+        return finest
     base = finest
     while models[base].header.enhancement_flag:
         base -= 1
-    last = base
-    while last + 1 < len(models) and models[last + 1].header.enhancement_flag:
-        last += 1
+    last = _finest_layer(decoder, base)
     if not 1 <= arguments.quality <= last - base + 1:
         raise ConfigError("BAD_CONFIG", f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
     return base + arguments.quality - 1
+
+
+def _named_model(decoder: StreamDecoder, name: str) -> int:
+    """The model of this name, in its finest quality; else of this number."""
+    headers = [m.header for m in decoder.parsed.models]
+    found = [i for i, h in enumerate(headers) if h.model_name == name and not h.enhancement_flag]
+    if len(found) == 1:
+        return _finest_layer(decoder, found[0])
+    try:
+        return decoder.model_number(int(name))
+    except ValueError:
+        names = ", ".join(f"{i} {h.model_name!r}" for i, h in enumerate(headers) if not h.enhancement_flag)
+        raise ConfigError("BAD_CONFIG", f"{len(found) or 'no'} models are named {name!r}; there are {names}") from None
+
+
+def _finest_layer(decoder: StreamDecoder, number: int) -> int:
+    models = decoder.parsed.models
+    while number + 1 < len(models) and models[number + 1].header.enhancement_flag:
+        number += 1
+    return number
 
 
 def _holds_features(decoder: StreamDecoder) -> bool:
@@ -196,19 +229,37 @@ def info(arguments) -> None:
 
     description = describe_stream(arguments.input)
     if arguments.why:
-        from .why import alternatives
+        from .why import alternatives, summed
 
         with StreamDecoder(arguments.input, [load_any(path) for path in arguments.reference]) as decoder:
             for number, model in enumerate(description["models"]):
                 model["why"] = list(alternatives(decoder, number))
+                model["why_in_all"] = summed(model["why"])
     if arguments.json:
         print(json.dumps(description, indent=1))
     else:
         print_info(description)
 
 
+def check_integers(arguments) -> None:
+    from .fixed_point_check import network_of
+    from .integers import check_integers as check
+    from .integers import print_check
+
+    model = load_any(arguments.input, [load_any(path) for path in arguments.reference])
+    inputs, others = network_inputs(arguments.inputs, network_of(model))
+    labels = others.get(arguments.labels or "labels")
+    if labels is None and arguments.labels:
+        raise ConfigError("BAD_CONFIG", f"{arguments.inputs!r} has no array {arguments.labels!r}; it has {', '.join(others)}")
+    result = check(model, inputs, labels)
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print_check(result)
+
+
 def trace(arguments) -> None:
-    from .report import printable, trace_stream
+    from .report import trace_stream
 
     for element in trace_stream(arguments.input, arguments.reference, arguments.bins):
         if arguments.json:
@@ -233,4 +284,4 @@ def _print(arguments, result: dict, line: str) -> None:
     print(json.dumps(result) if arguments.json else line)
 
 
-__all__ = ["compare", "decode", "encode", "info", "trace"]
+__all__ = ["check_integers", "compare", "decode", "encode", "info", "trace"]

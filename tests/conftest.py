@@ -17,8 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from refcodec import Config, Model, Tensor, encode, load
 from refcodec.bitstream.parser import Parser
+from refcodec.bitstream.structures import Representation
 from refcodec.bitstream.units import ByteSource
 from refcodec.dtypes import BY_CODE
+from refcodec.encoder.config import Rule
+from refcodec.encoder.updates.factors import FactorUpdate
+from refcodec.model import Fold, Layer, Role
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
@@ -122,6 +126,73 @@ def tool_streams() -> dict[str, tuple[bytes, list[Model]]]:
     return {name: (encode(model, config, references), references) for name, (model, config, references) in made.items()}
 
 
+def matrices_model(dtype=np.float32) -> Model:
+    """Matrices that factor updates apply to: wide, folded, tall; and a vector."""
+    return Model([Tensor("fc.weight", weights((14, 20), dtype, 1)), Tensor("conv.weight", weights((8, 3, 3, 3), dtype, 2)),
+                  Tensor("tall.weight", weights((24, 9), dtype, 3)), Tensor("bias", weights((16, 1), dtype, 4)[:, 0])], "base")
+
+
+def maps_model(shift: int = 0) -> Model:
+    """Feature maps [channels, height, width] with flat places, of floats and of bytes."""
+    rng = np.random.default_rng(5)
+    floats = np.maximum(rng.normal(size=(3, 7, 6)), 0).astype(np.float32).repeat(2, 2)
+    small = rng.integers(0, 40, (2, 6, 9)).astype(np.uint8)
+    planes = Fold((0, 1, 2), 2)
+    return Model([Tensor("floats", np.roll(floats, shift, 0)), Tensor("bytes", np.roll(small, shift, 0))], f"frame{shift}",
+                 [Layer("features", "", "", [(0, Role.OTHER, planes), (1, Role.OTHER, planes)])])
+
+
+def sparse_model() -> Model:
+    """A matrix of mostly zeros, and types narrower than their words."""
+    w = weights((20, 24), seed=6)
+    w[np.random.default_rng(6).random(w.shape) > 0.2] = 0
+    names = ("int4", "uint2", "bool", "float4_e2m1fn")
+    return Model([Tensor("sparse.weight", w), *(
+        Tensor(d.name, (any_words(d, (5, 9), code).view(d.word) & d.word.type((1 << d.bits) - 1)).view(d.numpy))
+        for code, d in BY_CODE.items() if d.name in names)], "sparse")
+
+
+BYTE_MODES = ("raw", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
+
+
+def system_cases() -> dict[str, tuple[list[Model], Config, list[Model]]]:
+    """What the published systems bring in: entropy modes, quantisers, representations, frames and sets of models."""
+    base, sparse, maps = matrices_model(), sparse_model(), maps_model()
+    new, narrow = changed(base, 0.01), matrices_model(ml_dtypes.bfloat16)
+    rows = base.tensors[0].array.copy()
+    rows[::3] = 0
+    alone = FactorUpdate(Representation.LOW_RANK, (weights((14, 3), seed=8), weights((3, 20), seed=9)))
+    replaced = FactorUpdate(Representation.MAPPING, (weights((14, 4), seed=8),), additive=False)
+    kept = FactorUpdate(Representation.ROW_MASK, rows=(rows != 0).any(1))
+    product = Model([Tensor("a.weight", weights((12, 16))), Tensor("b.weight", weights((24, 4)) @ weights((4, 30), seed=2))])
+    cases = {
+        **{f"words {m}": ([sparse], {"entropy": m}, []) for m in BYTE_MODES},
+        **{f"differences {m}": ([new], {"entropy": m}, [base]) for m in (*BYTE_MODES, "map")},
+        **{f"levels {m}": ([sparse], {"entropy": m, "step": 0.01, "states": 0}, []) for m in BYTE_MODES},
+        "maps": ([maps], {"entropy": "map"}, []),
+        "frames": ([maps, maps_model(1)], {"entropy": "map"}, []),
+        "spatial": ([maps], {"preset": "s3-features", "step": 0.25, "states": 0, "rules": [Rule("*", "quantise")]}, []),
+        "s1": ([base], {"preset": "s1-rp"}, []), "s1 update": ([new], {"preset": "s1-rp", "rp": 8}, [base]),
+        "s2": ([changed(narrow, 0.01)], {"preset": "s2-qbits"}, [narrow]),
+        "fixed point": ([base], {"quantiser": "fixed-point", "width": 5, "entropy": "fixed"}, []),
+        "fixed point update": ([new], {"quantiser": "fixed-point", "width": 6, "entropy": "cc"}, [base]),
+        "integer codebook": ([new], {"quantiser": "integer-k-means", "clusters": 9}, [base]),
+        "k-means": ([base], {"quantiser": "k-means-zero", "clusters": 8, "entropy": "huffman"}, []),
+        **{f"s4 {u}": ([new], {"preset": f"s4-{u}", "update_rank": 3, "update_fraction": 0.1}, [base])
+           for u in ("lra", "ml", "ka", "rm", "lru", "fp")},
+        "s4 ka 16": ([changed(narrow, 0.01)], {"preset": "s4-ka", "update_rank": 0}, [narrow]),
+        "s4 ml 16": ([changed(narrow, 0.01)], {"preset": "s4-ml", "update_rank": 2}, [narrow]),
+        "mapping alone": ([new], {"factors": {"fc.weight": replaced}}, [base]),
+        "low rank alone": ([new], {"factors": {"fc.weight": alone}}, []),
+        "row mask": ([Model([Tensor("fc.weight", rows)])], {"preset": "s4-fp", "factors": {"fc.weight": kept}}, []),
+        "s5": ([product], {"preset": "s5-hybrid"}, []),
+        "set": ([base, new, base], {"preset": "auto"}, []),
+        "best": ([new], {"step": 0.01, "join_below": 2000, "effort": "best"}, [base]),
+    }
+    return {name: (models, Config(**{"join_below": 1, **options}), references)
+            for name, (models, options, references) in cases.items()}
+
+
 def tiny_onnx_model() -> Model:
     """A Conv and a Gemm as an ONNX file, loaded; its tensors are in memory, so that the file may go."""
     arrays = {"conv.w": weights((4, 3, 3, 3)), "fc.w": weights((10, 16)), "fc.b": weights((10, 1))[:, 0],
@@ -142,6 +213,13 @@ def tiny_onnx_model() -> Model:
 @pytest.fixture(scope="session")
 def streams():
     return tool_streams()
+
+
+@pytest.fixture(scope="session")
+def system_streams() -> dict[str, tuple[bytes, list[Model]]]:
+    """The streams of system_cases(): name to (stream, references)."""
+    return {name: (encode(models, config, references), references)
+            for name, (models, config, references) in system_cases().items()}
 
 
 # Streams cut into units

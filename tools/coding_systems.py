@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import refcodec  # noqa: E402
-from refcodec import Config, Model, StreamDecoder  # noqa: E402
+from refcodec import Config, Model, StreamDecoder, Tensor  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 STEP = 0.02
@@ -34,7 +34,8 @@ STEP = 0.02
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to code. uses: 'model', 'update' (with the reference), 'set' (both in one stream), 'maps' or 'frames'."""
+    """A way to code. uses: 'model', 'update' (with the reference), 'set' (both in one stream), 'maps', 'frames', or 'pruned'
+    (half of the rows of its largest matrix are 0).  What a mode cannot code is range coded."""
 
     group: str
     name: str
@@ -92,7 +93,7 @@ def modes() -> Iterator[Mode]:
     for name in ("lra", "ml", "ka", "rm", "lru"):
         yield Mode("S4", name.upper(), {"preset": f"s4-{name}", "update_rank": 4}, "update")
     yield Mode("S4", "KA, n = 0", {"preset": "s4-ka", "update_rank": 0}, "update")
-    yield Mode("S4", "FP", {"preset": "s4-fp"})
+    yield Mode("S4", "FP", {"preset": "s4-fp"}, "pruned")
     yield Mode("S5", "hybrid", {"preset": "s5-hybrid"})
     yield Mode("S5", "hybrid, the same by CM", {"preset": "s5-hybrid", "entropy": "cm"})
 
@@ -122,6 +123,14 @@ def snr(pairs: Sequence[tuple[Model, Model]]) -> float | None:
               for side in zip(*pairs)]
     error = float(np.square(values[0] - values[1]).mean())
     return 10 * math.log10(float(values[0].var()) / error) if error else None
+
+
+def pruned(model: Model) -> Model:
+    """The model with half of the rows of its largest matrix removed."""
+    largest = max((t for t in model.tensors if len(t.shape) > 1), key=lambda t: t.size)
+    rows = largest.array.copy()
+    rows[::2] = 0
+    return Model([Tensor(t.name, rows) if t is largest else t for t in model.tensors], model.name, model.layers, model.source)
 
 
 def activations(path: pathlib.Path, folder: str, frames: int = 4) -> tuple[Model, list[Model]]:
@@ -187,7 +196,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         maps, frames = activations(DATA / "digits_v2.onnx", folder) if bundled else (None, [])
         subjects = {"model": ([model], []), "update": ([model], [reference]), "set": ([reference, model], []),
-                    "maps": ([maps], []), "frames": (frames, [])}
+                    "maps": ([maps], []), "frames": (frames, []), "pruned": ([pruned(model)], [])}
         rows = all_rows(subjects, arguments.only or "")
     print(table(rows))
     if arguments.json:

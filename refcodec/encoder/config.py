@@ -15,6 +15,7 @@ STATES = (0, 4, 8, 16, 32, 64)
 PROFILES = ("baseline", "main", "high")
 ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
 QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
+BY_SNR = ("fixed-point", "hybrid")        # quantisers that choose widths for a signal-to-noise ratio
 UPDATES = ("lra", "ml", "ka", "rm", "lru", "fp")
 
 # What each preset sets, and what may be asked of it besides.
@@ -53,7 +54,7 @@ class Config:
     profile: the highest profile whose tools may be used: 'baseline', 'main' or 'high' (None: any).
     entropy: one entropy mode for all that it can code, or 'auto': the smallest of all; None: range coding.
     quantiser: of the quantised tensors: 'uniform' (with step, snr or bits_per_weight), 'rp' (S1: rp decimals, cut off),
-    'q-bits' (S2: q_bits of 12 decimals are dropped), 'fixed-point' (width bits; None: searched), 'k-means',
+    'q-bits' (S2: q_bits of 12 decimals are dropped), 'fixed-point' (width bits; None: as many as each tensor needs for snr), 'k-means',
     'k-means-zero' (0 is a centre), 'integer-k-means' (clusters centres) or 'hybrid' (S5).
     spatial: try prediction from neighbours.  update: how a tensor with a reference is updated: 'lra', 'ml', 'ka',
     'lru' of rank update_rank, 'rm' of a fraction of the elements, 'fp'; update_seed: of random ones.  factors: updates made elsewhere, by tensor name.
@@ -128,9 +129,9 @@ class Config:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int) and low <= value <= high):
                 raise ConfigError("BAD_CONFIG", f"{name} is {value}, allowed are {low}..{high}")
-        if self.own_quantiser and (self.step or self.bits_per_weight or (self.snr and self.quantiser != "hybrid")):
+        if self.own_quantiser and (self.step or self.bits_per_weight or (self.snr and self.quantiser not in BY_SNR)):
             raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight "
-                              "(but hybrid has for snr)")
+                              f"(but {' and '.join(BY_SNR)} have for snr)")
         if self.own_quantiser and self.quality_layers > 1:
             raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} makes no quality layers")
 

@@ -8,7 +8,7 @@ from ...bitstream.structures import EntropyMode
 from ...quantization.codebook import reconstruct_codebook
 from ...quantization.decimal import reconstruct_decimal
 from ...quantization.fixed_point import (
-    best_fraction_bits,
+    WIDTH_MAX, best_fraction_bits,
     fixed_point_levels,
     reconstruct_fixed_point,
 )
@@ -32,6 +32,7 @@ from ..rate_control import step_parts
 from .decimal import qbits_levels, rp_levels
 from .kmeans import integer_codebook, kmeans_codebook
 
+FIXED_POINT_SNR = 30.0       # dB of each tensor, where neither width nor snr is given
 INTEGER_LIMIT = 1 << 9       # largest magnitude in an integer codebook
 
 
@@ -101,12 +102,23 @@ def _decimal(job: TensorJob, values: np.ndarray, config: Config, prediction: Pre
 
 def _fixed_point(job: TensorJob, values: np.ndarray, config: Config, prediction: Prediction | None) -> Candidate:
     residual, base = _residual(job, values, prediction)
-    width = config.width or 8
+    width = config.width or _least_width(residual, values, FIXED_POINT_SNR if config.snr is None else config.snr)
     fraction_bits = best_fraction_bits(residual, width)
     levels = fixed_point_levels(residual, width, fraction_bits)
     decoded = reconstruct_fixed_point(levels, width, fraction_bits, job.dtype, base)
     return fixed_point_candidate(_flat(job, decoded), levels, job.dtype, width, fraction_bits, EntropyMode.FIXED,
                                  job.fold.kernel_size, _entries(levels, config), prediction)
+
+
+def _least_width(residual: np.ndarray, values: np.ndarray, snr: float) -> int:
+    """The fewest bits with which the squared error is at most 10^(-snr/10) of the tensor's power."""
+    allowed = float(np.square(values.astype(np.float64)).sum()) * 10.0 ** (-snr / 10)
+    for width in range(1, WIDTH_MAX):
+        fraction_bits = best_fraction_bits(residual, width)
+        decoded = np.ldexp(fixed_point_levels(residual, width, fraction_bits).astype(np.float64), -fraction_bits)
+        if float(np.square(residual - decoded).sum()) <= allowed:
+            return width
+    return WIDTH_MAX
 
 
 def _codebook(job: TensorJob, values: np.ndarray, config: Config, prediction: Prediction | None) -> Candidate | None:

@@ -1,0 +1,153 @@
+"""From the options of `encode` to a configuration and models; what does not fit together is refused."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .encoder.config import PRESETS, Config
+from .errors import ConfigError, FormatError
+from .model import Model
+
+FIELDS = ("step", "snr", "bits_per_weight", "states", "coder", "quality_layers", "preset", "profile", "entropy", "quantiser", "rp",
+          "q_bits", "width", "clusters", "update_rank", "update_fraction", "root", "max_bytes")
+AIMS = ("step", "snr", "bits_per_weight")
+
+# option: the field that must have one of these values for it, and how a user asks for that.
+SERVES = {
+    "rp": ("quantiser", ("rp",), "--preset s1-rp or --quantiser rp"),
+    "q_bits": ("quantiser", ("q-bits",), "--preset s2-qbits or --quantiser q-bits"),
+    "width": ("quantiser", ("fixed-point",), "--quantiser fixed-point"),
+    "clusters": ("quantiser", ("k-means", "k-means-zero", "integer-k-means"), "--quantiser k-means, k-means-zero or integer-k-means"),
+    "update_rank": ("update", ("lra", "ml", "ka", "lru"), "--preset s4-lra, s4-ml, s4-ka or s4-lru"),
+    "update_fraction": ("update", ("rm",), "--preset s4-rm"),
+    "calibration": ("quantiser", ("hybrid",), "--preset s5-hybrid"),
+}
+FITTED = ("lra", "ml", "ka", "rm", "lru")       # updates that are nothing without a reference
+
+
+def config_of(arguments) -> Config:
+    """The configuration that the options ask for. Raises ConfigError BAD_CONFIG where they contradict each other."""
+    changes = {name: getattr(arguments, name) for name in FIELDS}
+    changes["effort"] = "fast" if arguments.fast else "best" if arguments.best else None
+    aims = {name: changes.pop(name) for name in AIMS}
+    asked = arguments.lossless or any(v is not None for v in aims.values())
+    if arguments.config:
+        config = Config.read(arguments.config, threads=arguments.threads, **changes)
+    else:
+        changes["threads"] = arguments.threads or os.cpu_count() or 1
+        config = Config(**{k: v for k, v in changes.items() if v is not None})
+    if asked:                                   # one aim of the command line takes the place of the file's
+        config.step, config.snr, config.bits_per_weight = aims.values()
+        config.__post_init__()
+    if config.quantiser == "rp" and config.rp is None:
+        config.rp = PRESETS["s1-rp"]["rp"]
+    if config.quantiser == "q-bits" and config.q_bits is None:
+        config.q_bits = PRESETS["s2-qbits"]["q_bits"]
+    _check(config, arguments)
+    return config
+
+
+def _check(config: Config, arguments) -> None:
+    for option, (name, values, hint) in SERVES.items():
+        if getattr(arguments, option) is not None and getattr(config, name) not in values:
+            _refuse(f"{flag(option)} needs {hint}")
+    quantised = config.own_quantiser or any(getattr(config, name) is not None for name in AIMS)
+    system = f"--preset {config.preset}" if config.preset else f"--quantiser {config.quantiser}"
+    if arguments.lossless and (config.own_quantiser or config.update in FITTED):
+        _refuse(f"{system} cannot keep every bit; drop it or --lossless")
+    if config.update and (config.snr is not None or config.bits_per_weight is not None):
+        _refuse(f"the factors of {system} decide size and error: --update-rank and --update-fraction lead them, not "
+                "--snr or --bits-per-weight")
+    if arguments.states is not None and config.own_quantiser:
+        _refuse(f"--states is of the uniform quantiser, not of {system}")
+    if arguments.coder and config.entropy:
+        _refuse("--entropy (or a preset that sets it) decides the coder; drop --coder")
+    levels = quantised or config.update or config.quality_layers > 1 or config.max_bytes
+    if config.entropy == "cm" and not levels:
+        _refuse("--entropy cm codes quantised levels: ask for --step, --snr, --bits-per-weight or a --quantiser")
+    if config.entropy == "map" and quantised:
+        _refuse("--entropy map codes words, so only what is kept without loss; drop it or the quantiser")
+    if arguments.update_fraction is not None and not 0 < config.update_fraction < 1:
+        _refuse(f"--update-fraction {config.update_fraction} is no part of the elements: it lies between 0 and 1")
+    if arguments.mean_width is not None and (arguments.calibration is None or not 1 <= arguments.mean_width <= 24):
+        _refuse("--mean-width is 1 to 24 bits, and needs --calibration")
+    _check_profile(config, arguments)
+
+
+def _check_profile(config: Config, arguments) -> None:
+    if config.profile == "baseline" and config.update in ("ml", "ka"):
+        _refuse(f"s4-{config.update} decomposes matrices, which profile baseline leaves out; ask for --profile main")
+    if config.profile == "baseline" and arguments.states:
+        _refuse("profile baseline has no trellis; ask for --profile main, or --states 0")
+    if config.profile in ("baseline", "main") and "cm" in (arguments.coder, arguments.entropy):
+        _refuse(f"profile {config.profile} has no mixed coding (cm); ask for --profile high")
+
+
+def check_models(config: Config, models: Sequence[Model], references: Sequence[Model]) -> None:
+    """Raises ConfigError BAD_CONFIG where the configuration needs other models than there are."""
+    if config.update in FITTED and not references and len(models) < 2:
+        _refuse(f"s4-{config.update} codes an update: name the model that the receiver has with --reference FILE")
+    if config.root is not None and len(models) < 2:
+        _refuse("--root is for a set: give several models")
+
+
+def name_models(models: Sequence[Model], paths: Sequence[str]) -> None:
+    """Give each of several models the stem of its file as name, where it has none of its own that no other has."""
+    if len(models) < 2:
+        return
+    stems = [Path(p).stem for p in paths]
+    if len(set(stems)) < len(stems):
+        stems = [str(Path(p).with_suffix("")) for p in paths]
+    own = Counter(m.name for m in models)
+    names = [m.name if m.name and own[m.name] == 1 else stem for m, stem in zip(models, stems)]
+    for model, name, stem in zip(models, names, stems):
+        model.name = stem if names.count(name) > 1 else name
+
+
+def named_root(root: str | None, models: Sequence[Model], paths: Sequence[str]) -> str | None:
+    """--root, where a path of the command line stands for the model that was read from it."""
+    return models[paths.index(root)].name if root in paths else root
+
+
+def network_inputs(path: str, proto) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(arrays for the inputs of an ONNX network by name, the other arrays) of an npz file; types are the network's.
+
+    Raises FormatError MISSING_FILE, UNSUPPORTED_TYPE or BAD_SIZE: it cannot be read, or an input is missing or misshapen.
+    """
+    import onnx
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except OSError as error:
+        raise FormatError("MISSING_FILE", f"cannot read {path!r}: {error.strerror or 'it is no npz file'}") from None
+    except (ValueError, TypeError):
+        raise FormatError("UNSUPPORTED_TYPE", f"{path!r} is no npz file") from None
+    constants, inputs = {t.name for t in proto.graph.initializer}, {}
+    for x in proto.graph.input:
+        if x.name in constants:
+            continue
+        kind = x.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+        if x.name not in arrays:
+            raise FormatError("BAD_SIZE", f"{path!r} has no array for the network's input {x.name!r} {shape}; it has "
+                              f"{', '.join(arrays)}")
+        a = arrays.pop(x.name)
+        if len(shape) != a.ndim or any(n not in (None, m) for n, m in zip(shape, a.shape)) or not a.size:
+            raise FormatError("BAD_SIZE", f"input {x.name!r} has the shape {shape}, the array in {path!r} {list(a.shape)}")
+        inputs[x.name] = a.astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return inputs, arrays
+
+
+def flag(option: str) -> str:
+    """As it is written on the command line."""
+    return "--" + option.replace("_", "-")
+
+
+def _refuse(message: str) -> None:
+    raise ConfigError("BAD_CONFIG", message)
