@@ -4,6 +4,7 @@
 #   make test                the tests
 #   make soak                the long tests (hours)
 #   make bench               OMC beside its peers, in environments of their own (about an hour)
+#   make systems             every coding system on one table: size, error, speed, verified
 #   make models              fetch the published models that the benchmark uses
 #   make clean               remove what these commands made
 #
@@ -11,7 +12,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak bench models clean
+.PHONY: help demo test soak bench systems models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,6 +40,9 @@ soak: $(READY)
 
 bench: $(READY) models $(TRANSFORMER)
 	@$(BIN)/python tools/bench_peers.py --models $(MODELS)
+
+systems: $(READY)
+	@$(BIN)/python tools/coding_systems.py
 
 models: $(READY)
 	@$(BIN)/python tools/fetch_models.py --out $(MODELS)

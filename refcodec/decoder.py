@@ -11,12 +11,7 @@ import numpy as np
 
 from .bitstream.derive import elements
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
-from .bitstream.structures import (
-    Component,
-    PredictionMode,
-    Representation,
-    TensorDescriptor,
-)
+from .bitstream.structures import Component, PredictionMode, Representation, TensorDescriptor
 from .bitstream.units import ByteSource
 from .entropy.payload import PayloadReader, check_elements
 from .errors import OmcError, ReconstructionError, SemanticsError

@@ -4,27 +4,9 @@ from __future__ import annotations
 
 from .bitstream import structures
 from .bitstream.structures import (
-    FileEntry,
-    FoldParameters,
-    LayerDescriptor,
-    LayerDescriptors,
-    LayerTensor,
-    SegmentEntry,
-    SourceFormat,
-    Topology,
+    FileEntry, FoldParameters, LayerDescriptor, LayerDescriptors, LayerTensor, SegmentEntry, SourceFormat, Topology,
 )
-from .model import (
-    ActivationFormat,
-    Fold,
-    Layer,
-    Literal,
-    Model,
-    Role,
-    Slot,
-    SlotCoding,
-    Source,
-    SourceFile,
-)
+from .model import ActivationFormat, Fold, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
 
 
 def topology_of(source: Source) -> Topology:

@@ -8,30 +8,11 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from conftest import (
-    DATA,
-    all_types_model,
-    changed,
-    network_model,
-    same_tensors,
-    snr,
-    structures_model,
-    weights,
-)
+from conftest import DATA, all_types_model, changed, network_model, same_tensors, snr, structures_model, weights
 from onnx import TensorProto, helper, numpy_helper
 
 import refcodec
-from refcodec import (
-    Config,
-    Model,
-    OmcError,
-    StreamDecoder,
-    Tensor,
-    decode,
-    encode,
-    load,
-    save,
-)
+from refcodec import Config, Model, OmcError, StreamDecoder, Tensor, decode, encode, load, save
 from refcodec.bitstream.parser import parse
 from refcodec.bitstream.structures import PredictionMode, Quantiser
 from refcodec.encoder import quantised_tensors

@@ -7,15 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import (
-    changed,
-    cut,
-    glue,
-    network_model,
-    reseal,
-    same_tensors,
-    structures_model,
-)
+from conftest import changed, cut, glue, network_model, reseal, same_tensors, structures_model
 
 from refcodec import Config, Model, OmcError, Tensor, cli, decode, encode, save
 from refcodec.bitstream import syntax
@@ -23,29 +15,10 @@ from refcodec.bitstream.derive import ModelState
 from refcodec.bitstream.limits import LEVELS
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (
-    Codebook,
-    Component,
-    EntropyMode,
-    ModelEnd,
-    ModelHeader,
-    Payload,
-    PredictionMode,
-    Quantiser,
-    StreamEnd,
-    StreamHeader,
-    TensorData,
-    TensorDescriptor,
-    TensorEntry,
-    UnitType,
+    Codebook, Component, EntropyMode, ModelEnd, ModelHeader, Payload, PredictionMode, Quantiser, StreamEnd,
+    StreamHeader, TensorData, TensorDescriptor, TensorEntry, UnitType,
 )
-from refcodec.bitstream.units import (
-    ByteSource,
-    UnitCoding,
-    leb,
-    read_body,
-    seal,
-    seal_unit,
-)
+from refcodec.bitstream.units import ByteSource, UnitCoding, leb, read_body, seal, seal_unit
 from refcodec.bitstream.visitor import Writer
 from refcodec.dtypes import BY_NAME
 

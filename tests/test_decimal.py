@@ -15,11 +15,7 @@ from refcodec.dtypes import BY_CODE, BY_NAME, DType
 from refcodec.encoder.quantisers.decimal import qbits_levels, rp_levels
 from refcodec.errors import ConfigError, ReconstructionError
 from refcodec.quantization.decimal import reconstruct_decimal
-from refcodec.quantization.fixed_point import (
-    best_fraction_bits,
-    fixed_point_levels,
-    reconstruct_fixed_point,
-)
+from refcodec.quantization.fixed_point import best_fraction_bits, fixed_point_levels, reconstruct_fixed_point
 from refcodec.quantization.integer_codebook import reconstruct_integer_codebook
 from refcodec.quantization.rounding import supports
 from refcodec.quantization.uniform import reconstruct, reconstruct_indices

@@ -25,20 +25,9 @@ from refcodec.encoder.updates.factors import FactorUpdate
 from refcodec.errors import ConfigError, OmcError, ReconstructionError
 from refcodec.reconstruction import factors as rebuild
 from refcodec.reconstruction.decomposition import decompose
-from refcodec.reconstruction.factors import (
-    Factor,
-    augmentation,
-    low_rank,
-    low_rank_update,
-    mapping,
-)
+from refcodec.reconstruction.factors import Factor, augmentation, low_rank, low_rank_update, mapping
 from refcodec.reconstruction.masks import gather, random_mask, row_mask, scatter
-from refcodec.reconstruction.random_integers import (
-    RANDOM_LIMIT,
-    random_choice,
-    random_matrix,
-    random_words,
-)
+from refcodec.reconstruction.random_integers import RANDOM_LIMIT, random_choice, random_matrix, random_words
 
 ROOT = Path(__file__).parents[1]
 DECOMPOSITION, LOW_RANK, MAPPING, AUGMENTATION, LOW_RANK_UPDATE = range(5)      # kinds of factor_update.c

@@ -17,15 +17,7 @@ from refcodec.decoder import StreamDecoder
 from refcodec.errors import FormatError, ReconstructionError
 from refcodec.formats.features import load_features, save_features
 from refcodec.model import Model
-from refcodec.prediction.spatial import (
-    AVERAGE,
-    LEFT,
-    MEDIAN,
-    PLANAR,
-    UP,
-    add_spatial,
-    subtract_spatial,
-)
+from refcodec.prediction.spatial import AVERAGE, LEFT, MEDIAN, PLANAR, UP, add_spatial, subtract_spatial
 
 PREDICTORS = (LEFT, UP, MEDIAN, PLANAR, AVERAGE)
 

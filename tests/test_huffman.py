@@ -20,12 +20,7 @@ from refcodec.entropy.fixed_length import decode_fixed, encode_fixed, least_leng
 from refcodec.entropy.huffman import decode_huffman, encode_huffman, search_bound
 from refcodec.entropy.huffman_loop import INDEX_MAX, LENGTH_MAX
 from refcodec.entropy.huffman_search import sparse as sparse_form
-from refcodec.entropy.huffman_tables import (
-    canonical_codes,
-    code_lengths,
-    index_symbols,
-    symbol_extents,
-)
+from refcodec.entropy.huffman_tables import canonical_codes, code_lengths, index_symbols, symbol_extents
 from refcodec.errors import EntropyError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,11 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from refcodec.dtypes import BY_NAME
-from refcodec.encoder.quantisers.kmeans import (
-    integer_codebook,
-    kmeans_centres,
-    kmeans_codebook,
-)
+from refcodec.encoder.quantisers.kmeans import integer_codebook, kmeans_centres, kmeans_codebook
 from refcodec.encoder.rate_control import representable, step_parts
 from refcodec.quantization.codebook import reconstruct_codebook
 from refcodec.quantization.integer_codebook import reconstruct_integer_codebook

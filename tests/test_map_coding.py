@@ -16,16 +16,8 @@ from test_words import TYPES, random_words, special_words
 
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.map_coding import (
-    BUFFER_FULL,
-    MALFORMED,
-    OK,
-    RAW_EXHAUSTED,
-    MapParameters,
-    choose_map_parameters,
-    decode_map,
-    encode_map,
-    estimate_map_bits,
-    new_map_contexts,
+    BUFFER_FULL, MALFORMED, OK, RAW_EXHAUSTED, MapParameters, choose_map_parameters, decode_map, encode_map,
+    estimate_map_bits, new_map_contexts,
 )
 from refcodec.entropy.payload import MapBlock, PayloadReader, WordBlock, encode_payload
 from refcodec.entropy.range_coder import decoder_start, encoder_start

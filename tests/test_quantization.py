@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
-from refcodec.encoder.rate_control import (
-    representable,
-    search_step,
-    squared_error,
-    step_for_snr,
-    step_parts,
-)
+from refcodec.encoder.rate_control import representable, search_step, squared_error, step_for_snr, step_parts
 from refcodec.encoder.trellis import quantise
 from refcodec.errors import ConfigError, ReconstructionError
 from refcodec.quantization.codebook import reconstruct_codebook

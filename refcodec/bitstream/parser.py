@@ -15,29 +15,10 @@ from . import syntax
 from .derive import ModelState
 from .limits import LEVELS, Level
 from .structures import (
-    Index,
-    IndexEntry,
-    LayerDescriptors,
-    Metadata,
-    ModelEnd,
-    ModelHeader,
-    StreamEnd,
-    StreamHeader,
-    TensorData,
-    TensorDescriptor,
-    TensorEntry,
-    Topology,
-    UnitType,
+    Index, IndexEntry, LayerDescriptors, Metadata, ModelEnd, ModelHeader, StreamEnd, StreamHeader, TensorData,
+    TensorDescriptor, TensorEntry, Topology, UnitType,
 )
-from .units import (
-    EXTENSION_TYPES,
-    MAGIC,
-    STREAM_END_SIZE,
-    ByteSource,
-    Unit,
-    read_body,
-    read_unit,
-)
+from .units import EXTENSION_TYPES, MAGIC, STREAM_END_SIZE, ByteSource, Unit, read_body, read_unit
 from .visitor import Reader
 
 # What may follow within a model (SPEC 7.1).

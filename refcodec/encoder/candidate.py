@@ -10,19 +10,8 @@ import numpy as np
 
 from ..bitstream.derive import ENTRY_MIN_ELEMENTS
 from ..bitstream.structures import (
-    RANGE_CODED,
-    WORDS,
-    Codebook,
-    Component,
-    EntropyMode,
-    FixedPoint,
-    IntegerCodebook,
-    Payload,
-    PredictionMode,
-    Quantiser,
-    Representation,
-    TensorDescriptor,
-    UniformParameters,
+    RANGE_CODED, WORDS, Codebook, Component, EntropyMode, FixedPoint, IntegerCodebook, Payload, PredictionMode,
+    Quantiser, Representation, TensorDescriptor, UniformParameters,
 )
 from ..dtypes import BY_NAME, DType
 from ..entropy.integers import encode_integers

@@ -10,7 +10,8 @@ import numpy as np
 from ..dtypes import DType
 from ..model import Fold, Tensor
 from ..reconstruction import folded, unfolded
-from .candidate import Prediction
+from .candidate import Candidate, Prediction
+from .config import Config
 from .hybrid.points import HybridPoint
 from .plan import Treatment
 
@@ -55,6 +56,10 @@ class TensorJob:
         """Rows of the matrix that make up one plane (SPEC 8.3)."""
         axes = self.fold.axis_order[: self.fold.row_axis_count]
         return self.tensor.shape[axes[-1]] if axes else 1
+
+    def coded(self, candidate: Candidate, config: Config) -> Candidate:
+        """The candidate with its payloads, in the best entropy modes that the configuration allows; range coded if joined."""
+        return candidate.code(config.threads, [] if self.joined else config.modes, config.one_mode)
 
     def flat(self, matrix: np.ndarray, column_scan: int = 0) -> np.ndarray:
         return unfolded(matrix, self.tensor.shape, self.dtype.parts, self.fold, column_scan)

@@ -14,12 +14,7 @@ from ..bitstream import syntax
 from ..bitstream.derive import ModelState
 from ..bitstream.limits import LEVELS, Profile, size_needed
 from ..bitstream.parser import table_of
-from ..bitstream.structures import (
-    EntropyMode,
-    ModelHeader,
-    PredictionMode,
-    ReferenceEntry,
-)
+from ..bitstream.structures import EntropyMode, ModelHeader, PredictionMode, ReferenceEntry
 from ..errors import ConfigError
 from ..model import Model, Tensor, model_digest, tensor_digest
 from ..parallel import in_order, run_all

@@ -11,15 +11,8 @@ from ..entropy.words import choose_parameters, estimate_bits
 from ..prediction.spatial import subtract_spatial
 from ..quantization.uniform import reconstruct
 from .candidate import (
-    Candidate,
-    Prediction,
-    codebook_candidate,
-    copy_candidate,
-    entry_borders,
-    entry_count,
-    grid_candidate,
-    levels_candidate,
-    words_candidate,
+    Candidate, Prediction, codebook_candidate, copy_candidate, entry_borders, entry_count, grid_candidate,
+    levels_candidate, words_candidate,
 )
 from .config import Config
 from .job import Choice, TensorJob
@@ -57,11 +50,12 @@ def code_lossless(job: TensorJob, words: np.ndarray, config: Config) -> Candidat
     """Words as they are, with structure where there is some, or as a difference."""
     matrix = job.matrix(words)
     entries = entry_count(*matrix.shape, config.entry_size)
-    modes = [] if job.joined else config.modes if config.one_mode else [*config.modes, EntropyMode.RAW]
-    candidates = [c.code(config.threads, modes, config.one_mode) for c in _best_words(job, words, matrix, entries, config.entropy == "auto")]
+    candidates = [job.coded(c, config) for c in _best_words(job, words, matrix, entries, config.entropy == "auto")]
+    if not job.joined and not config.modes and candidates[0].size >= matrix.nbytes:
+        candidates[0].code(config.threads, [EntropyMode.RAW])
     structured = _structured(job, words, matrix, entries)
     if structured is not None:
-        candidates.append(structured.code(config.threads, [] if job.joined else config.modes, config.one_mode))
+        candidates.append(job.coded(structured, config))
     if config.entropy == "auto":
         candidates += filter(None, [row_mask_candidate(job, words, config)])
     return min(candidates, key=lambda c: c.size)
@@ -107,7 +101,7 @@ def code_fine(job: TensorJob, words: np.ndarray, config: Config, step: float) ->
         return code_lossless(job, words, config)
     mantissa, exponent = step_parts(min(step, largest * 2.0**-FINE_BITS))
     levels = np.rint(job.matrix(words).view(job.dtype.numpy).astype(np.float64) / (mantissa * 2.0**exponent)).astype(np.int32)
-    return _levels(job, levels, None, 0, mantissa, exponent, 0, False, 1).code(config.threads, [] if job.joined else config.modes, config.one_mode)
+    return job.coded(_levels(job, levels, None, 0, mantissa, exponent, 0, False, 1), config)
 
 
 def code_levels(job: TensorJob, words: np.ndarray, config: Config, step: float) -> Candidate:
@@ -116,10 +110,9 @@ def code_levels(job: TensorJob, words: np.ndarray, config: Config, step: float) 
     if not is_finite(values):
         return code_lossless(job, words, config)
     choice = job.choice or choose(job, values, step)
-    modes = [] if job.joined else config.modes
-    tried = [_quantised(job, values, choice, config, step).code(config.threads, modes, config.one_mode)]
+    tried = [job.coded(_quantised(job, values, choice, config, step), config)]
     if config.spatial and choice.prediction is None:
-        tried += [c.code(config.threads, modes, config.one_mode) for c in _spatial_candidates(job, values, step)]
+        tried += [job.coded(c, config) for c in _spatial_candidates(job, values, step)]
     if config.preset == "auto" and not job.joined:
         tried += low_rank_candidates(job, config, step)
     return min(tried, key=lambda c: _lagrangian(c, values, step, config)) if len(tried) > 1 else tried[0]

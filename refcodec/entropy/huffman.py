@@ -12,33 +12,11 @@ import numpy as np
 
 from ..errors import EntropyError
 from .huffman_loop import (
-    EXHAUSTED,
-    EXTRA_SHIFT,
-    FORBIDDEN,
-    INDEX_MAX,
-    LENGTH_MAX,
-    LOOKUP_BITS,
-    MEAN_START,
-    OK,
-    OUT_OF_RANGE,
-    ROW,
-    TABLES_MAX,
-    Book,
-    build_table,
-    decode_entries,
-    encode_entries,
-    read_table,
-    read_ue,
+    EXHAUSTED, EXTRA_SHIFT, FORBIDDEN, INDEX_MAX, LENGTH_MAX, LOOKUP_BITS, MEAN_START, OK, OUT_OF_RANGE, ROW,
+    TABLES_MAX, Book, build_table, decode_entries, encode_entries, read_table, read_ue,
 )
 from .huffman_search import index_codes, nearest, search, search_bound, sparse
-from .huffman_tables import (
-    canonical_codes,
-    index_symbols,
-    least_table,
-    symbol_extents,
-    u_bits,
-    ue_bits,
-)
+from .huffman_tables import canonical_codes, index_symbols, least_table, symbol_extents, u_bits, ue_bits
 
 __all__ = ["decode_huffman", "encode_huffman", "search_bound"]
 

@@ -11,21 +11,8 @@ from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
 from .range_coder import DECODE, ENCODE, WORD_COUNT_LIMIT, code_bin
 from .word_loop import (
-    BUFFER_FULL,
-    CLASS_NODES,
-    MALFORMED,
-    OCTAVE,
-    OK,
-    RAW_EXHAUSTED,
-    RECIPROCAL,
-    ROOM,
-    TRAILING_MAX,
-    _clip,
-    _code_class,
-    _float_parts,
-    _float_word,
-    _integer,
-    _integer_parts,
+    BUFFER_FULL, CLASS_NODES, MALFORMED, OCTAVE, OK, RAW_EXHAUSTED, RECIPROCAL, ROOM, TRAILING_MAX, _clip,
+    _code_class, _float_parts, _float_word, _integer, _integer_parts,
 )
 
 PLANE_WINDOW, OVERALL_WINDOW = 256, 1024

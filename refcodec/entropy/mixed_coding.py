@@ -13,31 +13,10 @@ import numpy as np
 
 from ..compiler import at, bit_length, compiled, inlined
 from .levels import (
-    BUCKETS,
-    EXHAUSTED,
-    LEVEL_MAX,
-    NODES,
-    OK,
-    OUT_OF_RANGE,
-    ROOM,
-    code_level,
-    log_bucket,
-    moved,
-    reciprocal,
-    sign,
+    BUCKETS, EXHAUSTED, LEVEL_MAX, NODES, OK, OUT_OF_RANGE, ROOM, code_level, log_bucket, moved, reciprocal, sign,
     trellis_masks,
 )
-from .range_coder import (
-    COST,
-    DECODE,
-    ENCODE,
-    LEVEL_COUNT_LIMIT,
-    Coder,
-    adapted,
-    code_probability,
-    new_contexts,
-    start,
-)
+from .range_coder import COST, DECODE, ENCODE, LEVEL_COUNT_LIMIT, Coder, adapted, code_probability, new_contexts, start
 from .tables import SQUASH, SQUASH_LIMIT, STRETCH
 
 SIDES, SIDE_FIRST = 24, 12       # prediction B: buckets of a side, and the bucket of a mean that is its first

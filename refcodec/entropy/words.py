@@ -15,19 +15,8 @@ import numpy as np
 from ..dtypes import DType
 from .range_coder import Coder, encoder_start, new_contexts
 from .word_loop import (
-    BUFFER_FULL,
-    CONTEXTS,
-    MALFORMED,
-    MODELLED_SIGNS,
-    NO_SIGNS,
-    OCTAVE,
-    OK,
-    RAW_EXHAUSTED,
-    RAW_SIGNS,
-    WEIGHT_START,
-    WINDOW_MAX,
-    decode_rows,
-    encode_rows,
+    BUFFER_FULL, CONTEXTS, MALFORMED, MODELLED_SIGNS, NO_SIGNS, OCTAVE, OK, RAW_EXHAUSTED, RAW_SIGNS, WEIGHT_START,
+    WINDOW_MAX, decode_rows, encode_rows,
 )
 
 __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "WordParameters", "choose_parameters", "decode_words",

@@ -21,15 +21,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ...errors import ConfigError
-from ...fixed_point_check import (
-    FixedPointNetwork,
-    Product,
-    integer_range,
-    name_of,
-    network_of,
-    products_of,
-    width_of,
-)
+from ...fixed_point_check import FixedPointNetwork, Product, integer_range, name_of, network_of, products_of, width_of
 from ...model import ActivationFormat, Model
 from ..config import Config
 from ..job import TensorJob

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...bitstream.structures import (
-    Component,
-    EntropyMode,
-    FixedPoint,
-    Quantiser,
-    Representation,
-    TensorDescriptor,
-)
+from ...bitstream.structures import Component, EntropyMode, FixedPoint, Quantiser, Representation, TensorDescriptor
 from ...quantization.fixed_point import reconstruct_fixed_point
 from ...reconstruction.components import Matrix
 from ...reconstruction.factors import Factor
@@ -21,14 +14,7 @@ from ...reconstruction.representations import rebuilt
 from ..candidate import Candidate, Part, candidate
 from ..config import Config
 from ..job import TensorJob
-from .points import (
-    FixedPointLevels,
-    HybridPoint,
-    cheapest,
-    hybrid_levels,
-    hybrid_points,
-    price_of_a_bit,
-)
+from .points import FixedPointLevels, HybridPoint, cheapest, hybrid_levels, hybrid_points, price_of_a_bit
 
 SNR = 4.0          # dB of all layers together, where the configuration does not say
 
@@ -69,9 +55,7 @@ def code_hybrid(job: TensorJob, values: np.ndarray, config: Config) -> Candidate
         factors = [Factor(c.levels.astype(np.int64), 1, -c.fraction_bits) for c in choice.components]
         decoded = rebuilt(d, factors, Matrix(job.dtype), None, 0)
         found = Candidate(d, job.flat(decoded.view(job.dtype.word)), job.dtype, parts)
-    if job.joined:
-        return found.code(config.threads)
-    return found.code(config.threads, config.modes, config.one_mode)
+    return job.coded(found, config)
 
 
 def _part(levels: FixedPointLevels, job: TensorJob, kernel_size: int) -> Part:

@@ -7,22 +7,11 @@ import numpy as np
 from ...bitstream.structures import EntropyMode
 from ...quantization.codebook import reconstruct_codebook
 from ...quantization.decimal import reconstruct_decimal
-from ...quantization.fixed_point import (
-    WIDTH_MAX, best_fraction_bits,
-    fixed_point_levels,
-    reconstruct_fixed_point,
-)
+from ...quantization.fixed_point import WIDTH_MAX, best_fraction_bits, fixed_point_levels, reconstruct_fixed_point
 from ...quantization.integer_codebook import reconstruct_integer_codebook
 from ..candidate import (
-    Candidate,
-    Prediction,
-    codebook_candidate,
-    copy_candidate,
-    decimal_candidate,
-    entry_count,
-    fixed_point_candidate,
-    integer_codebook_candidate,
-    possible_modes,
+    Candidate, Prediction, codebook_candidate, copy_candidate, decimal_candidate, entry_count,
+    fixed_point_candidate, integer_codebook_candidate, possible_modes,
 )
 from ..config import Config
 from ..hybrid.coder import code_hybrid

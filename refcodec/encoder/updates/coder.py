@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...bitstream.structures import (
-    DECOMPOSED,
-    MASKS,
-    Component,
-    EntropyMode,
-    Quantiser,
-    Representation,
-    TensorDescriptor,
-    UniformParameters,
+    DECOMPOSED, MASKS, Component, EntropyMode, Quantiser, Representation, TensorDescriptor, UniformParameters,
 )
 from ...entropy.words import choose_parameters
 from ...errors import ConfigError
@@ -26,15 +19,8 @@ from ..candidate import Candidate, Part, Prediction, set_prediction
 from ..config import Config
 from ..job import TensorJob
 from .factors import (
-    FactorUpdate,
-    balanced_error,
-    fit_augmentation,
-    fit_low_rank,
-    fit_low_rank_to_error,
-    fit_low_rank_update,
-    fit_mapping,
-    fit_random_mask,
-    fit_row_mask,
+    FactorUpdate, balanced_error, fit_augmentation, fit_low_rank, fit_low_rank_to_error, fit_low_rank_update,
+    fit_mapping, fit_random_mask, fit_row_mask,
 )
 
 FACTOR_SIDE = 1024        # smaller side of the matrices whose difference is tried as a product unasked
@@ -111,7 +97,7 @@ def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np
     d.factor.gain_count_minus1 = shapes[0][1] - 1 if update.representation == Representation.AUGMENTATION else 0
     values = rebuilt(d, factors, Matrix(job.dtype), base, max(target.shape))
     found = Candidate(d, job.flat(values.view(job.dtype.word)), job.dtype, [_part(f, job, config) for f in factors])
-    return found.code(config.threads, config.modes, config.one_mode)
+    return job.coded(found, config)
 
 
 def _part(factor: Factor, job: TensorJob, config: Config) -> Part:
@@ -149,7 +135,7 @@ def masked(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.nd
     decoded = scatter(kept, mask, predictor if update.representation == Representation.RANDOM_MASK else None)
     part = Part(c, kept if kept.size else None, job.dtype, kept_base)
     found = Candidate(d, job.flat(decoded), job.dtype, [part])
-    return found.code(config.threads, config.modes, config.one_mode)
+    return job.coded(found, config)
 
 
 def _selected(update: FactorUpdate, count: int) -> int:

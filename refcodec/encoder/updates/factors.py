@@ -15,14 +15,7 @@ import numpy as np
 from ...bitstream.structures import Representation
 from ...errors import ConfigError
 from ...reconstruction.decomposition import Decomposition
-from ...reconstruction.factors import (
-    EXACT_LIMIT,
-    Factor,
-    augmentation,
-    low_rank,
-    low_rank_update,
-    mapping,
-)
+from ...reconstruction.factors import EXACT_LIMIT, Factor, augmentation, low_rank, low_rank_update, mapping
 from ...reconstruction.random_integers import RANDOM_EXPONENT, random_matrix
 from ..rate_control import step_parts
 
