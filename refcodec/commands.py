@@ -137,10 +137,10 @@ def decode(arguments) -> None:
         result = _decode_tensors(decoder, number, arguments)
     else:
         result = _decode_model(decoder, number, arguments)
-    count, which = len(decoder.parsed.models), ""
-    if count > 1 and "frames" not in result:
+    which = ""
+    if sum(not m.header.enhancement_flag for m in decoder.parsed.models) > 1 and "frames" not in result:
         result |= {"model": number, "name": decoder.parsed.models[number].header.model_name}
-        which = f"model {number} {result['name']!r} of {count}, "
+        which = f"model {number} {result['name']!r}, "
     result["seconds"] = round(time.perf_counter() - start, 3)
     line = f"{arguments.output}: {which}{result['tensors']} tensors, digests verified, {result['seconds']:.1f} s"
     _print(arguments, result, printable(line))

@@ -20,10 +20,9 @@ from .parallel import in_order
 from .prediction import fitted
 from .reconstruction import folded, unfolded
 from .reconstruction.components import Matrix, Payloads
-from .reconstruction.representations import decode_matrix
+from .reconstruction.representations import decode_matrix, working_memory
 from .topology import layers_of, source_of
 
-WORKING_FACTOR = 4        # bytes of working memory per byte of a tensor, at most
 KEPT_BYTES = 32 << 20     # of decoded units that others are predicted from
 
 
@@ -201,7 +200,7 @@ class StreamDecoder:
         return (matrix if d.representation == Representation.DIRECT else Matrix(matrix.dtype)), self._payloads(unit, c), predicting
 
     def _check_memory(self, d: TensorDescriptor) -> None:
-        need = WORKING_FACTOR * d.word_count * d.word_bytes
+        need = working_memory(d)
         if need > self.max_memory:
             raise ReconstructionError("RESOURCE_LIMIT", f"tensor {d.tensor_index} needs {need} bytes to decode, "
                                       f"{self.max_memory} are allowed; raise --max-memory")

@@ -27,19 +27,14 @@ def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarr
     proto = network_of(model)
     network = FixedPointNetwork(proto, formats)
     found, wanted = network.run(inputs), ReferenceEvaluator(proto).run(None, inputs)
-    layers = [{"layer": name, "format": format_name(x.format.signed, x.format.width, x.format.fraction_bits),
-               "accumulator_width": x.format.accumulator_width, "worst_case": list(x.worst), "seen": list(x.seen),
-               "fits": x.fits, "clipped": x.clipped} for name, x in network.layers.items()]
+    layers = [{"layer": name, "signed": x.format.signed, "width": x.format.width,
+               "fraction_bits": x.format.fraction_bits, "accumulator_width": x.format.accumulator_width, "worst_case": list(x.worst),
+               "seen": list(x.seen), "fits": x.fits, "clipped": x.clipped} for name, x in network.layers.items()]
     outputs = [{"name": v.name, **_difference(a, b)} for v, a, b in zip(proto.graph.output, wanted, found)]
     result = {"layers": layers, "outputs": outputs, "fits": all(x.fits for x in network.layers.values())}
     if labels is not None:
         result |= {"accuracy_float": _accuracy(wanted[0], labels), "accuracy_integers": _accuracy(found[0], labels)}
     return result
-
-
-def format_name(signed: bool, width: int, fraction_bits: int) -> str:
-    """For instance 's8 / 2^6': signed integers of 8 bits, in units of 2^-6."""
-    return f"{'s' if signed else 'u'}{width} / 2^{fraction_bits}"
 
 
 def _difference(wanted: np.ndarray, found: np.ndarray) -> dict:
@@ -59,10 +54,11 @@ def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def print_check(x: dict) -> None:
     """check_integers() as tables."""
-    print("layer                 takes       accumulator  worst case (any input)       seen here                    fits  clipped")
+    print("layer                 takes              accumulator  worst case (any input)       seen here                    fits  clipped")
     for layer in x["layers"]:
+        takes = f"{'s' if layer['signed'] else 'u'}{layer['width']} * 2^{-layer['fraction_bits']}"
         worst, seen = (f"{low:,} .. {high:,}" for low, high in (layer["worst_case"], layer["seen"]))
-        print(f"{printable(layer['layer']):<21} {layer['format']:<11} {layer['accumulator_width']:>6} bits  {worst:<28} {seen:<28} "
+        print(f"{printable(layer['layer']):<21} {takes:<18} {layer['accumulator_width']:>6} bits  {worst:<28} {seen:<28} "
               f"{'yes' if layer['fits'] else 'NO':<4} {100 * layer['clipped']:6.2f} %")
     print("\noutputs in integers, against floating point with the same weights")
     for out in x["outputs"]:

@@ -5,11 +5,10 @@ The integers of a stream are decoded and coded anew, so that the sizes are true 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .bitstream.limits import Profile
 from .bitstream.structures import (
     MASKS,
     Component,
@@ -20,32 +19,55 @@ from .bitstream.structures import (
     TensorDescriptor,
 )
 from .decoder import StreamDecoder
-from .dtypes import BY_NAME
 from .encoder.candidate import Part, possible_modes
 from .entropy.words import choose_parameters
-from .reconstruction.components import decode_levels, decode_words
+from .reconstruction.components import Matrix, decode_levels, decode_words
+from .reconstruction.masks import gather
+from .reconstruction.representations import chosen
 
 
 def alternatives(decoder: StreamDecoder, number: int) -> Iterator[dict]:
-    """For every component of a model that is not in a joined unit: what was picked, and bytes by way of coding."""
+    """For every coded component of a model: what was picked, and bytes by way of coding.
+
+    A joined unit is one entry, with the names of its tensors as 'joined': they share one payload.
+    """
     model = decoder.parsed.models[number]
     for unit in model.tensor_units:
+        names = [model.state.tensors[d.tensor_index].tensor_name for d in unit.descriptors]
+        if len(names) > 1 and unit.places:
+            yield {"tensor": names[0], "component": 0, "joined": names, "bytes": sum(p[1] + p[2] for p in unit.places),
+                   "alternatives": {}}
+            continue
         d = unit.descriptors[0]
-        for k, c in enumerate(d.component if len(unit.descriptors) == 1 else ()):
+        for k, c in enumerate(d.component):
             if c.coded_flag:
                 picked = sum(p[1] + p[2] for p in unit.places[c.first_payload : c.first_payload + c.entry_count_minus1 + 1])
-                yield {"tensor": model.state.tensors[d.tensor_index].tensor_name, "component": k,
+                yield {"tensor": names[0], "component": k, "joined": [],
                        "prediction": PredictionMode(d.prediction_mode).name.lower(),
                        "representation": Representation(d.representation).name.lower(),
                        "quantiser": Quantiser(c.quantiser).name.lower(), "entropy": EntropyMode(c.entropy_mode).name.lower(),
                        "bytes": picked, "alternatives": _sizes(decoder, number, d, c, decoder.threads)}
 
 
+def summed(found: Sequence[dict]) -> dict:
+    """Over all components of a model: bytes as picked, of the smallest ways, and of each entropy mode where it can code.
+
+    modes: by name, bytes, and how many components (or joined units) are kept as they are because it cannot code them.
+    """
+    modes = {}
+    for mode in EntropyMode:
+        name = mode.name.lower()
+        sizes = [x["alternatives"].get(name) for x in found]
+        if any(size is not None for size in sizes):
+            modes[name] = {"bytes": sum(x["bytes"] if size is None else size for x, size in zip(found, sizes)),
+                           "kept": sizes.count(None)}
+    return {"picked": sum(x["bytes"] for x in found), "modes": modes,
+            "smallest": sum(min(x["bytes"], *x["alternatives"].values()) if x["alternatives"] else x["bytes"] for x in found)}
+
+
 def _sizes(decoder: StreamDecoder, number: int, d: TensorDescriptor, c: Component, threads: int) -> dict[str, int]:
-    parts = dict(_parts(decoder, number, d, c))
-    modes = [m for m in EntropyMode if m != EntropyMode.CM or decoder.parsed.header.profile >= Profile.HIGH]
     return {f"{EntropyMode(m).name.lower()}{suffix}": _payload_bytes(part.with_mode(m).code(threads))
-            for suffix, part in parts.items() for m in possible_modes(part, modes)}
+            for suffix, part in _parts(decoder, number, d, c) for m in possible_modes(part, list(EntropyMode))}
 
 
 def _payload_bytes(part: Part) -> int:
@@ -58,13 +80,15 @@ def _parts(decoder: StreamDecoder, number: int, d: TensorDescriptor, c: Componen
     if not c.words_flag:
         yield "", Part(_bare(c), decode_levels(c, matrix, payloads), matrix.dtype, **kernel)
         return
-    dtype = BY_NAME["float16"] if c.quantiser == Quantiser.GRID else matrix.dtype
-    if c.quantiser == Quantiser.GRID or d.representation in MASKS:
+    if d.representation in MASKS:
+        matrix = Matrix(matrix.dtype)
+        predictor = None if predictor is None else gather(predictor, chosen(d)).reshape(c.row_count, c.column_count)
+    if c.quantiser == Quantiser.GRID:
         return
     words = decode_words(c, matrix, payloads, predictor, decoder.threads)
-    yield "", _words_part(c, words, dtype, predictor, kernel)
+    yield "", _words_part(c, words, matrix.dtype, predictor, kernel)
     if predictor is not None:
-        yield " without prediction", _words_part(c, words, dtype, None, kernel)
+        yield " without prediction", _words_part(c, words, matrix.dtype, None, kernel)
 
 
 def _words_part(c: Component, words: np.ndarray, dtype, predictor: np.ndarray | None, kernel: dict) -> Part:

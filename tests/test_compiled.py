@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from conftest import (
     all_types_model,
     changed,
     structures_model,
+    system_cases,
     tiny_onnx_model,
     weights,
 )
@@ -30,14 +32,14 @@ def network(dtype=np.float32, seed: int = 0) -> Model:
                   Tensor("conv.weight", weights((6, 4, 3, 3), dtype, seed + 2)), Tensor("n", np.arange(4))])
 
 
-def cases() -> dict[str, tuple[Model, Config, list[Model]]]:
-    """Small models that bring in each tool; the large one has two entry points."""
+def cases() -> dict[str, tuple[Model | list[Model], Config, list[Model]]]:
+    """Small models that bring in each tool, those of the published systems too; the large one has two entry points."""
     net = network()
     wide = np.zeros((2, 65536), np.float32)
     wide[:, ::4096] = weights((2, 16))
     found = {
-        "types": (all_types_model(), Config(), []), "structures": (structures_model(), Config(join_below=1), []),
-        "joined": (structures_model(), Config(), []), "onnx": (tiny_onnx_model(), Config(step=0.02), []),
+        "types": (all_types_model(), Config(), []), "structures": (structures_model(), Config(), []),
+        "onnx": (tiny_onnx_model(), Config(step=0.02), []),
         "update": (changed(net), Config(join_below=1), [net]), "residual": (changed(net, 1e-3), Config(step=0.001), [net]),
         "layers": (net, Config(quality_layers=2, coder="cm"), []), "columns": (Model(
             [Tensor("w.weight", np.ascontiguousarray(weights((40, 6)).T))]), Config(step=0.01, effort="best"), []),
@@ -52,15 +54,17 @@ def cases() -> dict[str, tuple[Model, Config, list[Model]]]:
         kind = np.dtype(dtype).name
         found[f"update {kind}"] = (changed(network(dtype), 1e-3), Config(), [network(dtype)])
         found[f"lossy {kind}"] = (network(dtype), Config(step=0.01), [])
-    return found
+    return found | system_cases()
 
 
-def results() -> dict[str, list[str]]:
+@functools.cache
+def results(threads: int = 1) -> dict[str, list[str]]:
     """Per case: SHA-256 of the stream, and the digest of the decoded model."""
     out = {}
     for name, (model, config, references) in cases().items():
+        config.threads = threads
         stream = encode(model, config, references)
-        out[name] = [hashlib.sha256(stream).hexdigest(), decode(stream, references).digest().hex()]
+        out[name] = [hashlib.sha256(stream).hexdigest(), decode(stream, references, threads=threads).digest().hex()]
     return out
 
 
@@ -72,16 +76,11 @@ def test_same_bits_without_the_compiler():
     compiled = results()                    # while the slow ones run
     plain = json.loads(process.communicate(timeout=600)[0])
     assert process.returncode == 0 and plain == compiled
-    assert len(compiled) >= 28
+    assert len(compiled) >= 27 + len(system_cases())
 
 
 def test_same_bits_with_two_threads():
-    for name, (model, config, references) in cases().items():
-        config.threads = 1
-        one = encode(model, config, references)
-        config.threads = 2
-        assert encode(model, config, references) == one, name
-        assert decode(one, references, threads=2).digest() == decode(one, references).digest(), name
+    assert results(2) == results(1)
 
 
 if __name__ == "__main__":

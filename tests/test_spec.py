@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import math
 import pathlib
 import re
 import subprocess
@@ -19,11 +21,12 @@ import syntax_tables  # noqa: E402
 
 import refcodec.errors as errors  # noqa: E402
 from refcodec.bitstream import derive, parser, structures  # noqa: E402
-from refcodec.bitstream.limits import LEVELS, Profile  # noqa: E402
-from refcodec.dtypes import BY_CODE  # noqa: E402
+from refcodec.bitstream.limits import DECOMPOSITION_WORK, LEVELS, Profile  # noqa: E402
+from refcodec.dtypes import BY_CODE, BY_NAME  # noqa: E402
 from refcodec.entropy import (  # noqa: E402
     huffman,
     huffman_loop,
+    huffman_tables,
     levels,
     map_loop,
     mixed_coding,
@@ -32,8 +35,24 @@ from refcodec.entropy import (  # noqa: E402
     word_loop,
 )
 from refcodec.model import Role, SlotCoding  # noqa: E402
-from refcodec.quantization.rounding import NARROW_FORMATS  # noqa: E402
-from refcodec.quantization.uniform import TRELLIS, trellis  # noqa: E402
+from refcodec.prediction import spatial  # noqa: E402
+from refcodec.quantization import decimal  # noqa: E402
+from refcodec.quantization.fixed_point import reconstruct_fixed_point  # noqa: E402
+from refcodec.quantization.integer_codebook import (  # noqa: E402
+    reconstruct_integer_codebook,
+)
+from refcodec.quantization.rounding import (  # noqa: E402
+    NARROW_FORMATS,
+    round_to_dtype,
+)
+from refcodec.quantization.uniform import TRELLIS, reconstruct, trellis  # noqa: E402
+from refcodec.reconstruction import (  # noqa: E402
+    components,
+    decomposition,
+    factors,
+    random_integers,
+    representations,
+)
 
 SPEC = (ROOT / "SPEC.md").read_text()
 CODE = syntax_tables.SYNTAX_PY.read_text()
@@ -41,10 +60,10 @@ CODE = syntax_tables.SYNTAX_PY.read_text()
 
 # Markdown tables of SPEC, found by the first cell of their head.
 
-def tables_with(first: str) -> list[list[list[str]]]:
+def tables_with(first: str, text: str = SPEC) -> list[list[list[str]]]:
     """Rows (lists of cells, the head first) of each table whose head begins with the cell `first`."""
     found = []
-    for block in re.findall(r"(?:^\|.*\|\n)+", SPEC, re.MULTILINE):
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
         if rows[0][0] == first:
             found.append([rows[0], *rows[2:]])
@@ -55,6 +74,20 @@ def table(first: str) -> list[list[str]]:
     """The rows, without the head, of the only such table."""
     (rows,) = tables_with(first)
     return rows[1:]
+
+
+@functools.cache
+def clauses() -> dict[str, str]:
+    """Number of each clause: its text, without that of clauses within it."""
+    parts = re.split(r"^#+ (?:Annex )?([\dA-F][\d.]*) ", SPEC, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def log2(power: float) -> int:
+    """The exponent of a power of two."""
+    mantissa, exponent = math.frexp(power)
+    assert mantissa == 0.5
+    return exponent - 1
 
 
 def number(cell: str) -> int:
@@ -169,24 +202,75 @@ def test_levels():
     assert spec == {f: [getattr(level, f) for level in LEVELS.values()] for f in fields}
 
 
-CONSTANTS = {
-    range_coder: ("RANGE_START", "RANGE_MIN", "PROBABILITY_MIN", "PROBABILITY_MAX", "LEVEL_COUNT_LIMIT",
-                  "WORD_COUNT_LIMIT"),
-    derive: ("ENTRY_MIN_ELEMENTS",),
-    levels: ("LEVEL_MAX", "CLASS_MAX", "NODES", "BUCKETS"),
-    mixed_coding: ("SIDES", "SIDE_FIRST", "RATIOS", "WEIGHT_START", "WEIGHT_LIMIT", "LEARNING", "INPUT_LIMIT",
-                   "TAP_LIMIT", "TAP_RATE"),
-    word_loop: ("OCTAVE", "POWER_FLOOR", "ROW_WINDOW", "COLUMN_WINDOW", "OVERALL_WINDOW", "WEIGHT_MAX", "WINDOW_MAX",
-                "ESCAPE_MAX", "ZERO_BUCKETS", "REPEAT_MAX", "UP_STEPS", "DOWN_STEPS", "PHASES", "SLOPES",
-                "TRAILING_MAX"),
-    huffman_loop: ("LENGTH_MAX", "INDEX_MAX", "MEAN_START"),
-}
+def test_memory():
+    found = [int(row[0]) for row in tables_with("bytes", clauses()["A.2"])[0][1:]]
+    assert found == [representations.WORD_FACTOR, representations.LEVEL_BYTES, representations.COLUMN_BYTES,
+                     representations.PRODUCT_BYTES, representations.VECTOR_BYTES, representations.SQUARE_BYTES]
+
+
+def test_profiles():
+    """Annex A.1: the first profile of each representation; no entropy mode but CM and no quantiser is kept from BASELINE."""
+    first = {name: Profile[("BASELINE", "MAIN", "HIGH")[row[1:].index("yes")]] for row in table("tool")
+             for name in re.findall(r"\b[A-Z_]{2,}\b", row[0])}
+    for r in structures.Representation:
+        assert first[r.name] == (Profile.MAIN if r in structures.DECOMPOSED else Profile.BASELINE)
+    assert first["CM"] == Profile.HIGH
+
+
+def test_derived_variables():
+    """7.12 lists every field that the structures call derived."""
+    source = pathlib.Path(structures.__file__).read_text()
+    for block in re.findall(r"# derived variables.*\n((?:    \w+: int = \d+\n)+)", source):
+        for name in re.findall(r"(\w+): int", block):
+            assert re.search(rf"\b{name}\b", clauses()["7.12"]), name
+
+
+CONSTANTS = [
+    ("7.7.3", derive, "ENTRY_MIN_ELEMENTS"),
+    ("9.1", range_coder, "RANGE_START RANGE_MIN PROBABILITY_MIN PROBABILITY_MAX"),
+    ("9.2", range_coder, "LEVEL_COUNT_LIMIT WORD_COUNT_LIMIT"),
+    ("9.3.1", levels, "LEVEL_MAX CLASS_MAX NODES BUCKETS"),
+    ("9.4.1", mixed_coding, "SIDES SIDE_FIRST RATIOS WEIGHT_START WEIGHT_LIMIT LEARNING INPUT_LIMIT TAP_LIMIT TAP_RATE"),
+    ("9.5.1", word_loop, "OCTAVE POWER_FLOOR ROW_WINDOW COLUMN_WINDOW OVERALL_WINDOW WEIGHT_MAX WINDOW_MAX ESCAPE_MAX "
+                         "ZERO_BUCKETS REPEAT_MAX UP_STEPS DOWN_STEPS PHASES SLOPES TRAILING_MAX"),
+    ("9.6.1", map_loop, "PLANE_WINDOW OVERALL_WINDOW WEIGHT_ONE WEIGHT_MAX SETTINGS PREDICTED PHASES DISTANCES TOP_BITS"),
+    ("9.7.1", huffman_loop, "LENGTH_MAX INDEX_MAX MEAN_START"),
+]
 
 
 def test_constants():
-    spec = {row[0]: number(row[1]) for rows in tables_with("constant") for row in rows[1:]}
-    code = {name: getattr(module, name) for module, names in CONSTANTS.items() for name in names}
-    assert spec == code
+    spec = {(clause, row[0]): number(row[1]) for clause in clauses() for rows in tables_with("constant", clauses()[clause])
+            for row in rows[1:]}
+    assert spec == {(clause, name): getattr(module, name) for clause, module, names in CONSTANTS for name in names.split()}
+
+
+def test_map_coding_shares_the_other_constants_of_word_coding():
+    for name in "OCTAVE POWER_FLOOR RATE CLASS_NODES TRAILING_MAX RECIPROCAL".split():
+        assert np.array_equal(getattr(map_loop, name), getattr(word_loop, name))
+
+
+@pytest.mark.parametrize("clause, text", [
+    ("7.7.1", f"{DECOMPOSITION_WORK} * level.decomposition_size^3"),
+    ("8.5.8", f"|level| shall not exceed 2^{log2(decimal.LEVEL_LIMIT)}"),
+    ("8.6", f"shall not exceed 2^{log2(factors.EXACT_LIMIT)}. (OVERFLOW)"),
+    ("8.6", f"range {factors.SCALE_EXPONENT_MIN}..{factors.SCALE_EXPONENT_MAX}."),
+    ("8.6.4", f"exponent(L) - {-random_integers.RANDOM_EXPONENT})"),
+    ("8.6.6", f"(i + 1) * 0x{int(random_integers.INCREMENT):X}"),
+    ("8.6.6", f"(z >> 30)) * 0x{int(random_integers.MULTIPLIER_1):X}"),
+    ("8.6.6", f"(z >> 27)) * 0x{int(random_integers.MULTIPLIER_2):X}"),
+    ("8.6.6", f"(w >> 48) - {random_integers.RANDOM_LIMIT}"),
+    ("8.6.7", f"small = trace * 2^{log2(decomposition.SMALL)}"),
+    ("8.6.7", f"less than {decomposition.MAX_ITERATIONS}. (OVERFLOW)"),
+    ("8.6.7", f"<= 2^{log2(decomposition.EPSILON)} * (Abs"),
+    ("8.6.7", f"square < 2^{log2(decomposition.SMALL_SQUARE)}:"),
+    ("8.6.7", f"magnitude below 2^{log2(decomposition.ZERO_ENTRY)} become +0"),
+    ("8.6.7", f"norm[k] > 2^{log2(decomposition.ZERO_NORM)} * Max"),
+    ("8.7.1", f"-2^{log2(spatial.INDEX_LIMIT)} .. 2^{log2(spatial.INDEX_LIMIT)} - 1. (OUT_OF_RANGE)"),
+    ("9.10.1", f"-2^{log2(components.LEVEL_LIMIT)}..2^{log2(components.LEVEL_LIMIT)} - 1"),
+    ("9.7.1", f"shall not exceed 2^{log2(huffman_loop.INDEX_MAX << 4)},"),
+])
+def test_numbers_of_the_code_in_the_text(clause, text):
+    assert " ".join(clauses()[clause].split()).count(text) == 1
 
 
 @pytest.mark.parametrize("number, module, names", [
@@ -216,7 +300,7 @@ def test_float_formats():
 
 def test_table_digests():
     arrays = {"RATE": range_coder.RATE, "LOG_BUCKET": tables.LOG_BUCKET, "RECIPROCAL (9.3, 9.4)": tables.RECIPROCAL,
-              "RECIPROCAL (9.5)": word_loop.RECIPROCAL, "SQUASH": tables.SQUASH, "STRETCH": tables.STRETCH}
+              "RECIPROCAL (9.5, 9.6)": word_loop.RECIPROCAL, "SQUASH": tables.SQUASH, "STRETCH": tables.STRETCH}
     rows = table("table")
     assert {r[0] for r in rows} == set(arrays)
     for name, entries, _, digest in rows:
@@ -307,9 +391,121 @@ def requirements() -> dict[str, list[str]]:
 
 
 def test_every_broken_rule_has_a_code():
-    """But for the duties of decoders, which no stream can break."""
+    """But for the duties of decoders, which no stream can break, and of those who evaluate layers."""
     without = {i for i, codes in requirements().items() if not codes}
-    assert without == {"R8.1-1", "R8.1-2", "R8.5-1", "R9.3-2"}
+    assert without == {"R7.6.4-1", "R8.1-1", "R8.1-2", "R8.5-1", "R9.3-2"}
+
+
+def test_ids_of_a_clause_are_in_order():
+    found = re.findall(r"\[R([\dA-F.]+)-(\d+)\]", SPEC)
+    for home in {h for h, _ in found}:
+        numbers = [int(n) for h, n in found if h == home]
+        assert numbers == sorted(numbers), home
+
+
+# Examples
+
+def example_rows() -> list[list[str]]:
+    """The rows of 8.5.11, 'the same' filled in."""
+    (rows,) = tables_with("case", clauses()["8.5.11"])
+    rows = [list(row) for row in rows[1:]]
+    for row, before in zip(rows[1:], rows):
+        if row[0].startswith("the same with"):
+            row[0] = before[0] + ";" + row[0]
+    return rows
+
+
+def words_of(cells: str, dtype) -> list[int]:
+    """Values, or words in hexadecimal, as words."""
+    return [int(c, 0) if c.startswith("0x") else int(round_to_dtype(np.array([float(c)]), dtype).view(dtype.word)[0])
+            for c in cells.split(", ")]
+
+
+def example_values(case: str, dtype, states: str, step: str, levels: list[int]) -> np.ndarray:
+    """What the codec makes of a row of 8.5.11, but for the prediction of values after the first ones."""
+    base = re.search(r"prediction ((?:[^,;]+, )*[^,;]+)", case)
+    if base:
+        words = words_of(base[1].replace("NaN", "0x7FC00000").replace("+inf", "0x7F800000"), dtype)
+        words = words * len(levels) if len(words) == 1 else words
+        base = np.array(words[: len(levels)], dtype.word).view(dtype.numpy)
+    if step.startswith("p = "):
+        return decimal.reconstruct_decimal(np.array(levels, np.int64), int(step[4:]), dtype, base)
+    if step.startswith("("):
+        return reconstruct_fixed_point(np.array(levels), *map(int, step.strip("()").split(", ")), dtype, base)
+    mantissa, exponent = map(int, step.split(" * 2^"))
+    listed = re.match(r"integers (.*), zero_index (\d+)", case)
+    if listed:
+        integers = np.array(listed[1].split(", "), np.int64)
+        return reconstruct_integer_codebook(np.array(levels), integers, int(listed[2]), mantissa, exponent, dtype, base)
+    return reconstruct(np.array(levels, np.int32), int(states), mantissa, exponent, dtype, base)
+
+
+@pytest.mark.parametrize("case, element_type, states, step, given, expected", example_rows())
+def test_examples_of_quantisers(case, element_type, states, step, given, expected):
+    dtype, levels, cells = BY_NAME[element_type], [int(x) for x in given.split(", ")], expected.split(", ")
+    assert len(levels) == len(cells)
+    good = [x for x, cell in zip(levels, cells) if not cell.startswith("error")]
+    found = example_values(case, dtype, states, step, good).view(dtype.word).tolist()
+    assert found == words_of(", ".join(c for c in cells if not c.startswith("error")), dtype)
+    for level, cell in zip(levels, cells):
+        if cell.startswith("error"):
+            with pytest.raises(errors.ReconstructionError) as error:
+                example_values(case, dtype, states, step, [level])
+            assert error.value.code == cell.split()[1]
+
+
+def test_example_of_the_trellis():
+    (row,) = (r for r in example_rows() if r[0].startswith("trellis"))
+    path = [int(n) for n in re.findall(r"\d+", row[0])]
+    a, b = trellis(int(row[2]))
+    state = path[0]
+    for level, following in zip(row[4].split(", "), path[1:], strict=True):
+        state = (state >> 1) ^ (a if state & 1 else 0) ^ (b if int(level) & 1 else 0)
+        assert state == following
+
+
+def test_random_words():
+    seed, listed, count = re.search(r"RandomWord\((\d+), i\) is ([\d, \n]+) for i = 0 \.\. (\d+)", clauses()["8.6.6"]).groups()
+    words = [int(w) for w in re.findall(r"\d+", listed)]
+    assert len(words) == int(count) + 1
+    assert random_integers.random_words(int(seed), 0, len(words)).tolist() == words
+
+
+def test_digest_of_the_decomposition():
+    """8.6.7, NOTE 3, in its own words."""
+    i, j = np.mgrid[0:8, 0:8]
+    x = (random_integers.random_words(0, 0, 8) >> np.uint64(60)).astype(np.int64)[(j - i) % 8] - 8.0
+    gains = factors.Factor(np.arange(1, 9)[None], 1, -5)
+    residual = factors.augmentation(decomposition.decompose(x), gains)
+    assert hashlib.sha256(residual.astype("<f4").tobytes()).hexdigest() in clauses()["8.6.7"]
+
+
+def test_example_of_index_symbols():
+    text = " ".join(clauses()["9.7.3"].split())
+    bound, precision = map(int, re.search(r"Let b = (\d+) and precision (\d+)", text).groups())
+    least = [int(n) for n in re.search(r"symbols 0 \.\. \d+ are ([\d, ]+)\.", text)[1].split(", ")]
+    extra = [int(n) for n in re.search(r"symbols 0 \.\. \d+ have ([\d, ]+) extra bits", text)[1].split(", ")]
+    last = int(re.search(r"has BitLength\(38 - 33\) = (\d+) of them", text)[1])
+    first_index, extra_bits = huffman_tables.symbol_extents(bound, precision)
+    assert (first_index.tolist(), extra_bits.tolist()) == (least, [*extra, last])
+
+
+# Text
+
+def test_lines_are_wrapped():
+    long = [n for n, line in enumerate(SPEC.splitlines(), 1) if len(line) > 120 and not line.startswith("|")]
+    assert long == []
+
+
+def test_what_the_text_names_exists():
+    from refcodec.encoder.config import PRESETS
+    for path in re.findall(r"\b(?:refcodec|tools|tests)/[\w/]+\.py\b", SPEC):
+        assert (ROOT / path).is_file(), path
+    for preset in re.findall(r"\bs[1-5]-\w+", SPEC):
+        assert preset in PRESETS, preset
+    options = (ROOT / "refcodec" / "commands.py").read_text() + (ROOT / "refcodec" / "cli.py").read_text()
+    for option in re.findall(r"`(--[\w-]+)", SPEC):
+        assert f'"{option}"' in options, option
 
 
 # Worked example

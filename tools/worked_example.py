@@ -150,8 +150,8 @@ class BinLog:
         read = payload.PayloadReader.read
 
         def read_block(reader, block):
-            kind = "words" if isinstance(block, payload.WordBlock) else "levels"
-            shape = (block.words if kind == "words" else block.levels).shape
+            kind = "levels" if isinstance(block, payload.LevelBlock) else "words"
+            shape = getattr(block, kind).shape
             self.lines.append(f"{kind} of unit {reader.unit}, {shape[0]} rows of {shape[1]}")
             self.element = -1
             read(reader, block)
@@ -191,8 +191,11 @@ class BinLog:
 def further_payloads() -> list[str]:
     """C.6: payloads of one segment each, for the tools that the stream does not use. Each is decoded again."""
     from refcodec.dtypes import BY_NAME
+    from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
+    from refcodec.entropy.huffman import decode_huffman, encode_huffman
     from refcodec.entropy.payload import (
         LevelBlock,
+        MapBlock,
         PayloadReader,
         WordBlock,
         encode_payload,
@@ -203,7 +206,7 @@ def further_payloads() -> list[str]:
         return np.array([[int(w, 16) for w in row.split()] for row in rows], BY_NAME[dtype].word)
 
     def shown_words(array: np.ndarray) -> str:
-        return "; ".join(" ".join(f"{int(w):0{2 * array.itemsize}x}" for w in row) for row in array)
+        return ("\n" + 13 * " ").join(" ".join(f"{int(w):0{2 * array.itemsize}x}" for w in row) for row in array)
 
     lines: list[str] = []
 
@@ -227,13 +230,24 @@ def further_payloads() -> list[str]:
         array, params = words(rows, dtype), WordParameters(**chosen)
         base = None if predictor is None else words(predictor, dtype)
         kind = BY_NAME[dtype]
-        facts = [f"{dtype}; word_zeros_flag {params.zeros}, word_sign_mode {params.signs}, word_scale_rule {params.scale_rule}, "
+        facts = [f"{dtype}; word_zeros_flag {params.zeros}, word_sign_mode {params.signs}, word_scale_rule {params.scale_rule},",
                  f"word_row_shift_flag {params.row_shifts}, word_trailing_flag {params.trailing}, word_shift {params.shift}, "
                  f"word_offset {params.offset}"]
         if base is not None:
             facts.append(f"predictor: {shown_words(base)}")
         facts.append(f"words:     {shown_words(array)}")
         add(title, facts, WordBlock(array, base, kind, params), WordBlock(np.zeros_like(array), base, kind, params))
+
+    def add_map(title: str, dtype: str, rows: list[str], predictor: list[str] | None = None) -> None:
+        array, base, kind = words(rows, dtype), None if predictor is None else words(predictor, dtype), BY_NAME[dtype]
+        facts = [f"{dtype}; plane_rows 2"] + ([f"predictor: {shown_words(base)}"] if predictor else [])
+        add(title, [*facts, f"words:     {shown_words(array)}"], MapBlock(array, base, kind, 2),
+            MapBlock(np.zeros_like(array), base, kind, 2))
+
+    def add_integers(title: str, integers: list[int], encode, decode) -> None:
+        payload = encode(np.array(integers))
+        assert decode(payload, len(integers)).tolist() == integers, title
+        lines.extend([title, f"  integers: {integers}", f"  coded:  {payload.hex(' ')}"])
 
     matrix = [[3, -1, 0, 2, -1, 0, 3, -1], [2, -1, 1, 2, 0, 0, 4, -1], [-5, 40, 0, 0, 1, -1, 700, 12]]
     add_levels("CC, plain quantiser", matrix, 0, 1, False)
@@ -253,6 +267,15 @@ def further_payloads() -> list[str]:
     add_words("integers with offset and shift", "int16", ["0064 0068 0060 0064 ff9c", "0164 0064 0068 0064 7ffc"],
               offset=0x64, shift=2, signs=2)
     add_words("differences of integers", "uint8", ["10 11 ff 00 7f"], ["10 10 00 ff 80"], signs=1)
+    planes = ["3c00 3c40 3c40 0000 b800", "3c00 3c40 8000 4123 3c00", "2e66 2e66 0000 0001 3c00", "2e00 3c40 2e66 2e66 4900"]
+    add_map("MAP, two planes", "float16", planes)
+    add_map("MAP, with a predictor", "float16", planes, ["3c00 3c40 3c41 0000 b800", "3c10 3c40 0000 4123 3c00",
+                                                         "2e66 2e67 0000 0001 3c00", "2e00 3c40 2e66 0000 4800"])
+    add_map("MAP, integers", "uint8", ["80 84 88 7c", "80 80 88 00", "fc 80 84 84", "78 80 84 80"])
+    add_integers("HUFFMAN, levels", [5, 0, 0, 0, -1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 1], encode_huffman,
+                 decode_huffman)
+    add_integers("FIXED, levels, fixed_length 5", [5, -16, 15, 0, -1], lambda values: encode_fixed(values, 5, True),
+                 lambda data, count: decode_fixed(data, count, 5, True))
     return lines
 
 
@@ -321,7 +344,7 @@ At the end of each payload the position is 3 bytes past its end and code is less
     parts.append(f"""
 ### C.6 Further payloads
 
-Each is the payload of one segment. Words are in hexadecimal, rows are separated by semicolons.
+Each is the payload of one segment of a component. Words are in hexadecimal, a row in each line.
 
 {fence}""")
     parts.extend([*further_payloads(), fence])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..bitstream.derive import ENTRY_MIN_ELEMENTS
 from ..bitstream.structures import (
-    RANGE_CODED, WORDS, Codebook, Component, EntropyMode, FixedPoint, IntegerCodebook, Payload, PredictionMode,
+    RANGE_CODED, WORDS, ByteParameters, Codebook, Component, EntropyMode, FixedPoint, IntegerCodebook, Payload, PredictionMode,
     Quantiser, Representation, TensorDescriptor, UniformParameters,
 )
 from ..dtypes import BY_NAME, DType
@@ -20,6 +21,8 @@ from ..entropy.words import WordParameters, difference
 from ..parallel import run_all
 
 ALPHABET_MAX = 4095        # different values, and 0, that Huffman codes are made for
+PAYLOAD_BYTES = 4          # of coded_size and bypass_size, about
+ENTRY_BYTES = 2            # of an entry of an integer codebook, about
 LEVEL_LIMIT = 1 << 30      # of what is range coded
 
 
@@ -44,7 +47,7 @@ class Prediction:
 class Part:
     """One component to be coded. array: words or levels [rows, columns], None if nothing is coded; predictor: like it.
 
-    dtype: of words.  plane_rows: rows of a plane of a map (SPEC 8.3).  level.codebook_size bounds Huffman alphabets.
+    dtype: of words.  plane_rows: rows of a plane of a map (SPEC 8.3).
     """
 
     component: Component
@@ -73,7 +76,7 @@ class Part:
             return self
         if c.entropy_mode not in RANGE_CODED:
             c.entry_count_minus1 = 0
-            data = encode_integers(c, self.integers(), self.dtype if c.quantiser in WORDS else None)
+            data = encode_integers(c, self.integers, self.dtype if c.quantiser in WORDS else None)
             self.payloads = [Payload(len(data), 0, data, b"")]
             return self
         borders = entry_borders(self.array.shape[0], c.entry_count_minus1 + 1)
@@ -85,22 +88,23 @@ class Part:
         self.payloads = run_all(entry, range(len(borders) - 1), threads)
         return self
 
+    @functools.cached_property
     def integers(self) -> np.ndarray:
         """What is coded outside range coding: levels, words, or differences of words."""
         return self.array if self.predictor is None else difference(self.array, self.predictor, self.dtype)
 
     def with_mode(self, mode: EntropyMode) -> Part:
         """The same integers in another entropy mode, not yet coded."""
-        component = copy.deepcopy(self.component)
-        component.entropy_mode = mode
-        return Part(component, self.array, self.dtype, self.predictor, self.kernel_size, self.plane_rows)
+        component = replace(self.component, entropy_mode=mode, byte=ByteParameters())
+        return replace(self, component=component, payloads=[])
 
     @property
     def size(self) -> int:
         """Bytes of the payloads and of the arrays in the descriptor."""
         c = self.component
         return (sum(p.coded_size + p.bypass_size for p in self.payloads) + len(c.codebook.codebook_words)
-                + len(c.grid_scales) + 2 * len(c.integer_codebook.codebook_integer) + 4 * len(self.payloads))
+                + len(c.grid_scales) + ENTRY_BYTES * len(c.integer_codebook.codebook_integer)
+                + PAYLOAD_BYTES * len(self.payloads))
 
 
 @dataclass
@@ -149,7 +153,7 @@ def possible_modes(part: Part, modes: Sequence[EntropyMode]) -> list[EntropyMode
         without.add(EntropyMode.MAP)
     if not words and max(int(part.array.max(initial=0)), -int(part.array.min(initial=0))) >= LEVEL_LIMIT:
         without |= set(RANGE_CODED)
-    if EntropyMode.HUFFMAN in modes and not _few_values(part.integers().reshape(-1)):
+    if EntropyMode.HUFFMAN in modes and not _few_values(part.integers.reshape(-1)):
         without.add(EntropyMode.HUFFMAN)
     return [m for m in modes if m not in without]
 

@@ -51,6 +51,7 @@ def code_lossless(job: TensorJob, words: np.ndarray, config: Config) -> Candidat
     matrix = job.matrix(words)
     entries = entry_count(*matrix.shape, config.entry_size)
     candidates = [job.coded(c, config) for c in _best_words(job, words, matrix, entries, config.entropy == "auto")]
+    # Raw words are tried only where range coding gains nothing: that they are smaller cannot happen otherwise.
     if not job.joined and not config.modes and candidates[0].size >= matrix.nbytes:
         candidates[0].code(config.threads, [EntropyMode.RAW])
     structured = _structured(job, words, matrix, entries)

@@ -59,8 +59,9 @@ def decode_fixed(data: bytes | memoryview, count: int, length: int, signed: bool
                  ) -> np.ndarray:
     """The `count` integers that encode_fixed coded, one dimension.
 
-    dtype: that of the result, which holds all integers of `length` bits; None takes the narrowest.  Memory beside the
-    result: the payload and a constant.  Raises EntropyError ENTROPY_END: another size, or padding bits that are not 0.
+    dtype: that of the result; None takes the narrowest that holds all integers of `length` bits.  Memory beside the
+    result: the payload and a constant.  Raises EntropyError ENTROPY_END: another size, or padding bits that are not 0;
+    OUT_OF_RANGE: an integer beyond the dtype.
     """
     bits = count * length
     if len(data) != (bits + 7) >> 3 or (bits & 7 and data[-1] & ((1 << (-bits & 7)) - 1)):
@@ -68,8 +69,12 @@ def decode_fixed(data: bytes | memoryview, count: int, length: int, signed: bool
     natural = f"{'i' if signed else 'u'}{max(1, 1 << ((length - 1).bit_length() - 3)) if length > 8 else 1}"
     raw = np.frombuffer(data, np.uint8).copy()           # the compiled loops know one type of array, a writable one
     result = np.empty(count, dtype or natural)
+    limits = np.iinfo(result.dtype)
     for base in range(0, count, CHUNK):
         values = np.zeros(min(CHUNK, count - base), np.int64)
         _get(raw, base * length, length, int(signed or length == 64), values)
+        # Unsigned integers of 64 bits stand in int64: negative ones are beyond all types but their own.
+        if length > 8 * result.itemsize and not limits.min <= int(values.min()) <= int(values.max()) <= limits.max:
+            raise EntropyError("OUT_OF_RANGE", f"SPEC 9.8: an integer is beyond {result.dtype}")
         result[base : base + len(values)] = values.astype(result.dtype)
     return result

@@ -36,8 +36,8 @@ def decode_integers(c: Component, data: bytes, dtype: DType | None, alphabet_lim
     if c.entropy_mode == EntropyMode.HUFFMAN:
         found = decode_huffman(data, count, np.int64 if signed else dtype.word, alphabet_limit)
     elif c.entropy_mode == EntropyMode.FIXED:
-        found = decode_fixed(data, count, c.fixed_length, signed, np.int64 if signed else None)
+        found = decode_fixed(data, count, c.fixed_length, signed, np.int64 if signed else dtype.word)
     else:
         width = 1 << c.byte.level_bytes_log2 if signed else dtype.word.itemsize
         found = decode_bytes(data, count, c.entropy_mode, width, signed, bool(c.byte.byte_planes_flag))
-    return found if signed else found.astype(dtype.word, copy=False)
+    return found
