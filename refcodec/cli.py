@@ -19,12 +19,12 @@ QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero
 
 SYSTEMS = (
     "Published systems, each by one name; 'The systems' in README.md says more. s1-rp: weights cut to RP decimals, LZMA. "
-    "s2-qbits: weights rounded, q_bits of 12 decimals dropped, LZMA. Both: with --reference as a difference of models, with --root "
-    "as a set. s3-features: activations, without loss or with --step. s4-*: an update of --reference: lra, a product of two "
-    "small factors; ml, one factor times the main directions of the old weights; ka, new singular values and a few new columns; "
-    "rm, some elements chosen by a seed; lru, one factor times a random one; fp, filters that are zero are left out (needs no "
-    "reference). s5-hybrid: low rank, pruning and fixed point layer by layer, Huffman codes. auto: all tools, the smallest "
-    "for each tensor.")
+    "s2-qbits: weights rounded, q_bits of 12 decimals dropped, LZMA. Both: with --reference as a difference of models, "
+    "with --root as a set. s3-features: activations, without loss or with --step. s4-*: an update of --reference: lra, a "
+    "product of two small factors; ml, one factor times the main directions of the old weights; ka, new singular values "
+    "and a few new columns; rm, some elements chosen by a seed; lru, one factor times a random one; fp, filters that are "
+    "zero are left out (needs no reference). s5-hybrid: low rank, pruning and fixed point layer by layer, Huffman codes. "
+    "auto: all tools, the smallest for each tensor.")
 
 EXIT_REJECTED, EXIT_UNSUPPORTED, EXIT_FORMAT, EXIT_CONFIG = 10, 11, 12, 13
 UNSUPPORTED_CODES = ("UNSUPPORTED_VERSION", "MISSING_REFERENCE", "RESOURCE_LIMIT")
@@ -84,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
     i = commands.add_parser("info", help="what a stream holds and where its bytes go")
     i.add_argument("input", metavar="IN.omc")
     i.add_argument("--json", action="store_true")
-    i.add_argument("--why", action="store_true", help="what each tensor would have cost in other entropy modes, and the model in each "
-                   "of them (slow)")
+    i.add_argument("--why", action="store_true", help="what each tensor would have cost in other entropy modes, and the "
+                   "model in each of them (slow)")
     i.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --why of an update")
 
     t = commands.add_parser("trace", help="every syntax element: clause, name, value, bit position, bits")
@@ -101,11 +101,14 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--json", action="store_true")
 
     k = commands.add_parser("check-integers", help="run a model in integers: accumulators, clipping, and what changes",
-                            description="Run the network of a model with activation formats (SPEC 7.6.4; encode --preset s5-hybrid "
-                                        "--calibration makes them) in integers, and the same weights in floating point.")
+                            description="Run the network of a model with activation formats (SPEC 7.6.4; encode --preset "
+                                        "s5-hybrid --calibration makes them) in integers, and the same weights in floating "
+                                        "point.")
     k.add_argument("input", metavar="IN.omc")
-    k.add_argument("--inputs", required=True, metavar="X.npz", help="inputs of the network, by name, the first axis is the batch")
-    k.add_argument("--labels", metavar="NAME", help="array of X.npz with the right classes (default: 'labels', if it is there)")
+    k.add_argument("--inputs", required=True, metavar="X.npz",
+                   help="inputs of the network, by name, the first axis is the batch")
+    k.add_argument("--labels", metavar="NAME",
+                   help="array of X.npz with the right classes (default: 'labels', if it is there)")
     k.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
     k.add_argument("--json", action="store_true")
     return top
@@ -117,22 +120,30 @@ def _systems(e: argparse.ArgumentParser) -> None:
     s.add_argument("--profile", choices=("baseline", "main", "high"), help="use no tool beyond this profile")
     s.add_argument("--entropy", choices=ENTROPY, metavar="MODE",
                    help="one entropy mode for all that it can code; auto: the smallest of all: " + ", ".join(ENTROPY))
-    s.add_argument("--quantiser", choices=QUANTISERS, metavar="NAME", help="of the weights (default uniform): " + ", ".join(QUANTISERS))
+    s.add_argument("--quantiser", choices=QUANTISERS, metavar="NAME",
+                   help="of the weights (default uniform): " + ", ".join(QUANTISERS))
     s.add_argument("--rp", type=int, metavar="P", help="s1-rp: decimals that are kept, 0..12 (default 4)")
-    s.add_argument("--q-bits", type=int, metavar="K", help="s2-qbits: of 12 decimals, how many are dropped, 0..12 (default 8)")
-    s.add_argument("--width", type=int, metavar="BITS", help="fixed-point: bits of a weight, 1..32 (default: as many as --snr needs)")
+    s.add_argument("--q-bits", type=int, metavar="K",
+                   help="s2-qbits: of 12 decimals, how many are dropped, 0..12 (default 8)")
+    s.add_argument("--width", type=int, metavar="BITS",
+                   help="fixed-point: bits of a weight, 1..32 (default: as many as --snr needs)")
     s.add_argument("--clusters", type=int, metavar="K", help="k-means: entries of a codebook (default 16)")
-    s.add_argument("--update-rank", type=int, metavar="R", help="s4: rank of the factors; augmenting columns of s4-ka (default 8)")
-    s.add_argument("--update-fraction", type=float, metavar="F", help="s4-rm: part of the elements that is sent (default 0.02)")
+    s.add_argument("--update-rank", type=int, metavar="R",
+                   help="s4: rank of the factors; augmenting columns of s4-ka (default 8)")
+    s.add_argument("--update-fraction", type=float, metavar="F",
+                   help="s4-rm: part of the elements that is sent (default 0.02)")
     s.add_argument("--features", action="store_true",
                    help="INPUT is an .npz or .npy of activations: maps C x H x W, or vectors (s3-features implies it)")
-    s.add_argument("--sequence", action="store_true", help="features whose first axis counts frames (default: if N x C x H x W)")
-    s.add_argument("--root", metavar="WHICH", help="the INPUTs are a set, coded from a root: auto (a tree of least cost), kl (least "
-                   "Kullback-Leibler distance), size (fewest bytes), or a model's name, number or file")
-    s.add_argument("--max-bytes", type=size, metavar="SIZE", help="size of the whole stream, e.g. 20M: the steps are chosen to fit")
-    s.add_argument("--calibration", metavar="X.npz", help="s5-hybrid of an ONNX model: inputs by name, a few dozen; formats of the "
-                   "activations are chosen on them and carried along")
-    s.add_argument("--mean-width", type=float, metavar="BITS", help="with --calibration: bits of an activation, on average (default 8)")
+    s.add_argument("--sequence", action="store_true",
+                   help="features whose first axis counts frames (default: if N x C x H x W)")
+    s.add_argument("--root", metavar="WHICH", help="the INPUTs are a set, coded from a root: auto (a tree of least "
+                   "cost), kl (least Kullback-Leibler distance), size (fewest bytes), or a model's name, number or file")
+    s.add_argument("--max-bytes", type=size, metavar="SIZE",
+                   help="size of the whole stream, e.g. 20M: the steps are chosen to fit")
+    s.add_argument("--calibration", metavar="X.npz", help="s5-hybrid of an ONNX model: inputs by name, a few "
+                   "dozen; formats of the activations are chosen on them and carried along")
+    s.add_argument("--mean-width", type=float, metavar="BITS",
+                   help="with --calibration: bits of an activation, on average (default 8)")
 
 
 def size(text: str) -> int:

@@ -17,9 +17,10 @@ from .errors import ConfigError
 from .formats import load, open_writer
 from .formats.features import LAYER as FEATURE_LAYER
 from .formats.features import load_features, save_features
+from .info import describe_stream, print_info, printable, unused
 from .model import Model
 from .options import check_models, config_of, name_models, named_root, network_inputs
-from .report import printable, unused
+
 
 def is_stream(path: str) -> bool:
     """True if the file begins as an OMC stream."""
@@ -225,8 +226,6 @@ def _decode_model(decoder: StreamDecoder, number: int, arguments) -> dict:
 
 
 def info(arguments) -> None:
-    from .report import describe_stream, print_info
-
     description = describe_stream(arguments.input)
     if arguments.why:
         from .why import alternatives, summed
@@ -250,7 +249,8 @@ def check_integers(arguments) -> None:
     inputs, others = network_inputs(arguments.inputs, network_of(model))
     labels = others.get(arguments.labels or "labels")
     if labels is None and arguments.labels:
-        raise ConfigError("BAD_CONFIG", f"{arguments.inputs!r} has no array {arguments.labels!r}; it has {', '.join(others)}")
+        raise ConfigError("BAD_CONFIG", f"{arguments.inputs!r} has no array {arguments.labels!r}; it has "
+                          f"{', '.join(others)}")
     result = check(model, inputs, labels)
     if arguments.json:
         print(json.dumps(result, indent=1))

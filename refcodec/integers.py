@@ -9,8 +9,8 @@ from onnx.reference import ReferenceEvaluator
 
 from .errors import ConfigError
 from .fixed_point_check import FixedPointNetwork, network_of
+from .info import printable
 from .model import Model
-from .report import printable
 
 
 def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarray | None = None) -> dict:
@@ -28,8 +28,9 @@ def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarr
     network = FixedPointNetwork(proto, formats)
     found, wanted = network.run(inputs), ReferenceEvaluator(proto).run(None, inputs)
     layers = [{"layer": name, "signed": x.format.signed, "width": x.format.width,
-               "fraction_bits": x.format.fraction_bits, "accumulator_width": x.format.accumulator_width, "worst_case": list(x.worst),
-               "seen": list(x.seen), "fits": x.fits, "clipped": x.clipped} for name, x in network.layers.items()]
+               "fraction_bits": x.format.fraction_bits, "accumulator_width": x.format.accumulator_width,
+               "worst_case": list(x.worst), "seen": list(x.seen), "fits": x.fits, "clipped": x.clipped}
+              for name, x in network.layers.items()]
     outputs = [{"name": v.name, **_difference(a, b)} for v, a, b in zip(proto.graph.output, wanted, found)]
     result = {"layers": layers, "outputs": outputs, "fits": all(x.fits for x in network.layers.values())}
     if labels is not None:
@@ -54,7 +55,8 @@ def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def print_check(x: dict) -> None:
     """check_integers() as tables."""
-    print("layer                 takes              accumulator  worst case (any input)       seen here                    fits  clipped")
+    print("layer                 takes              accumulator  worst case (any input)       "
+          "seen here                    fits  clipped")
     for layer in x["layers"]:
         takes = f"{'s' if layer['signed'] else 'u'}{layer['width']} * 2^{-layer['fraction_bits']}"
         worst, seen = (f"{low:,} .. {high:,}" for low, high in (layer["worst_case"], layer["seen"]))
@@ -65,4 +67,5 @@ def print_check(x: dict) -> None:
         snr = "equal" if out["snr_db"] is None else f"{out['snr_db']:.2f} dB"
         print(f"  {printable(out['name'])}: {snr}, mean error {out['mean_error']:.6g}, largest {out['max_error']:.6g}")
     if "accuracy_float" in x:
-        print(f"  right answers: {100 * x['accuracy_integers']:.2f} % in integers, {100 * x['accuracy_float']:.2f} % in floating point")
+        print(f"  right answers: {100 * x['accuracy_integers']:.2f} % in integers, "
+              f"{100 * x['accuracy_float']:.2f} % in floating point")

@@ -13,8 +13,8 @@ from .encoder.config import PRESETS, Config
 from .errors import ConfigError, FormatError
 from .model import Model
 
-FIELDS = ("step", "snr", "bits_per_weight", "states", "coder", "quality_layers", "preset", "profile", "entropy", "quantiser", "rp",
-          "q_bits", "width", "clusters", "update_rank", "update_fraction", "root", "max_bytes")
+FIELDS = ("step", "snr", "bits_per_weight", "states", "coder", "quality_layers", "preset", "profile", "entropy",
+          "quantiser", "rp", "q_bits", "width", "clusters", "update_rank", "update_fraction", "root", "max_bytes")
 AIMS = ("step", "snr", "bits_per_weight")
 
 # option: the field that must have one of these values for it, and how a user asks for that.
@@ -22,7 +22,8 @@ SERVES = {
     "rp": ("quantiser", ("rp",), "--preset s1-rp or --quantiser rp"),
     "q_bits": ("quantiser", ("q-bits",), "--preset s2-qbits or --quantiser q-bits"),
     "width": ("quantiser", ("fixed-point",), "--quantiser fixed-point"),
-    "clusters": ("quantiser", ("k-means", "k-means-zero", "integer-k-means"), "--quantiser k-means, k-means-zero or integer-k-means"),
+    "clusters": ("quantiser", ("k-means", "k-means-zero", "integer-k-means"),
+                 "--quantiser k-means, k-means-zero or integer-k-means"),
     "update_rank": ("update", ("lra", "ml", "ka", "lru"), "--preset s4-lra, s4-ml, s4-ka or s4-lru"),
     "update_fraction": ("update", ("rm",), "--preset s4-rm"),
     "calibration": ("quantiser", ("hybrid",), "--preset s5-hybrid"),

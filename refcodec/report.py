@@ -1,4 +1,4 @@
-"""What a stream holds, element by element or in sum, and how two models differ (informative)."""
+"""What a stream holds, element by element, and how two models differ (informative)."""
 
 from __future__ import annotations
 
@@ -8,237 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from .bins import bins_of
-from .bitstream.limits import Profile
-from .bitstream.parser import ParsedModel, ParsedStream, Parser
-from .bitstream.structures import (
-    Component,
-    EntropyMode,
-    PredictionMode,
-    Quantiser,
-    Representation,
-    SpatialPredictor,
-    TensorDescriptor,
-    UnitType,
-)
-from .bitstream.units import EXTENSION_TYPES, MAGIC, ByteSource, Unit, leb
+from .bitstream.parser import Parser
+from .bitstream.units import MAGIC, ByteSource, Unit, leb
 from .bitstream.visitor import Tracer
-from .encoder.config import Config
 from .errors import FormatError
+from .info import describe_stream, printable, unit_name
 from .model import Model, Tensor
 
-
-def printable(text: str) -> str:
-    """A name from a stream as it may be shown: control characters cannot reach the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _unit_name(kind: int) -> str:
-    return "extension" if kind in EXTENSION_TYPES else UnitType(kind).name.lower()
-
-
-# info
-
-def describe_stream(path: str) -> dict:
-    """Units, models, tensors, modes, and where the bytes go; values that json can hold."""
-    parsed = Parser(ByteSource(path), allow_prefix=True).parse()
-    header, total = parsed.header, parsed.source.size
-    by_type: dict[str, int] = {}
-    for unit in parsed.units:
-        by_type[_unit_name(unit.type)] = by_type.get(_unit_name(unit.type), 0) + unit.end - unit.offset
-    return {"version": f"{header.version_major}.{header.version_minor}", "profile": Profile(header.profile).name.lower(),
-            "level": header.level, "bytes": total, "units": len(parsed.units), "complete": parsed.complete,
-            "bytes_by_unit": by_type, "models": [_describe_model(parsed, m) for m in parsed.models]}
-
-
-def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
-    tensors = []
-    for u in model.tensor_units:
-        elements = sum(d.word_count for d in u.descriptors) or 1
-        for d in u.descriptors:
-            size = u.unit.end - u.unit.offset
-            shared = size if len(u.descriptors) == 1 else size * d.word_count / elements
-            tensors.append(_describe_tensor(parsed, model, d, round(shared), len(u.descriptors)))
-    tensors.sort(key=lambda t: t["index"])
-    count = _quantised_elements(tensors)
-    end = next((u.end for u in parsed.units if u.type == UnitType.MODEL_END and u.offset > model.unit.offset), 0)
-    return {"name": model.header.model_name, "tensors": tensors, "bytes": end - model.unit.offset,
-            "ends_at_byte": end, "original_bytes": sum(t["original_bytes"] for t in tensors),
-            "quality_layer_of_previous": bool(model.header.enhancement_flag), "references": _references(parsed, model),
-            "digest": bytes(model.end.model_digest).hex() if model.end else None,
-            "source": None if model.topology is None else {1: "onnx", 2: "safetensors"}[model.topology.source_format],
-            "source_files": [] if model.topology is None else [f.file_path for f in model.topology.file],
-            "layers": len(model.layers.layer) if model.layers else 0, "activations": _activations(model),
-            "metadata": sorted(e.metadata_key for e in model.metadata.entry) if model.metadata else [],
-            "quantised_elements": count,
-            "bits_per_weight": 8 * (end - model.unit.offset) / count if count else None}
-
-
-def _references(parsed: ParsedStream, model: ParsedModel) -> list[dict]:
-    """External models by digest; those of the stream by number and name."""
-    found, own = [], parsed.models.index(model)
-    for r in model.header.reference:
-        if r.external_flag:
-            found.append({"external_digest": bytes(r.reference_digest).hex()})
-        else:
-            number = own - r.model_distance
-            found.append({"model_distance": r.model_distance, "model": number,
-                          "name": parsed.models[number].header.model_name})
-    return found
-
-
-def _activations(model: ParsedModel) -> list[dict]:
-    """Formats of the integers that layers take (SPEC 7.6.4)."""
-    layers = [x for x in (model.layers.layer if model.layers else []) if x.activation_flag]
-    return [{"layer": x.layer_name, "signed": bool(a.activation_signed_flag), "width": a.activation_width,
-             "fraction_bits": a.activation_fraction_bits, "accumulator_width": a.accumulator_width}
-            for x in layers for a in (x.activation,)]
-
-
-def _quantised_elements(tensors: list[dict]) -> int:
-    """Elements of the weights: of the step that most have, of a quantiser of their own, or coded by factors."""
-    floats = [t for t in tensors if t["type"].startswith(("float", "bfloat"))]
-    own = [t for t in floats if t["quantiser"] in ("decimal", "fixed_point", "integer_codebook")
-           or t["representation"] not in ("direct", "random_mask", "row_mask")]
-    stepped = [t for t in floats if t["quantiser"] == "uniform" and t["representation"] == "direct"]
-    largest = max(stepped, key=lambda t: t["elements"], default=None)
-    return sum(t["elements"] for t in own) + sum(t["elements"] for t in stepped if t["detail"] == largest["detail"])
-
-
-def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor, size: int, joined: int) -> dict:
-    entry, dtype = model.state.tensors[d.tensor_index], model.state.dtype(d.tensor_index)
-    c = d.component[0] if d.component else Component()
-    elements = d.word_count // dtype.parts
-    return {"index": d.tensor_index, "name": entry.tensor_name, "type": dtype.name, "shape": list(entry.dimension),
-            "elements": elements, "original_bytes": d.word_count * d.word_bytes, "bytes": size, "joined_with": joined - 1,
-            "prediction": PredictionMode(d.prediction_mode).name.lower(), "predicted_from": _predicted_from(parsed, model, d),
-            "quantiser": Quantiser(c.quantiser).name.lower(),
-            "representation": Representation(d.representation).name.lower(), "detail": _detail(d),
-            "entropy": "+".join(dict.fromkeys(EntropyMode(x.entropy_mode).name.lower() for x in d.component)) if d.coded_flag
-            else "none",
-            "scan": "column" if d.column_scan_flag else "row", "entry_points": c.entry_count_minus1 + 1,
-            "bits_per_element": 8 * size / elements if elements else 0.0, "digest": f"{d.tensor_digest:016x}"}
-
-
-def _predicted_from(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor) -> dict | None:
-    """The predicting tensor: of which model of the stream (None: an external one), its index, and its name if known."""
-    if d.prediction_mode in (PredictionMode.NONE, PredictionMode.SPATIAL):
-        return None
-    number, index = parsed.models.index(model), d.tensor_index + d.reference_tensor_delta
-    if d.reference_index and d.prediction_mode != PredictionMode.INTRA:
-        reference = model.header.reference[d.reference_index - 1]
-        number = None if reference.external_flag else number - reference.model_distance
-    name = None if number is None else parsed.models[number].state.tensors[index].tensor_name
-    return {"reference": d.reference_index, "model": number, "tensor": index, "name": name}
-
-
-def _detail(d: TensorDescriptor) -> str:
-    """The parameters of representation and quantisers in words."""
-    kind, f = Representation(d.representation), d.factor
-    words = kind.name.lower().replace("_", " ")
-    quantisers = "; ".join(filter(None, (_quantiser_detail(c) for c in d.component)))
-    if d.prediction_mode == PredictionMode.SPATIAL:
-        quantisers = f"{SpatialPredictor(d.spatial_predictor).name.lower()} neighbours, {quantisers}"
-    if kind == Representation.DIRECT:
-        return quantisers
-    if kind == Representation.RANDOM_MASK:
-        return f"{words}, {f.selected_count:,} of {d.word_count:,} elements, seed {f.random_seed}"
-    if kind == Representation.ROW_MASK:
-        return f"{words}, {f.selected_count:,} of {d.row_count:,} rows"
-    if kind == Representation.AUGMENTATION:
-        words += f", {f.gain_count_minus1 + 1} gains, {f.factor_rank} columns"
-    else:
-        words += f", rank {f.factor_rank}" + (f", seed {f.random_seed}" if kind == Representation.LOW_RANK_UPDATE else "")
-    return f"{words}: {quantisers}"
-
-
-def _quantiser_detail(c: Component) -> str:
-    step = c.uniform.step_mantissa * 2.0**c.uniform.step_exponent
-    return {
-        Quantiser.UNIFORM: f"{c.uniform.states} states, step {step:.6g}" if c.uniform.states else f"step {step:.6g}",
-        Quantiser.CODEBOOK: f"{c.codebook.codebook_size_minus1 + 1} values",
-        Quantiser.DECIMAL: f"{c.decimal_exponent} decimals",
-        Quantiser.FIXED_POINT: f"{c.fixed_point.fixed_point_width} bits, units of 2^{-c.fixed_point.fraction_bits}",
-        Quantiser.INTEGER_CODEBOOK: f"{c.integer_codebook.codebook_size_minus1 + 1} integers, step {step:.6g}",
-    }.get(c.quantiser, "")
-
-
-def unused(path: str, config: Config) -> list[str]:
-    """What was asked for by name, but stands nowhere in the stream that was made: a note each."""
-    if not (config.one_mode or config.update):
-        return []
-    models = describe_stream(path)["models"]
-    tensors = [t for m in models for t in m["tensors"]]
-    notes = []
-    if config.one_mode and not any(config.entropy in t["entropy"].split("+") for t in tensors):
-        notes.append(f"--entropy {config.entropy} can code no tensor of this model, or only small ones, which share "
-                     "range-coded units: 'refcodec info' shows what codes them")
-    if config.update and all(t["representation"] == "direct" for t in tensors):
-        why = "no filter is zero" if config.update == "fp" else "the reference has no tensors of these names and types"
-        notes.append(f"s4-{config.update} applies to no tensor of this model: {why}")
-    return notes
-
-
-def print_info(x: dict) -> None:
-    """describe_stream() as tables."""
-    state = "" if x["complete"] else ", cut after a whole model"
-    print(f"OMC {x['version']}, profile {x['profile']}, level {x['level']}, {x['bytes']:,} bytes, {x['units']} units{state}")
-    print("\nwhere the bytes go")
-    for name, size in sorted(x["bytes_by_unit"].items(), key=lambda item: -item[1]):
-        print(f"  {name:<18} {size:>12,}  {100 * size / x['bytes']:5.1f} %")
-    for number, m in enumerate(x["models"]):
-        _print_model(number, m)
-        if "why" in m:
-            print_why(m["why"], m["why_in_all"])
-
-
-def _print_model(number: int, m: dict) -> None:
-    kind = "quality layer on top of the model before" if m["quality_layer_of_previous"] else "model"
-    ratio = m["original_bytes"] / max(1, m["bytes"])
-    print(f"\n{kind} {number} {m['name']!r}: {len(m['tensors'])} tensors, {m['bytes']:,} bytes, ratio {ratio:.3f}, "
-          f"source {m['source'] or 'none'}, ends at byte {m['ends_at_byte']:,}")
-    for k, r in enumerate(m["references"], 1):
-        print(f"  reference {k}: " + (f"external, digest {r['external_digest'][:16]}..." if "external_digest" in r
-                                      else f"model {r['model']} {r['name']!r} of this stream"))
-    if m["bits_per_weight"]:
-        print(f"  {m['bits_per_weight']:.4f} bits per weight over {m['quantised_elements']:,} quantised elements")
-    for a in m["activations"]:
-        print(f"  integers: {printable(a['layer'])} takes {'signed' if a['signed'] else 'unsigned'} integers of {a['width']} bits "
-              f"in units of 2^{-a['fraction_bits']}, accumulators of {a['accumulator_width']} bits")
-    print(f"  {'bytes':>11} {'bits/el':>9}  {'type':<9} {'prediction':<10} {'quantiser':<11} {'entropy':<8} name, shape"
-          "   (~ its share of a joined unit)")
-    several = len(m["references"]) > 1
-    for t in m["tensors"]:
-        share = "~" if t["joined_with"] else ""
-        source = t["predicted_from"]
-        origin = ""
-        if source and (t["prediction"] == "copy" or several and source["reference"]):
-            owner = f"reference {source['reference']}" if source["reference"] else printable(source["name"])
-            origin = f"from {owner} "
-        print(f"  {t['bytes']:>11,} {share + format(t['bits_per_element'], '.3f'):>9}  {t['type']:<9} {t['prediction']:<10} "
-              f"{t['quantiser']:<11} {t['entropy']:<8} {printable(t['name'])} {t['shape']} {origin}{t['detail']}".rstrip())
-
-
-def print_why(found: list[dict], in_all: dict) -> None:
-    """why.alternatives() and why.summed() as lines: what was picked, then the other ways from the smallest."""
-    print("\n  what other ways would have cost: bytes of payloads, * marks what was picked")
-    for x in found:
-        part = f" part {x['component']}" if x["component"] else ""
-        if x["joined"]:
-            print(f"  {printable(x['tensor'])}: {x['bytes']:,} bytes, one range-coded payload shared by {len(x['joined'])} tensors, "
-                  "so no other way")
-            continue
-        print(f"  {printable(x['tensor'])}{part}: {x['representation']}, {x['quantiser']}, prediction {x['prediction']}")
-        for suffix in ("", " without prediction"):
-            ways = {n.removesuffix(suffix): size for n, size in x["alternatives"].items() if n.endswith(suffix) and
-                    (suffix or " " not in n)}
-            if ways:
-                print(f"      {suffix[1:] + ': ' if suffix else ''}" + ", ".join(
-                    f"{n}{'*' if n == x['entropy'] and not suffix else ''} {size:,}" for n, size in sorted(
-                        ways.items(), key=lambda item: item[1])))
-    print(f"\n  the whole model: {in_all['picked']:,} bytes of payloads as they were picked, {in_all['smallest']:,} with the smallest "
-          "way for each,\n  and all in one entropy mode (joined units, and what the mode cannot code, as they are):")
-    for name, way in sorted(in_all["modes"].items(), key=lambda item: item[1]["bytes"]):
-        print(f"      {name:<8} {way['bytes']:>12,}" + (f"   {way['kept']} as they are" if way["kept"] else ""))
+__all__ = ["compare_models", "describe_stream", "print_comparison", "trace_stream"]
 
 
 # trace
@@ -273,7 +50,7 @@ def trace_stream(path: str, references: list[str] = (), bins: bool = False) -> I
 
 def _head_of(unit: Unit) -> Iterator[dict]:
     size = 8 * len(leb(unit.size))
-    head = [("unit_type", "u(6)", f"{unit.type} ({_unit_name(unit.type)})", 6),
+    head = [("unit_type", "u(6)", f"{unit.type} ({unit_name(unit.type)})", 6),
             ("unit_coding", "u(2)", f"{unit.coding.value} ({unit.coding.name.lower()})", 2), ("coded_size", "leb(v)", unit.size, size)]
     bit = 8 * (unit.offset - unit.body_offset)
     if unit.coding:

@@ -45,7 +45,8 @@ def alternatives(decoder: StreamDecoder, number: int) -> Iterator[dict]:
                 yield {"tensor": names[0], "component": k, "joined": [],
                        "prediction": PredictionMode(d.prediction_mode).name.lower(),
                        "representation": Representation(d.representation).name.lower(),
-                       "quantiser": Quantiser(c.quantiser).name.lower(), "entropy": EntropyMode(c.entropy_mode).name.lower(),
+                       "quantiser": Quantiser(c.quantiser).name.lower(),
+                       "entropy": EntropyMode(c.entropy_mode).name.lower(),
                        "bytes": picked, "alternatives": _sizes(decoder, number, d, c, decoder.threads)}
 
 
@@ -62,7 +63,7 @@ def summed(found: Sequence[dict]) -> dict:
             modes[name] = {"bytes": sum(x["bytes"] if size is None else size for x, size in zip(found, sizes)),
                            "kept": sizes.count(None)}
     return {"picked": sum(x["bytes"] for x in found), "modes": modes,
-            "smallest": sum(min(x["bytes"], *x["alternatives"].values()) if x["alternatives"] else x["bytes"] for x in found)}
+            "smallest": sum(min([x["bytes"], *x["alternatives"].values()]) for x in found)}
 
 
 def _sizes(decoder: StreamDecoder, number: int, d: TensorDescriptor, c: Component, threads: int) -> dict[str, int]:

@@ -128,8 +128,9 @@ def tool_streams() -> dict[str, tuple[bytes, list[Model]]]:
 
 def matrices_model(dtype=np.float32) -> Model:
     """Matrices that factor updates apply to: wide, folded, tall; and a vector."""
-    return Model([Tensor("fc.weight", weights((14, 20), dtype, 1)), Tensor("conv.weight", weights((8, 3, 3, 3), dtype, 2)),
-                  Tensor("tall.weight", weights((24, 9), dtype, 3)), Tensor("bias", weights((16, 1), dtype, 4)[:, 0])], "base")
+    shapes = {"fc.weight": (14, 20), "conv.weight": (8, 3, 3, 3), "tall.weight": (24, 9), "bias": (16,)}
+    tensors = [Tensor(name, weights(shape, dtype, seed)) for seed, (name, shape) in enumerate(shapes.items())]
+    return Model(tensors, "base")
 
 
 def maps_model(shift: int = 0) -> Model:
@@ -138,8 +139,9 @@ def maps_model(shift: int = 0) -> Model:
     floats = np.maximum(rng.normal(size=(3, 7, 6)), 0).astype(np.float32).repeat(2, 2)
     small = rng.integers(0, 40, (2, 6, 9)).astype(np.uint8)
     planes = Fold((0, 1, 2), 2)
-    return Model([Tensor("floats", np.roll(floats, shift, 0)), Tensor("bytes", np.roll(small, shift, 0))], f"frame{shift}",
-                 [Layer("features", "", "", [(0, Role.OTHER, planes), (1, Role.OTHER, planes)])])
+    layer = Layer("features", "", "", [(0, Role.OTHER, planes), (1, Role.OTHER, planes)])
+    return Model([Tensor("floats", np.roll(floats, shift, 0)), Tensor("bytes", np.roll(small, shift, 0))],
+                 f"frame{shift}", [layer])
 
 
 def sparse_model() -> Model:
@@ -164,7 +166,8 @@ def system_cases() -> dict[str, tuple[list[Model], Config, list[Model]]]:
     alone = FactorUpdate(Representation.LOW_RANK, (weights((14, 3), seed=8), weights((3, 20), seed=9)))
     replaced = FactorUpdate(Representation.MAPPING, (weights((14, 4), seed=8),), additive=False)
     kept = FactorUpdate(Representation.ROW_MASK, rows=(rows != 0).any(1))
-    product = Model([Tensor("a.weight", weights((12, 16))), Tensor("b.weight", weights((24, 4)) @ weights((4, 30), seed=2))])
+    product = Model([Tensor("a.weight", weights((12, 16))),
+                     Tensor("b.weight", weights((24, 4)) @ weights((4, 30), seed=2))])
     cases = {
         **{f"words {m}": ([sparse], {"entropy": m}, []) for m in BYTE_MODES},
         **{f"differences {m}": ([new], {"entropy": m}, [base]) for m in (*BYTE_MODES, "map")},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 
 import numpy as np
 import pytest
@@ -334,3 +335,16 @@ def test_why(run, options, reference):
 def test_why_of_an_update_without_its_reference(run):
     run("encode", V2, "-o", "a.omc", "--reference", V1)
     assert "MISSING_REFERENCE" in run("info", "a.omc", "--why", code=11)
+
+
+# README
+
+def test_commands_of_the_readme_can_be_parsed():
+    text = (DATA.parent.parent / "README.md").read_text()
+    commands = [line[2:] for line in text.splitlines() if line.startswith("$ refcodec ")]
+    assert len(commands) > 15 and "<!-- systems -->\n" in text and "<!-- /systems -->\n" in text
+    for line in commands:
+        for part in line.split(" && "):
+            words = shlex.split(part)
+            if words[0] == "refcodec":
+                cli.parser().parse_args(words[1:])

@@ -102,6 +102,12 @@ class Config:
             if getattr(self, name) is None:
                 setattr(self, name, value)
         self.quantiser = self.quantiser or "uniform"
+        if self.quantiser == "rp" and self.rp is None:
+            self.rp = PRESETS["s1-rp"]["rp"]
+        if self.quantiser == "q-bits" and self.q_bits is None:
+            self.q_bits = PRESETS["s2-qbits"]["q_bits"]
+        if self.preset == "s3-features" and not self.rules:
+            self.rules = [Rule("*", "quantise")]          # vectors and small maps, too
         asked = [n for n in ("step", "snr", "bits_per_weight") if getattr(self, n) is not None]
         if len(asked) > 1:
             raise ConfigError("BAD_CONFIG", f"ask for one of {' and '.join(asked)}, not for both")
@@ -132,6 +138,8 @@ class Config:
         if self.own_quantiser and (self.step or self.bits_per_weight or (self.snr and self.quantiser not in BY_SNR)):
             raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight "
                               f"(but {' and '.join(BY_SNR)} have for snr)")
+        if self.profile == "baseline" and self.update in ("ml", "ka"):
+            raise ConfigError("BAD_CONFIG", f"the update {self.update} decomposes its reference, which the baseline profile excludes")
         if self.own_quantiser and self.quality_layers > 1:
             raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} makes no quality layers")
 
