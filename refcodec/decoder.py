@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -9,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .bitstream.derive import elements
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
 from .bitstream.structures import Component, PredictionMode, Representation, TensorDescriptor
 from .bitstream.units import ByteSource
@@ -19,7 +19,7 @@ from .model import Model, Tensor, model_digest, tensor_digest
 from .parallel import in_order
 from .prediction import fitted
 from .reconstruction import folded, unfolded
-from .reconstruction.components import Matrix, Payloads
+from .reconstruction.components import Layout, Payloads
 from .reconstruction.representations import decode_matrix, working_memory
 from .topology import layers_of, source_of
 
@@ -102,7 +102,7 @@ class StreamDecoder:
         """The model with all its tensors in memory, verified by its digest."""
         number = self.model_number(number)
         state = self.parsed.models[number].state
-        size = sum(elements(t.dimension) * state.dtype(i).itemsize for i, t in enumerate(state.tensors))
+        size = sum(math.prod(t.dimension) * state.dtype(i).itemsize for i, t in enumerate(state.tensors))
         if size > self.max_memory:
             raise ReconstructionError("RESOURCE_LIMIT", f"the model has {size} bytes, {self.max_memory} are allowed; decode it "
                                       "tensor by tensor, or raise max_memory")
@@ -169,35 +169,35 @@ class StreamDecoder:
         predicting = self._predicting(number, d, decoded)
         if d.prediction_mode == PredictionMode.COPY:
             return predicting
-        fold, _, _ = model.state.matrix(d.tensor_index, d.column_scan_flag)
+        fold = model.state.fold(d.tensor_index)
         if predicting is not None:
             predicting = folded(predicting, shape, dtype.parts, fold, d.column_scan_flag)
         parts = [self._payloads(tensor_unit, c, joined) for c in d.component]
-        words = decode_matrix(d, self._matrix(number, d), parts, predicting, self.parsed.level.decomposition_size, self.threads)
+        words = decode_matrix(d, self._layout(number, d), parts, predicting, self.threads)
         return unfolded(words, shape, dtype.parts, fold, d.column_scan_flag)
 
-    def _matrix(self, number: int, d: TensorDescriptor) -> Matrix:
+    def _layout(self, number: int, d: TensorDescriptor) -> Layout:
         state = self.parsed.models[number].state
-        fold, _, _ = state.matrix(d.tensor_index, d.column_scan_flag)
+        fold = state.fold(d.tensor_index)
         spatial = d.spatial_predictor if d.prediction_mode == PredictionMode.SPATIAL else None
-        return Matrix(state.dtype(d.tensor_index), 1 if d.column_scan_flag else fold.kernel_size, d.plane_rows, spatial)
+        return Layout(state.dtype(d.tensor_index), 1 if d.column_scan_flag else fold.kernel_size, d.plane_rows, spatial)
 
     def _payloads(self, tensor_unit: TensorUnit, c: Component, joined: PayloadReader | None = None) -> Payloads:
         return Payloads(self.parsed.source, tensor_unit.unit, tensor_unit.places[c.first_payload :], joined,
                         self.parsed.level.codebook_size)
 
     def component_source(self, number: int, d: TensorDescriptor, c: Component
-                         ) -> tuple[Matrix, Payloads, np.ndarray | None]:
-        """What a component of a tensor in a unit of its own is decoded from: matrix, payloads, folded predictor."""
+                         ) -> tuple[Layout, Payloads, np.ndarray | None]:
+        """What a component of a tensor in a unit of its own is decoded from: layout, payloads, folded predictor."""
         model = self.parsed.models[number]
         predicting = self._predicting(number, d, {})
         if predicting is not None:
-            fold, _, _ = model.state.matrix(d.tensor_index, d.column_scan_flag)
+            fold = model.state.fold(d.tensor_index)
             shape = model.state.tensors[d.tensor_index].dimension
             predicting = folded(predicting, shape, model.state.dtype(d.tensor_index).parts, fold, d.column_scan_flag)
         unit = model.tensor_units[model.unit_of[d.tensor_index]]
-        matrix = self._matrix(number, d)
-        return (matrix if d.representation == Representation.DIRECT else Matrix(matrix.dtype)), self._payloads(unit, c), predicting
+        layout = self._layout(number, d) if d.representation == Representation.DIRECT else Layout(model.state.dtype(d.tensor_index))
+        return layout, self._payloads(unit, c), predicting
 
     def _check_memory(self, d: TensorDescriptor) -> None:
         need = working_memory(d)

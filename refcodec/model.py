@@ -7,6 +7,7 @@ through encoder and decoder one tensor at a time.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -41,10 +42,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements."""
-        n = 1
-        for d in self.shape:
-            n *= d
-        return n
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -111,10 +109,22 @@ class Fold:
     @staticmethod
     def default(shape: Sequence[int]) -> Fold:
         """The fold of a tensor without a layer: axis 0 as rows, the rest as columns."""
-        kernel = 1
-        for d in shape[2:]:
-            kernel *= d
-        return Fold(tuple(range(len(shape))), 1 if len(shape) > 1 else 0, kernel)
+        return Fold(tuple(range(len(shape))), 1 if len(shape) > 1 else 0, math.prod(shape[2:]))
+
+    def axes(self, column_scan: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The axes that make up the rows, and those of the columns, of the matrix that is coded."""
+        rows, columns = self.axis_order[: self.row_axis_count], self.axis_order[self.row_axis_count :]
+        return (columns, rows) if column_scan else (rows, columns)
+
+    def matrix_shape(self, shape: Sequence[int], column_scan: int = 0) -> tuple[int, int]:
+        """Rows and columns of a tensor of this shape, in elements."""
+        rows, columns = self.axes(column_scan)
+        return math.prod(shape[a] for a in rows), math.prod(shape[a] for a in columns)
+
+    def plane_rows(self, shape: Sequence[int], column_scan: int = 0) -> int:
+        """Rows of the matrix that make up one plane: the length of the innermost axis of its rows."""
+        rows, _ = self.axes(column_scan)
+        return shape[rows[-1]] if rows else 1
 
 
 @dataclass

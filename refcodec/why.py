@@ -21,7 +21,7 @@ from .bitstream.structures import (
 from .decoder import StreamDecoder
 from .encoder.candidate import Part, possible_modes
 from .entropy.words import choose_parameters
-from .reconstruction.components import Matrix, decode_levels, decode_words
+from .reconstruction.components import Layout, decode_levels, decode_words
 from .reconstruction.masks import gather
 from .reconstruction.representations import chosen
 
@@ -76,20 +76,20 @@ def _payload_bytes(part: Part) -> int:
 
 
 def _parts(decoder: StreamDecoder, number: int, d: TensorDescriptor, c: Component) -> Iterator[tuple[str, Part]]:
-    matrix, payloads, predictor = decoder.component_source(number, d, c)
-    kernel = {"kernel_size": matrix.kernel_size, "plane_rows": matrix.plane_rows}
+    layout, payloads, predictor = decoder.component_source(number, d, c)
+    kernel = {"kernel_size": layout.kernel_size, "plane_rows": layout.plane_rows}
     if not c.words_flag:
-        yield "", Part(_bare(c), decode_levels(c, matrix, payloads), matrix.dtype, **kernel)
+        yield "", Part(_bare(c), decode_levels(c, layout, payloads), layout.dtype, **kernel)
         return
     if d.representation in MASKS:
-        matrix = Matrix(matrix.dtype)
+        layout = Layout(layout.dtype)
         predictor = None if predictor is None else gather(predictor, chosen(d)).reshape(c.row_count, c.column_count)
     if c.quantiser == Quantiser.GRID:
         return
-    words = decode_words(c, matrix, payloads, predictor, decoder.threads)
-    yield "", _words_part(c, words, matrix.dtype, predictor, kernel)
+    words = decode_words(c, layout, payloads, predictor, decoder.threads)
+    yield "", _words_part(c, words, layout.dtype, predictor, kernel)
     if predictor is not None:
-        yield " without prediction", _words_part(c, words, matrix.dtype, None, kernel)
+        yield " without prediction", _words_part(c, words, layout.dtype, None, kernel)
 
 
 def _words_part(c: Component, words: np.ndarray, dtype, predictor: np.ndarray | None, kernel: dict) -> Part:

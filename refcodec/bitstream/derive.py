@@ -5,6 +5,7 @@ Each function is named in a syntax table at the place where a parser must do the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ..dtypes import BY_CODE, BY_NAME, DType
@@ -30,14 +31,6 @@ VERSION = (0, 1)
 ENTRY_MIN_ELEMENTS = 65536
 
 
-def elements(shape) -> int:
-    """Number of elements of a shape."""
-    n = 1
-    for d in shape:
-        n *= d
-    return n
-
-
 @dataclass
 class ModelState:
     """What the parser knows of the model that it is in."""
@@ -55,21 +48,14 @@ class ModelState:
     def dtype(self, i: int) -> DType:
         return BY_CODE[self.tensors[i].element_type]
 
-    def plane_rows(self, i: int, column_scan: int = 0) -> int:
-        """Rows of the matrix that make up one plane: the length of the innermost axis of its rows (SPEC 8.3)."""
-        fold = self.folds.get(i) or Fold.default(self.tensors[i].dimension)
-        axes = fold.axis_order[fold.row_axis_count :] if column_scan else fold.axis_order[: fold.row_axis_count]
-        return self.tensors[i].dimension[axes[-1]] if axes else 1
+    def fold(self, i: int) -> Fold:
+        return self.folds.get(i) or Fold.default(self.tensors[i].dimension)
 
-    def matrix(self, i: int, column_scan: int = 0) -> tuple[Fold, int, int]:
-        """Fold, rows and columns of tensor i in words (SPEC 8.3)."""
-        fold = self.folds.get(i) or Fold.default(self.tensors[i].dimension)
-        shape = self.tensors[i].dimension
-        rows = elements(shape[a] for a in fold.axis_order[: fold.row_axis_count])
-        columns = elements(shape[a] for a in fold.axis_order[fold.row_axis_count :])
-        if column_scan:
-            rows, columns = columns, rows
-        return fold, rows, columns * self.dtype(i).parts
+    def matrix(self, i: int, column_scan: int = 0) -> tuple[int, int, int]:
+        """Rows, columns in words, and rows of a plane, of the matrix of tensor i (SPEC 8.3)."""
+        fold, shape = self.fold(i), self.tensors[i].dimension
+        rows, columns = fold.matrix_shape(shape, column_scan)
+        return rows, columns * self.dtype(i).parts, fold.plane_rows(shape, column_scan)
 
 
 def check_version(v, x: StreamHeader) -> None:
@@ -96,7 +82,7 @@ def check_element_type(v, x: TensorEntry) -> None:
 
 def check_tensor_size(v, x: TensorEntry) -> None:
     # Dimensions of 0 count as 1: rows and columns of an empty tensor stay within the level, too.
-    count = elements(max(1, n) for n in x.dimension)
+    count = math.prod(max(1, n) for n in x.dimension)
     v.limit("tensor elements", count, v.level.tensor_elements)
     v.limit("tensor bytes", count * BY_CODE[x.element_type].itemsize, v.level.tensor_memory)
 
@@ -135,7 +121,7 @@ def tensor_index(v, x) -> None:
     v.model.coded[x.tensor_index] = 0
     dtype = v.model.dtype(x.tensor_index)
     x.word_bytes = dtype.word.itemsize
-    x.word_count = elements(v.model.tensors[x.tensor_index].dimension) * dtype.parts
+    x.word_count = math.prod(v.model.tensors[x.tensor_index].dimension) * dtype.parts
 
 
 def check_prediction(v, x) -> None:
@@ -187,8 +173,7 @@ def check_representation(v, x) -> None:
     elif x.representation in DECOMPOSED and (not predicted or v.model.profile < Profile.MAIN):
         wrong = "a decomposition without a predicting tensor, or in the baseline profile"
     forbid(v, wrong)
-    _, x.row_count, x.column_count = v.model.matrix(x.tensor_index, x.column_scan_flag)
-    x.plane_rows = v.model.plane_rows(x.tensor_index, x.column_scan_flag)
+    x.row_count, x.column_count, x.plane_rows = v.model.matrix(x.tensor_index, x.column_scan_flag)
     if x.representation in DECOMPOSED:
         v.limit("size to decompose", size_needed(x.row_count, x.column_count), v.level.decomposition_size)
 
@@ -294,6 +279,11 @@ def check_work(v, x, words: int) -> None:
     words = v.limit("decoding_work", words + sum(v.needed.values()), 2 * (v.level.nesting + 1) * v.level.tensor_elements)
     for d in x.descriptor:
         v.model.work[d.tensor_index] = (x.descriptor[0].tensor_index, words)
+
+
+def segment_borders(rows: int, entries: int) -> list[int]:
+    """First row of each segment, and the end (SPEC 8.3)."""
+    return [e * rows // entries for e in range(entries + 1)]
 
 
 def payload_count(v, x) -> None:

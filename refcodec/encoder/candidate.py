@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..bitstream.derive import ENTRY_MIN_ELEMENTS
+from ..bitstream.derive import ENTRY_MIN_ELEMENTS, segment_borders
 from ..bitstream.structures import (
     RANGE_CODED, WORDS, ByteParameters, Codebook, Component, EntropyMode, FixedPoint, IntegerCodebook, Payload, PredictionMode,
     Quantiser, Representation, TensorDescriptor, UniformParameters,
@@ -79,7 +79,7 @@ class Part:
             data = encode_integers(c, self.integers, self.dtype if c.quantiser in WORDS else None)
             self.payloads = [Payload(len(data), 0, data, b"")]
             return self
-        borders = entry_borders(self.array.shape[0], c.entry_count_minus1 + 1)
+        borders = segment_borders(self.array.shape[0], c.entry_count_minus1 + 1)
 
         def entry(e: int) -> Payload:
             coded, bypass = encode_payload([self.block(slice(borders[e], borders[e + 1]))])
@@ -161,11 +161,6 @@ def possible_modes(part: Part, modes: Sequence[EntropyMode]) -> list[EntropyMode
 def _few_values(integers: np.ndarray) -> bool:
     # As many as level 1 allows; a sample tells most arrays of words apart.
     return np.unique(integers[: 4 * ALPHABET_MAX]).size <= ALPHABET_MAX and np.unique(integers).size <= ALPHABET_MAX
-
-
-def entry_borders(rows: int, entries: int) -> list[int]:
-    """First row of each entry point, and the end (SPEC 8.3)."""
-    return [e * rows // entries for e in range(entries + 1)]
 
 
 def entry_count(rows: int, columns: int, entry_elements: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,15 +46,12 @@ class TensorJob:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""
-        shape, fold = self.tensor.shape, self.fold
-        rows = math.prod(shape[a] for a in fold.axis_order[: fold.row_axis_count])
-        return rows, math.prod(shape[a] for a in fold.axis_order[fold.row_axis_count :])
+        return self.fold.matrix_shape(self.tensor.shape)
 
     @property
     def plane_rows(self) -> int:
         """Rows of the matrix that make up one plane (SPEC 8.3)."""
-        axes = self.fold.axis_order[: self.fold.row_axis_count]
-        return self.tensor.shape[axes[-1]] if axes else 1
+        return self.fold.plane_rows(self.tensor.shape)
 
     def coded(self, candidate: Candidate, config: Config) -> Candidate:
         """The candidate with its payloads, in the best entropy modes that the configuration allows; range coded if joined."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..bitstream.derive import segment_borders
 from ..bitstream.structures import EntropyMode, PredictionMode, SpatialPredictor
 from ..dtypes import BY_NAME
 from ..entropy.context_coding import cost_levels_cc, new_cc_contexts
@@ -11,7 +12,7 @@ from ..entropy.words import choose_parameters, estimate_bits
 from ..prediction.spatial import subtract_spatial
 from ..quantization.uniform import reconstruct
 from .candidate import (
-    Candidate, Prediction, codebook_candidate, copy_candidate, entry_borders, entry_count, grid_candidate,
+    Candidate, Prediction, codebook_candidate, copy_candidate, entry_count, grid_candidate,
     levels_candidate, words_candidate,
 )
 from .config import Config
@@ -209,7 +210,7 @@ def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Confi
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float32)
     entries = entry_count(*matrix.shape, config.entry_size)
-    borders = entry_borders(matrix.shape[0], entries)
+    borders = segment_borders(matrix.shape[0], entries)
     mantissa, exponent = step_parts(step)
     levels = np.empty(matrix.shape, np.int32)
     for a, b in zip(borders, borders[1:]):
@@ -222,7 +223,7 @@ def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Confi
 def _levels(job: TensorJob, levels: np.ndarray, prediction: Prediction | None, scan: int, mantissa: int, exponent: int,
             states: int, mixed: bool, entries: int) -> Candidate:
     base = None if prediction is None else job.matrix(prediction.words, scan).view(job.dtype.numpy)
-    borders = entry_borders(levels.shape[0], entries)
+    borders = segment_borders(levels.shape[0], entries)
     values = np.empty(levels.shape, job.dtype.numpy)
     for a, b in zip(borders, borders[1:]):
         values[a:b] = reconstruct(levels[a:b], states, mantissa, exponent, job.dtype, None if base is None else base[a:b])

@@ -16,8 +16,7 @@ def folded(words: np.ndarray, shape: Sequence[int], parts: int, fold: Fold, colu
     fold moves nothing.
     """
     array = words.reshape(*shape, parts).transpose(*fold.axis_order, len(shape))
-    rows = _product(shape[a] for a in fold.axis_order[: fold.row_axis_count])
-    columns = _product(shape[a] for a in fold.axis_order[fold.row_axis_count :])
+    rows, columns = fold.matrix_shape(shape)
     array = array.reshape(rows, columns, parts)
     if column_scan:
         array = array.transpose(1, 0, 2)
@@ -26,18 +25,10 @@ def folded(words: np.ndarray, shape: Sequence[int], parts: int, fold: Fold, colu
 
 def unfolded(matrix: np.ndarray, shape: Sequence[int], parts: int, fold: Fold, column_scan: int) -> np.ndarray:
     """Inverse of `folded`: the elements in row-major order, one dimension."""
-    rows = _product(shape[a] for a in fold.axis_order[: fold.row_axis_count])
-    columns = _product(shape[a] for a in fold.axis_order[fold.row_axis_count :])
+    rows, columns = fold.matrix_shape(shape)
     if column_scan:
         matrix = matrix.reshape(columns, rows, parts).transpose(1, 0, 2)
     ordered = [shape[a] for a in fold.axis_order]
     array = matrix.reshape(*ordered, parts)
     inverse = np.argsort(fold.axis_order).tolist() if shape else []
     return np.ascontiguousarray(array.transpose(*inverse, len(shape))).reshape(-1)
-
-
-def _product(numbers) -> int:
-    n = 1
-    for k in numbers:
-        n *= k
-    return n

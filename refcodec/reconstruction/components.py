@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bitstream.derive import segment_borders
 from ..bitstream.structures import RANGE_CODED, Component, EntropyMode, Quantiser
 from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
@@ -23,9 +24,8 @@ from ..parallel import run_all
 from ..prediction.spatial import add_spatial
 from ..quantization.codebook import reconstruct_codebook
 from ..quantization.decimal import reconstruct_decimal
-from ..quantization.fixed_point import check_width, reconstruct_fixed_point
+from ..quantization.fixed_point import check_width
 from ..quantization.grid import reconstruct_grid
-from ..quantization.integer_codebook import reconstruct_integer_codebook
 from ..quantization.uniform import indices, reconstruct, reconstruct_indices
 from .factors import Factor
 
@@ -33,8 +33,8 @@ LEVEL_LIMIT = 1 << 31      # of all quantisers but DECIMAL
 
 
 @dataclass
-class Matrix:
-    """What a matrix is to the loops. kernel_size: elements of a kernel in a row; plane_rows: rows of a plane (SPEC 8.3).
+class Layout:
+    """What the loops know of a matrix. kernel_size: elements of a kernel in a row; plane_rows: rows of a plane (SPEC 8.3).
 
     spatial_predictor: None without spatial prediction.
     """
@@ -60,7 +60,7 @@ class Payloads:
         data = memoryview(self.source.read(offset, coded + bypass))
         return PayloadReader(data[:coded], data[coded:], self.unit.number, 8 * (offset - self.unit.body_offset))
 
-    def bytes(self) -> bytes:
+    def whole(self) -> bytes:
         offset, coded, _ = self.places[0]
         return self.source.read(offset, coded)
 
@@ -68,52 +68,50 @@ class Payloads:
         return 8 * (self.places[0][0] - self.unit.body_offset)
 
 
-def decode_words(c: Component, matrix: Matrix, payloads: Payloads, predictor: np.ndarray | None,
+def decode_words(c: Component, layout: Layout, payloads: Payloads, predictor: np.ndarray | None,
                  threads: int = 1) -> np.ndarray:
     """The words of a component of values: unsigned [rows, columns]. predictor: like it, or None."""
-    out = np.zeros((c.row_count, c.column_count), matrix.dtype.word)
+    out = np.zeros((c.row_count, c.column_count), layout.dtype.word)
 
     def decode(part: slice, reader: PayloadReader | None) -> None:
         base = None if predictor is None else predictor[part]
         if c.words_flag:
-            _read_words(c, matrix, out[part], base, part, payloads, reader)
+            _read_words(c, layout, out[part], base, part, payloads, reader)
         else:
-            levels = _read_levels(c, matrix, out[part].shape, payloads, reader)
-            _values(c, matrix, levels, base, part, out[part])
+            levels = _read_levels(c, layout, out[part].shape, payloads, reader)
+            _values(c, layout, levels, base, part, out[part])
 
     _segments(c, payloads, decode, threads)
     return out
 
 
-def decode_levels(c: Component, matrix: Matrix, payloads: Payloads, threads: int = 1) -> np.ndarray:
+def decode_levels(c: Component, layout: Layout, payloads: Payloads, threads: int = 1) -> np.ndarray:
     """The levels of a component that has no words: [rows, columns], int32, or int64 for DECIMAL."""
     out = np.zeros((c.row_count, c.column_count), np.int64 if c.quantiser == Quantiser.DECIMAL else np.int32)
 
     def decode(part: slice, reader: PayloadReader | None) -> None:
-        out[part] = _read_levels(c, matrix, out[part].shape, payloads, reader)
+        out[part] = _read_levels(c, layout, out[part].shape, payloads, reader)
 
     _segments(c, payloads, decode, threads)
     return out
 
 
-def decode_factor(c: Component, matrix: Matrix, payloads: Payloads, threads: int = 1) -> Factor:
+def decode_factor(c: Component, layout: Layout, payloads: Payloads, threads: int = 1) -> Factor:
     """A component of indices and their step (SPEC 8.6)."""
     out = np.zeros((c.row_count, c.column_count), np.int64)
 
     def decode(part: slice, reader: PayloadReader | None) -> None:
-        levels = _read_levels(c, matrix, out[part].shape, payloads, reader)
-        out[part] = _indices(c, levels)
+        levels = _read_levels(c, layout, out[part].shape, payloads, reader)
+        out[part] = _indices(c, levels, layout, part)
 
     _segments(c, payloads, decode, threads)
-    if c.quantiser == Quantiser.FIXED_POINT:
-        return Factor(out, 1, -c.fixed_point.fraction_bits)
-    return Factor(out, c.uniform.step_mantissa, c.uniform.step_exponent)
+    return Factor(out, *step_of(c))
 
 
 def _segments(c: Component, payloads: Payloads, decode, threads: int) -> None:
     # decode(rows, reader) for each segment; the reader of a range-coded payload is checked to be at its end
     entries = c.entry_count_minus1 + 1
-    borders = [e * c.row_count // entries for e in range(entries + 1)]
+    borders = segment_borders(c.row_count, entries)
     own = c.coded_flag and c.entropy_mode in RANGE_CODED and payloads.joined is None
     for e in range(entries if own else 0):
         check_elements((borders[e + 1] - borders[e]) * c.column_count, payloads.places[e][1])
@@ -130,16 +128,16 @@ def _segments(c: Component, payloads: Payloads, decode, threads: int) -> None:
 
 # Integers
 
-def _read_words(c: Component, matrix: Matrix, out: np.ndarray, predictor: np.ndarray | None, part: slice,
+def _read_words(c: Component, layout: Layout, out: np.ndarray, predictor: np.ndarray | None, part: slice,
                 payloads: Payloads, reader: PayloadReader | None) -> None:
     if out.size == 0:
         return
-    dtype = BY_NAME["float16"] if c.quantiser == Quantiser.GRID else matrix.dtype
+    dtype = BY_NAME["float16"] if c.quantiser == Quantiser.GRID else layout.dtype
     words = np.empty(out.shape, dtype.word) if c.quantiser == Quantiser.GRID else out
     if c.entropy_mode == EntropyMode.CC:
         reader.read(WordBlock(words, predictor, dtype, c.word))
     elif c.entropy_mode == EntropyMode.MAP:
-        reader.read(MapBlock(words, predictor, dtype, matrix.plane_rows, part.start % matrix.plane_rows))
+        reader.read(MapBlock(words, predictor, dtype, layout.plane_rows, part.start % layout.plane_rows))
     else:
         words[...] = _integers(c, payloads, dtype).reshape(out.shape)
         _check_words(words, dtype)
@@ -150,14 +148,14 @@ def _read_words(c: Component, matrix: Matrix, out: np.ndarray, predictor: np.nda
         out[...] = reconstruct_grid(words, scales).view(np.uint32)
 
 
-def _read_levels(c: Component, matrix: Matrix, shape: tuple[int, ...], payloads: Payloads,
+def _read_levels(c: Component, layout: Layout, shape: tuple[int, ...], payloads: Payloads,
                  reader: PayloadReader | None) -> np.ndarray:
     """Levels of a segment: int32, or integers of up to 64 bits for DECIMAL."""
     if 0 in shape or not c.coded_flag:
         return np.zeros(shape, np.int32)
     if c.entropy_mode in RANGE_CODED:
         states = c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0
-        block = LevelBlock(np.empty(shape, np.int32), states, matrix.kernel_size, c.entropy_mode == EntropyMode.CM)
+        block = LevelBlock(np.empty(shape, np.int32), states, layout.kernel_size, c.entropy_mode == EntropyMode.CM)
         reader.read(block)
         return block.levels
     levels = _integers(c, payloads, None).reshape(shape)
@@ -171,7 +169,7 @@ def _read_levels(c: Component, matrix: Matrix, shape: tuple[int, ...], payloads:
 def _integers(c: Component, payloads: Payloads, dtype: DType | None) -> np.ndarray:
     # The whole component, in row-major order; dtype: of words, None for levels
     try:
-        return decode_integers(c, payloads.bytes(), dtype, payloads.alphabet_limit)
+        return decode_integers(c, payloads.whole(), dtype, payloads.alphabet_limit)
     except OmcError as error:
         if isinstance(error, EntropyError) and error.bit is None:
             error.bit = payloads.bit()
@@ -185,44 +183,41 @@ def _check_words(words: np.ndarray, dtype: DType) -> None:
 
 # Values
 
-def _indices(c: Component, levels: np.ndarray) -> np.ndarray:
-    """Levels to int64 indices, of which each stands for index * step (SPEC 8.5.4, 8.5.9, 8.5.10)."""
+def step_of(c: Component) -> tuple[int, int]:
+    """Mantissa and exponent of the step of a quantiser whose values are index * step."""
     if c.quantiser == Quantiser.FIXED_POINT:
-        check_width(levels, c.fixed_point.fixed_point_width)
-        return levels.astype(np.int64)
+        return 1, -c.fixed_point.fraction_bits
+    return c.uniform.step_mantissa, c.uniform.step_exponent
+
+
+def _indices(c: Component, levels: np.ndarray, layout: Layout, part: slice) -> np.ndarray:
+    """Levels of a segment to int64 indices, of which each stands for index * step (SPEC 8.5.4, 8.5.9, 8.5.10, 8.7.1)."""
     if c.quantiser == Quantiser.INTEGER_CODEBOOK:
         codebook = np.array(c.integer_codebook.codebook_integer, np.int64)
         return reconstruct_codebook(levels, codebook, c.integer_codebook.zero_index)
-    return indices(levels, c.uniform.states)
+    if layout.spatial_predictor is not None:
+        n = add_spatial(levels, layout.spatial_predictor, layout.plane_rows, part.start % layout.plane_rows)
+    else:
+        n = indices(levels, c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0)
+    if c.quantiser == Quantiser.FIXED_POINT:
+        check_width(n, c.fixed_point.fixed_point_width)
+    return n
 
 
-def _values(c: Component, matrix: Matrix, levels: np.ndarray, predictor: np.ndarray | None, part: slice,
+def _values(c: Component, layout: Layout, levels: np.ndarray, predictor: np.ndarray | None, part: slice,
             out: np.ndarray) -> None:
     """Levels of a segment to words, in place (SPEC 8.5)."""
     if levels.size == 0:
         return
-    dtype, uniform, fixed = matrix.dtype, c.uniform, c.fixed_point
-    base = None if predictor is None else predictor.view(dtype.numpy)
-    if matrix.spatial_predictor is not None:
-        n = add_spatial(levels, matrix.spatial_predictor, matrix.plane_rows, part.start % matrix.plane_rows)
-        step = (uniform.step_mantissa, uniform.step_exponent)
-        if c.quantiser == Quantiser.FIXED_POINT:
-            check_width(n, fixed.fixed_point_width)
-            step = (1, -fixed.fraction_bits)
-        values = reconstruct_indices(n, *step, dtype)
-    elif c.quantiser == Quantiser.CODEBOOK:
+    dtype, base = layout.dtype, None if predictor is None else predictor.view(layout.dtype.numpy)
+    if c.quantiser == Quantiser.CODEBOOK:
         codebook = np.frombuffer(c.codebook.codebook_words, dtype.word.newbyteorder("<")).astype(dtype.word)
         _check_words(codebook, dtype)
         values = reconstruct_codebook(levels, codebook, c.codebook.zero_index)
-    elif c.quantiser == Quantiser.UNIFORM:
-        values = reconstruct(levels, uniform.states, uniform.step_mantissa, uniform.step_exponent, dtype, base)
     elif c.quantiser == Quantiser.DECIMAL:
         values = reconstruct_decimal(levels.astype(np.int64, copy=False), c.decimal_exponent, dtype, base)
-    elif c.quantiser == Quantiser.FIXED_POINT:
-        values = reconstruct_fixed_point(levels, fixed.fixed_point_width, fixed.fraction_bits, dtype, base)
+    elif c.quantiser == Quantiser.UNIFORM and layout.spatial_predictor is None:
+        values = reconstruct(levels, c.uniform.states, *step_of(c), dtype, base)       # in pieces: one index at a time
     else:
-        integers = np.array(c.integer_codebook.codebook_integer, np.int64)
-        values = reconstruct_integer_codebook(levels, integers, c.integer_codebook.zero_index, uniform.step_mantissa,
-                                              uniform.step_exponent, dtype, base)
+        values = reconstruct_indices(_indices(c, levels, layout, part), *step_of(c), dtype, base)
     out[...] = values.view(dtype.word)
-

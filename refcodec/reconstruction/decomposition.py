@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..bitstream.limits import size_needed
 from ..compiler import at, compiled, inlined
 from ..errors import ReconstructionError
 
@@ -52,17 +51,14 @@ class Decomposition(NamedTuple):
         return self.v if self.transposed else self.u
 
 
-def decompose(matrix: np.ndarray, size_limit: int | None = None) -> Decomposition:
+def decompose(matrix: np.ndarray) -> Decomposition:
     """Decompose a float64 matrix [rows, columns] by SPEC 8.6.7.
 
-    size_limit: decomposition_size of the level, the largest size_needed.
     Working memory: 16 bytes per element and 24 per element of an [m, m] matrix.
     Raises ReconstructionError: RESOURCE_LIMIT beyond the limits; OVERFLOW for a matrix that is not
     finite, or for which the iteration does not end.
     """
     m, n = sorted(matrix.shape)
-    if size_limit is not None and size_needed(m, n) > size_limit:
-        raise ReconstructionError("RESOURCE_LIMIT", f"a {matrix.shape} matrix is too large to decompose at this level")
     if not bool(np.isfinite(matrix).all()):
         raise ReconstructionError("OVERFLOW", "the matrix that a factor update refers to is not finite")
     transposed = matrix.shape[0] > matrix.shape[1]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..bitstream.structures import DECOMPOSED, MASKS, Representation, TensorDescriptor
-from ..errors import ReconstructionError
+from ..dtypes import DType
 from ..quantization.assembly import assemble, chunks
-from .components import Matrix, Payloads, decode_factor, decode_words
+from .components import Layout, Payloads, decode_factor, decode_words
 from .decomposition import decompose
 from .factors import Factor, augmentation, low_rank, low_rank_update, mapping
 from .masks import gather, random_mask, row_mask, scatter
@@ -35,29 +35,27 @@ def working_memory(d: TensorDescriptor) -> int:
     return need
 
 
-def decode_matrix(d: TensorDescriptor, matrix: Matrix, payloads: Sequence[Payloads], predictor: np.ndarray | None,
-                  decomposition_size: int, threads: int = 1) -> np.ndarray:
+def decode_matrix(d: TensorDescriptor, layout: Layout, payloads: Sequence[Payloads], predictor: np.ndarray | None,
+                  threads: int = 1) -> np.ndarray:
     """The words [rows, columns] of a tensor's matrix (SPEC 8.6).
 
     payloads: of each component.  predictor: words of the predicting tensor, folded alike, or None.
-    decomposition_size: of the level.
     """
     if d.representation == Representation.DIRECT:
-        return decode_words(d.component[0], matrix, payloads[0], predictor, threads)
+        return decode_words(d.component[0], layout, payloads[0], predictor, threads)
     if d.representation in MASKS:
-        return _masked(d, matrix, payloads[0], predictor, threads)
-    factors = [decode_factor(c, Matrix(matrix.dtype), p, threads) for c, p in zip(d.component, payloads)]
-    base = None if predictor is None else predictor.view(matrix.dtype.numpy)
-    return rebuilt(d, factors, matrix, base, decomposition_size).view(matrix.dtype.word)
+        return _masked(d, layout, payloads[0], predictor, threads)
+    factors = [decode_factor(c, Layout(layout.dtype), p, threads) for c, p in zip(d.component, payloads)]
+    base = None if predictor is None else predictor.view(layout.dtype.numpy)
+    return rebuilt(d, factors, layout.dtype, base).view(layout.dtype.word)
 
 
-def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], matrix: Matrix, base: np.ndarray | None,
-            decomposition_size: int) -> np.ndarray:
+def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], dtype: DType, base: np.ndarray | None) -> np.ndarray:
     """The values of a matrix from its factors and the values of the predicting one (SPEC 8.6.1 to 8.6.4)."""
     with np.errstate(all="ignore"):
         decomposition = None
         if d.representation in DECOMPOSED:
-            decomposition = decompose(base.astype(np.float64), decomposition_size)
+            decomposition = decompose(base.astype(np.float64))
         if d.representation == Representation.LOW_RANK:
             residual = low_rank(*factors)
         elif d.representation == Representation.MAPPING:
@@ -68,9 +66,7 @@ def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], matrix: Matrix, base
             residual = low_rank_update(*factors, d.factor.random_seed, d.column_count)
         if d.representation == Representation.MAPPING and not d.factor.additive_flag:
             base = None
-        if residual.shape != (d.row_count, d.column_count):
-            raise ReconstructionError("BAD_SIZE", f"SPEC 8.6: factors of a {residual.shape} matrix")
-        return assemble(chunks(residual.reshape(-1)), residual.shape, matrix.dtype, base)
+        return assemble(chunks(residual.reshape(-1)), residual.shape, dtype, base)
 
 
 def chosen(d: TensorDescriptor) -> np.ndarray:
@@ -82,10 +78,10 @@ def chosen(d: TensorDescriptor) -> np.ndarray:
     return row_mask(flags, d.column_count, d.factor.selected_count)
 
 
-def _masked(d: TensorDescriptor, matrix: Matrix, payloads: Payloads, predictor: np.ndarray | None,
+def _masked(d: TensorDescriptor, layout: Layout, payloads: Payloads, predictor: np.ndarray | None,
             threads: int) -> np.ndarray:
     mask, c = chosen(d), d.component[0]
     kept = None if predictor is None else gather(predictor, mask).reshape(c.row_count, c.column_count)
-    words = decode_words(c, Matrix(matrix.dtype), payloads, kept, threads)
+    words = decode_words(c, Layout(layout.dtype), payloads, kept, threads)
     # What is not sent stays as it is predicted, but removed rows are removed: their words are 0.
     return scatter(words, mask, predictor if d.representation == Representation.RANDOM_MASK else None)

@@ -8,7 +8,6 @@ import numpy as np
 
 from ...bitstream.structures import Component, EntropyMode, FixedPoint, Quantiser, Representation, TensorDescriptor
 from ...quantization.fixed_point import reconstruct_fixed_point
-from ...reconstruction.components import Matrix
 from ...reconstruction.factors import Factor
 from ...reconstruction.representations import rebuilt
 from ..candidate import Candidate, Part, candidate
@@ -53,7 +52,7 @@ def code_hybrid(job: TensorJob, values: np.ndarray, config: Config) -> Candidate
         d = TensorDescriptor(representation=Representation.LOW_RANK, row_count=rows, column_count=columns)
         d.factor.factor_rank = choice.rank
         factors = [Factor(c.levels.astype(np.int64), 1, -c.fraction_bits) for c in choice.components]
-        decoded = rebuilt(d, factors, Matrix(job.dtype), None, 0)
+        decoded = rebuilt(d, factors, job.dtype, None)
         found = Candidate(d, job.flat(decoded.view(job.dtype.word)), job.dtype, parts)
     return job.coded(found, config)
 

@@ -9,7 +9,6 @@ from ...bitstream.structures import (
 )
 from ...entropy.words import choose_parameters
 from ...errors import ConfigError
-from ...reconstruction.components import Matrix
 from ...reconstruction.decomposition import Decomposition, decompose
 from ...reconstruction.factors import Factor
 from ...reconstruction.masks import gather, scatter
@@ -95,7 +94,7 @@ def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np
     d.factor.factor_rank = shapes[-1][0] if len(shapes) > 1 else 0 if update.representation == Representation.AUGMENTATION \
         else shapes[0][1]
     d.factor.gain_count_minus1 = shapes[0][1] - 1 if update.representation == Representation.AUGMENTATION else 0
-    values = rebuilt(d, factors, Matrix(job.dtype), base, max(target.shape))
+    values = rebuilt(d, factors, job.dtype, base)
     found = Candidate(d, job.flat(values.view(job.dtype.word)), job.dtype, [_part(f, job, config) for f in factors])
     return job.coded(found, config)
 

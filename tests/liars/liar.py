@@ -1,0 +1,198 @@
+"""Decoders that lie, each in its own way: `python liar.py LIE decode STREAM OUTDIR ...` or `... LIE serve`.
+
+They know the right answers: the folder named by OMC_TRUTH holds, by the SHA-256 of a stream, reply.json and the dump.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def honest(stream: str, folder: str, references: list[str]) -> dict:
+    truth = Path(os.environ["OMC_TRUTH"]) / hashlib.sha256(Path(stream).read_bytes()).hexdigest()
+    shutil.copytree(truth / "dump", folder, dirs_exist_ok=True)
+    return json.loads((truth / "reply.json").read_text())
+
+
+def _index(folder: str) -> dict:
+    return json.loads((Path(folder) / "index.json").read_text())
+
+
+def _seal(folder: str, index: dict) -> None:
+    for t in index["tensors"]:
+        t["sha256"] = hashlib.sha256((Path(folder) / t["file"]).read_bytes()).hexdigest()
+    (Path(folder) / "index.json").write_text(json.dumps(index))
+
+
+def accept_all(stream, folder, references):
+    """Exit 0 and an empty model whatever comes."""
+    reply = honest(stream, folder, references)
+    if reply["exit"]:
+        (Path(folder) / "index.json").write_text(json.dumps({"model_digest": "0" * 64, "tensors": []}))
+    return {"exit": 0}
+
+
+def reject_all(stream, folder, references):
+    """A clean rejection of everything, but the smoke stream."""
+    if Path(stream).stat().st_size < 200:
+        return honest(stream, folder, references)
+    return {"exit": 10, "code": "ENTROPY_END", "unit": 0, "bit": 0}
+
+
+def one_bit(stream, folder, references):
+    """One bit of the last element of the last tensor, its index sealed again."""
+    reply = honest(stream, folder, references)
+    if reply["exit"] == 0 and len(_index(folder)["tensors"]) > 1:
+        index = _index(folder)
+        path = Path(folder) / index["tensors"][-1]["file"]
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        _seal(folder, index)
+    return reply
+
+
+def first_only(stream, folder, references):
+    """The first tensor is right, the others are zeros."""
+    reply = honest(stream, folder, references)
+    if reply["exit"] == 0:
+        index = _index(folder)
+        for t in index["tensors"][1:]:
+            path = Path(folder) / t["file"]
+            path.write_bytes(bytes(path.stat().st_size))
+        _seal(folder, index)
+    return reply
+
+
+def trusting(stream, folder, references):
+    """Digests are not looked at: what breaks only them is accepted."""
+    reply = honest(stream, folder, references)
+    if reply.get("code") == "DIGEST_MISMATCH":
+        (Path(folder) / "index.json").write_text(json.dumps({"model_digest": "0" * 64, "tensors": []}))
+        return {"exit": 0}
+    return reply
+
+
+def wrong_code(stream, folder, references):
+    """One code for all that is invalid."""
+    reply = honest(stream, folder, references)
+    return {"exit": 10, "code": "TRUNCATED"} if reply["exit"] == 10 else reply
+
+
+def no_record(stream, folder, references):
+    """A rejection without saying why."""
+    reply = honest(stream, folder, references)
+    return {"exit": 10} if reply["exit"] == 10 else reply
+
+
+def exception(stream, folder, references):
+    """An uncaught exception for all that is invalid: no rejection."""
+    reply = honest(stream, folder, references)
+    if reply["exit"] == 10:
+        raise ValueError("a bug")
+    return reply
+
+
+def crash(stream, folder, references):
+    """A signal, after right output."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 or reply["exit"]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return reply
+
+
+def hang(stream, folder, references):
+    """No end, with a child that holds the pipes."""
+    if Path(stream).stat().st_size > 200:
+        if os.fork() == 0:
+            time.sleep(600)
+        time.sleep(600)
+    return honest(stream, folder, references)
+
+
+def silent(stream, folder, references):
+    """Exit 0 without any output."""
+    return {"exit": 0}
+
+
+def elsewhere(stream, folder, references):
+    """A file beside its folder."""
+    reply = honest(stream, folder, references)
+    (Path(folder).parent / "leak").write_text("x")
+    return reply
+
+
+def outside(stream, folder, references):
+    """A link in the dump to a file that is not there."""
+    reply = honest(stream, folder, references)
+    if reply["exit"] == 0:
+        index = _index(folder)
+        index["tensors"][0]["file"] = "../stream.omc"
+        (Path(folder) / "index.json").write_text(json.dumps(index))
+    return reply
+
+
+def rewrites(stream, folder, references):
+    """The stream itself is changed."""
+    reply = honest(stream, folder, references)
+    Path(stream).write_bytes(b"gone")
+    return reply
+
+
+def leftovers(stream, folder, references):
+    """A dump beside a rejection."""
+    reply = honest(stream, folder, references)
+    if reply["exit"] == 10:
+        (Path(folder) / "index.json").write_text("{}")
+    return reply
+
+
+def memory(stream, folder, references):
+    """All the memory there is."""
+    if Path(stream).stat().st_size > 200:
+        hoard = [mmap.mmap(-1, 1 << 30) for _ in range(1 << 8)]
+        return {"exit": len(hoard)}
+    return honest(stream, folder, references)
+
+
+def unsupported(stream, folder, references):
+    """Nothing but the smallest streams is supported."""
+    if Path(stream).stat().st_size > 200:
+        return {"exit": 11, "feature": "everything"}
+    return honest(stream, folder, references)
+
+
+def stateful(stream, folder, references):
+    """Right for the first stream of a process, wrong from then on."""
+    stateful.runs = getattr(stateful, "runs", 0) + 1
+    return honest(stream, folder, references) if stateful.runs < 2 else {"exit": 10, "code": "ORDER"}
+
+
+def main() -> int:
+    lie, form, *arguments = sys.argv[1:]
+    decode = globals()[lie]
+    if form == "serve":
+        for line in sys.stdin:
+            request = json.loads(line)
+            if request["op"] == "stop":
+                break
+            reply = {"contract": 1} if request["op"] == "hello" else decode(request["stream"], request["outdir"], request["references"])
+            print(json.dumps(reply), flush=True)
+        return 0
+    reply = decode(arguments[0], arguments[1], arguments[3::2])
+    code = reply.pop("exit")
+    if code and reply:
+        print(json.dumps(reply))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
