@@ -5,6 +5,7 @@
 #   make soak                the long tests (hours)
 #   make bench               OMC beside its peers, in environments of their own (about an hour)
 #   make systems             every coding system on one table: size, error, speed, verified
+#   make conformance         make the conformance suite anew, byte for byte, and run the reference decoder against it
 #   make models              fetch the published models that the benchmark uses
 #   make clean               remove what these commands made
 #
@@ -12,7 +13,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak bench systems models clean
+.PHONY: help demo test soak bench systems conformance models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,6 +44,10 @@ bench: $(READY) models $(TRANSFORMER)
 
 systems: $(READY)
 	@$(BIN)/python tools/coding_systems.py
+
+conformance: $(READY)
+	@$(BIN)/python -m conformance.recipes
+	@$(BIN)/refcodec check --decoder "$(BIN)/refcodec conformance-decode" --persistent
 
 models: $(READY)
 	@$(BIN)/python tools/fetch_models.py --out $(MODELS)

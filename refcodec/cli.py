@@ -12,6 +12,8 @@ import json
 import os
 import sys
 
+from .checker.commands import add_commands
+
 # As in encoder/config.py, which is not loaded for --help; a test compares them.
 PRESETS = ("auto", "s1-rp", "s2-qbits", "s3-features", "s4-lra", "s4-ml", "s4-ka", "s4-rm", "s4-lru", "s4-fp", "s5-hybrid")
 ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
@@ -111,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
                    help="array of X.npz with the right classes (default: 'labels', if it is there)")
     k.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
     k.add_argument("--json", action="store_true")
+    add_commands(commands)
     return top
 
 
@@ -169,9 +172,9 @@ def main(argv: list[str] | None = None) -> int:
     from .errors import ConfigError, FormatError, OmcError
 
     try:
-        getattr(commands, arguments.command.replace("-", "_"))(arguments)
+        code = getattr(commands, arguments.command.replace("-", "_"))(arguments)
         sys.stdout.flush()
-        return 0
+        return code or 0
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -280,8 +280,20 @@ def compare(arguments) -> None:
         print_comparison(result)
 
 
+def check(arguments) -> int:
+    from .checker.commands import run_check
+
+    return run_check(arguments)
+
+
+def conformance_decode(arguments) -> int:
+    from .checker.commands import run_conformance_decode
+
+    return run_conformance_decode(arguments)
+
+
 def _print(arguments, result: dict, line: str) -> None:
     print(json.dumps(result) if arguments.json else line)
 
 
-__all__ = ["check_integers", "compare", "decode", "encode", "info", "trace"]
+__all__ = ["check", "check_integers", "compare", "conformance_decode", "decode", "encode", "info", "trace"]

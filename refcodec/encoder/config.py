@@ -139,7 +139,7 @@ class Config:
             raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight "
                               f"(but {' and '.join(BY_SNR)} have for snr)")
         if self.profile == "baseline" and self.update in ("ml", "ka"):
-            raise ConfigError("BAD_CONFIG", f"the update {self.update} decomposes its reference, which the baseline profile excludes")
+            raise ConfigError("BAD_CONFIG", f"the update {self.update} decomposes its reference: it needs the main profile")
         if self.own_quantiser and self.quality_layers > 1:
             raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} makes no quality layers")
 

@@ -1,0 +1,107 @@
+"""Make the suite again, byte for byte: streams, references, manifest.json and coverage.md."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from refcodec.bitstream.limits import Profile
+from refcodec.checker.dump import tensor_results, write_dump
+from refcodec.checker.manifest import PROFILES
+from refcodec.decoder import StreamDecoder
+from refcodec.errors import OmcError
+from refcodec.model import Model
+
+from . import combinations, coverage, invalid, parents, valid
+from .builder import build, literals
+from .edits import EditedStream
+from .features import trace
+from .streams import Made
+
+SUITE = Path(__file__).parents[1]
+SUITE_VERSION, SPEC_VERSION = "0.1", "0.1"
+OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
+SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
+
+
+def make() -> tuple[list[Made], dict[str, Model]]:
+    """All streams, and the models outside them."""
+    external, made = valid.external_models(), {}
+    for r in [*valid.recipes(), *parents.recipes(), *combinations.recipes()]:
+        data = build(r.write, r.profile, r.level, [external[n] for n in r.references])
+        where = r.write.__module__.rpartition(".")[2]
+        made[r.id] = Made(r.id, r.purpose, r.kind, f"{where}: {r.id}", data, r.references)
+    for f in invalid.faults():
+        parent = made[f.parent]
+        stream = EditedStream(parent.data, [external[n] for n in parent.references])
+        f.edit(stream)
+        if f.id in made:
+            raise ValueError(f"two streams {f.id}")
+        made[f.id] = Made(f.id, f.purpose, "invalid", f"invalid: edit of {f.parent}", stream.bytes(),
+                          () if f.without_references else parent.references, (f.requirement,), f.codes)
+    return list(made.values()), external
+
+
+def expected(m: Made, references: list[Model]) -> dict:
+    """What the reference decoder makes of a stream. Raises AssertionError where that is not what the recipe says."""
+    try:
+        with StreamDecoder(m.data, references) as decoder:
+            for number in range(len(decoder.parsed.models)):
+                model = decoder.model(number)
+    except OmcError as error:
+        assert error.code in m.codes, f"{m.id}: {error}, not {m.codes}"
+        return {"codes": list(m.codes), "phases": [error.phase], "unit": error.unit, "bit": error.bit}
+    assert not m.codes, f"{m.id} is accepted"
+    return {"model_digest": model.digest().hex(),
+            "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "sha256": digest}
+                        for t, _, digest in tensor_results(model)]}
+
+
+def entry(m: Made, external: dict[str, Model]) -> dict:
+    """The entry of the manifest."""
+    references = [external[n] for n in m.references]
+    clauses, features = trace(m.data, references)
+    profile = next((f.split("=")[1].lower() for f in features if f.startswith("profile=")), PROFILES[Profile.BASELINE])
+    level = next((int(f.split("=")[1]) for f in features if f.startswith("level=")), 1)
+    return {"id": m.id, "revision": 1, "spec_version": SPEC_VERSION, "profile": profile, "level": min(4, max(1, level)), "kind": m.kind,
+            "required": m.id not in OPTIONAL, "purpose": m.purpose, "clauses": clauses, "requirements": list(m.requirements),
+            "features": features, "file": f"streams/{m.id}.omc", "sha256": hashlib.sha256(m.data).hexdigest(), "size": len(m.data),
+            "references": [f"references/{n}" for n in m.references], "recipe": m.recipe, "seed": None,
+            "limits": {"seconds": SECONDS, "memory": MEMORY}, "licence": "CC0-1.0", "expected": expected(m, references)}
+
+
+def write(folder: Path) -> None:
+    """Write the whole suite into a folder."""
+    made, external = make()
+    for name in ("streams", "references"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+    for m in made:
+        (folder / "streams" / f"{m.id}.omc").write_bytes(m.data)
+    for name, model in external.items():
+        write_dump(model, folder / "references" / name)
+    entries = [entry(m, external) for m in made]
+    manifest = {"suite_version": SUITE_VERSION, "spec_version": SPEC_VERSION, "smoke": "smoke", "streams": entries}
+    lines = ",\n".join(json.dumps(e, ensure_ascii=True) for e in entries)       # an entry a line: changes can be read
+    head = json.dumps({**manifest, "streams": []})[:-2]
+    (folder / "manifest.json").write_text(f"{head}\n{lines}\n]}}\n", encoding="utf-8")
+    (folder / "coverage.md").write_text(coverage.report(entries), encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m conformance.recipes", description=__doc__)
+    parser.add_argument("--out", type=Path, default=SUITE, metavar="FOLDER", help="where to (default: here)")
+    parser.add_argument("--learn", action="store_true", help="let general-purpose coders make what literals.json does not have")
+    arguments = parser.parse_args()
+    literals.learn = arguments.learn
+    write(arguments.out)
+    literals.save()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

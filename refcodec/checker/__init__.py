@@ -1,0 +1,18 @@
+"""Conformance: runs any decoder against a manifest of streams and gives a verdict for each (conformance/CONTRACT.md)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_HOMES = {"Manifest": "manifest", "Report": "report", "Result": "verdicts", "Stream": "manifest", "Verdict": "verdicts",
+          "check": "runner", "load_manifest": "manifest"}
+__all__ = ["Manifest", "Report", "Result", "Stream", "Verdict", "check", "load_manifest"]
+
+
+def __getattr__(name: str):
+    # The command line lists its commands without loading the decoder.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'refcodec.checker' has no attribute {name!r}")
+    value = getattr(import_module("." + _HOMES[name], __name__), name)
+    globals()[name] = value
+    return value

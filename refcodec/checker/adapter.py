@@ -1,0 +1,60 @@
+"""The reference decoder as the contract wants it: once, or as a process that serves many (conformance/CONTRACT.md)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from ..decoder import StreamDecoder
+from ..errors import ConfigError, FormatError, OmcError
+from .dump import read_dump, write_dump
+
+CONTRACT = 1
+DECODED, REJECTED, UNSUPPORTED = 0, 10, 11
+CRASHED = 70
+
+
+def decode_to(stream: str, folder: str, references: Sequence[str] = ()) -> dict:
+    """Decode and verify every model of a stream, dump the last into a folder; the reply of the contract.
+
+    references: folders of dumps.  Raises FormatError for files that cannot be read.
+    """
+    models = [read_dump(r) for r in references]
+    try:
+        with StreamDecoder(stream, models) as decoder:
+            for number in range(len(decoder.parsed.models) - 1):
+                decoder.model(number)
+            model = decoder.model()
+    except (FormatError, ConfigError):
+        raise
+    except OmcError as error:
+        return {"exit": REJECTED, "code": error.code, "unit": error.unit, "bit": error.bit, "phase": error.phase,
+                "message": error.message}
+    write_dump(model, folder)
+    return {"exit": DECODED}
+
+
+def decode_once(stream: str, folder: str, references: Sequence[str] = ()) -> int:
+    """The one-shot form; returns the exit code."""
+    reply = decode_to(stream, folder, references)
+    code = reply.pop("exit")
+    if code != DECODED:
+        print(json.dumps(reply), flush=True)
+    return code
+
+
+def serve(requests: TextIO = sys.stdin, replies: TextIO = sys.stdout) -> int:
+    """The persistent form: a JSON object per line, until 'stop' or the end of the input."""
+    for line in requests:
+        request = json.loads(line)
+        if request["op"] == "stop":
+            break
+        if request["op"] == "hello":
+            reply = {"contract": CONTRACT, "name": "refcodec", "version": "0.1.0", "spec_version": "0.1", "profile": 2, "level": 4}
+        else:
+            reply = decode_to(request["stream"], request["outdir"], request.get("references", ()))
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+    return 0
