@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 _HOMES = {"Manifest": "manifest", "Report": "report", "Result": "verdicts", "Stream": "manifest", "Verdict": "verdicts",
-          "check": "runner", "load_manifest": "manifest"}
+          "check": "checking", "load_manifest": "manifest"}
 __all__ = ["Manifest", "Report", "Result", "Stream", "Verdict", "check", "load_manifest"]
 
 

@@ -47,7 +47,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
     from ..errors import ConfigError
     from . import check, load_manifest
-    from .runner import selected
+    from .checking import selected
 
     manifest = load_manifest(arguments.manifest)
     try:
