@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A decoder of OMC, written from the text of SPEC.md alone. Clause numbers in
+ * comments are those of that text.
+ *
+ * Errors: fail( ) prints the record of the contract and ends the process, so
+ * no function returns an error of the stream. Memory comes from mem_alloc( ),
+ * which keeps to a budget and fails with RESOURCE_LIMIT beyond it.
+ */
+#ifndef OMC_H
+#define OMC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define NORETURN __attribute__((noreturn))
+#else
+#define NORETURN
+#endif
+
+/* ---- support.c: errors and memory ---- */
+
+typedef struct Bits Bits;
+
+typedef struct {
+    int64_t unit;       /* number of the unit at work, -1 if none */
+    const Bits *reader; /* body being parsed, or NULL */
+    uint64_t max_memory;
+    uint64_t used_memory;
+    uint64_t max_work; /* multiplications in one product of matrices */
+} State;
+
+extern State state;
+
+NORETURN void fail(const char *code);
+NORETURN void unsupported(const char *feature);
+
+void *mem_alloc(uint64_t count, uint64_t size); /* zeroed */
+void *mem_grow(void *p, uint64_t count, uint64_t size);
+void mem_free(void *p);
+void mem_free_all(void);
+
+/* ---- 4.1: functions on integers ---- */
+
+static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t clip3(int64_t lo, int64_t hi, int64_t x) { return x < lo ? lo : x > hi ? hi : x; }
+static inline int64_t abs64(int64_t x) { return x < 0 ? -x : x; }
+static inline int sign64(int64_t x) { return (x > 0) - (x < 0); }
+
+/* a >> n of 4.1: the floor of a / 2^n, for negative a too */
+static inline int64_t sar(int64_t a, int n) { return a < 0 ? ~(~a >> n) : a >> n; }
+
+static inline int bit_length(uint64_t x)
+{
+    int n = 0;
+    while (x) {
+        n++;
+        x >>= 1;
+    }
+    return n;
+}
+
+static inline uint64_t mask_bits(int n) { return n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1; }
+
+/* ---- 4.4: descriptors (bits.c) ---- */
+
+struct Bits {
+    const uint8_t *data;
+    uint64_t size;        /* bytes */
+    uint64_t pos;         /* bits */
+    const char *end_code; /* error when it ends too early */
+};
+
+void bits_init(Bits *b, const uint8_t *data, uint64_t size, const char *end_code);
+uint64_t bits_left(const Bits *b);
+uint64_t bits_u(Bits *b, int n);               /* u(n), n <= 64 */
+uint64_t bits_ue(Bits *b);                     /* ue(v) */
+uint64_t bits_ue_wide(Bits *b, int max_zeros); /* ue(v) of 9.7.3: up to 2^64 - 2 */
+int64_t bits_se(Bits *b);
+void bits_align(Bits *b);
+void bits_bytes(Bits *b, uint8_t *to, uint64_t n); /* b(n) */
+
+/* ---- 5.2: element types (types.c) ---- */
+
+typedef struct {
+    const char *name; /* NULL: reserved */
+    char kind;        /* 'u', 'i', 'f' */
+    int bits, sign, E, M, words, word_bytes;
+    int bias;         /* 8.5.2 */
+    uint64_t largest; /* 8.5.2 */
+    int fnuz;         /* the word 1 << S is a NaN */
+} ElementType;
+
+enum {
+    T_BOOL = 0, T_FLOAT32 = 16, T_FLOAT16 = 17, T_FLOAT64 = 19, T_E8M0 = 24,
+    T_COMPLEX64 = 28, T_COMPLEX128 = 29
+};
+
+const ElementType *element_type(unsigned number); /* NULL: reserved */
+int element_type_by_name(const char *name);       /* -1: unknown */
+
+uint64_t word_get(const uint8_t *data, int word_bytes, uint64_t i);
+void word_put(uint8_t *data, int word_bytes, uint64_t i, uint64_t w);
+int64_t word_signed(const ElementType *t, uint64_t x);    /* Signed(x) of 8.4 */
+uint64_t word_ordered(const ElementType *t, uint64_t w);  /* Ordered, modulo 2^64 */
+uint64_t word_unordered(const ElementType *t, uint64_t x); /* Unordered(Signed(x)) */
+
+/* ---- Annex A.2: levels ---- */
+
+typedef struct {
+    uint64_t units, models, references, nesting, tensors, layers, rank, name_length, tensor_elements,
+        tensor_memory, codebook_size, unit_bytes, segments, files, joined_tensors, joined_elements,
+        decomposition_size;
+} Limits;
+
+/* ---- clause 7: what syntax yields ---- */
+
+enum { U_STREAM_HEADER = 1, U_MODEL_HEADER, U_TOPOLOGY, U_LAYERS, U_TENSOR_DATA, U_METADATA, U_INDEX, U_MODEL_END, U_STREAM_END };
+enum { P_NONE, P_COPY, P_INTRA, P_INTER, P_SPATIAL };
+enum { R_DIRECT, R_LOW_RANK, R_MAPPING, R_AUGMENTATION, R_LOW_RANK_UPDATE, R_RANDOM_MASK, R_ROW_MASK };
+enum { Q_NONE, Q_UNIFORM, Q_CODEBOOK, Q_GRID, Q_DECIMAL, Q_FIXED_POINT, Q_INTEGER_CODEBOOK };
+enum { M_RAW, M_CC, M_CM, M_MAP, M_HUFFMAN, M_FIXED, M_DEFLATE, M_GZIP, M_BZIP2, M_LZMA };
+
+typedef struct {
+    uint32_t *axis;
+    uint64_t row_axis_count, kernel_size;
+} Fold;
+
+typedef struct {
+    uint8_t *name;
+    uint64_t name_size;
+    int type;
+    unsigned rank;
+    uint64_t *dim;
+    uint64_t elements, word_count;
+} Tensor;
+
+typedef struct {
+    uint64_t tensor;
+    int coding;
+    uint64_t size;
+} Slot;
+
+typedef struct {
+    uint64_t count;
+    Slot *slots;
+} Topology;
+
+typedef struct {
+    int external;
+    uint8_t digest[32];
+    uint64_t model; /* number of the model in the stream */
+} Reference;
+
+typedef struct {
+    const uint8_t *coded, *bypass;
+    uint64_t coded_size, bypass_size;
+} Payload;
+
+typedef struct {
+    int quantiser, entropy_mode;
+    uint64_t rows, cols, word_count, kernel_size, plane_rows;
+    int words_flag, word_type; /* check_tools */
+    int integer_flag, float_flag;
+    int trellis_size, states;
+    int64_t mantissa, exponent; /* of the step */
+    uint64_t codebook_size, zero_index;
+    uint64_t *codebook_words;
+    int64_t *codebook_integers;
+    uint32_t *grid_scales;
+    int decimal_exponent;
+    int fixed_point_width;
+    int word_zeros, word_sign_mode, word_scale_rule, word_row_shift, word_trailing, word_shift;
+    uint64_t word_offset;
+    int level_bytes, byte_planes, fixed_length;
+    uint64_t segment_count;
+    int coded_flag;
+    uint64_t first_payload;
+    int spatial; /* -1, or spatial_predictor */
+    int has_predictor;
+} Component;
+
+typedef struct TensorUnit TensorUnit;
+
+typedef struct {
+    uint64_t index; /* tensor_index */
+    uint8_t digest[8];
+    int prediction_mode, representation, column_scan, spatial_predictor;
+    uint64_t reference_index, reference_tensor;
+    uint64_t rows, cols, plane_rows, kernel_size; /* the matrix of 8.3 */
+    uint64_t selected_count, factor_rank, gain_count, random_seed;
+    uint32_t random_density;
+    uint8_t *row_mask;
+    int additive;
+    int component_count;
+    Component component[3];
+} Descriptor;
+
+struct TensorUnit { /* one TENSOR_DATA unit */
+    int64_t unit;   /* number in the stream */
+    uint64_t model, offset, size;
+    uint64_t count;
+    Descriptor *desc;
+    uint64_t payload_count;
+    Payload *payload;
+    uint64_t work; /* decoding work */
+    const TensorUnit *mark; /* last unit that counted this one */
+    int needed, done;
+};
+
+typedef struct { /* a tensor as coded in a model */
+    TensorUnit *unit;
+    Descriptor *desc;
+    unsigned depth;
+    uint8_t *data; /* decoded words, row-major, little-endian */
+    uint8_t digest[32];
+    uint64_t uses;
+} Coded;
+
+typedef struct {
+    uint64_t number, offset;
+    uint8_t *header;
+    uint64_t header_size;
+    uint64_t reference_count;
+    Reference *reference;
+    uint64_t tensor_count;
+    Tensor *tensor;
+    Fold *fold; /* axis NULL: default */
+    Topology *topology;
+    Coded *coded;
+    uint64_t unit_count, unit_room;
+    TensorUnit **unit;
+    uint8_t digest[32];
+} Model;
+
+typedef struct { /* an external model */
+    uint64_t tensor_count;
+    Tensor *tensor;
+    uint8_t **data;
+    uint8_t digest[32];
+} Dump;
+
+typedef struct {
+    const uint8_t *data;
+    uint64_t size;
+    const Limits *level;
+    int profile;
+    uint64_t model_count, model_room;
+    Model **model;
+    uint64_t dump_count;
+    Dump **dump;
+} Stream;
+
+/* ---- container.c (6.1, 6.2, 7.1, 7.2) and syntax.c (6.3 to 7.11) ---- */
+
+void parse_stream(Stream *s);
+extern const Limits level_limits[5];
+
+typedef struct {
+    int type, coding;
+    int64_t number;
+    uint64_t offset, total; /* in the stream */
+    uint8_t *expanded;      /* to be freed, or NULL */
+    const uint8_t *body;
+    uint64_t size;
+} Unit;
+
+void parse_stream_header(Stream *s, Bits *b);
+void parse_model_header(Stream *s, Bits *b, const Unit *u);
+void parse_topology(Stream *s, Bits *b);
+void parse_layers(Stream *s, Bits *b);
+void parse_metadata(Stream *s, Bits *b);
+void parse_index(Stream *s, Bits *b);
+void parse_model_end(Stream *s, Bits *b);
+void read_string(Stream *s, Bits *b, uint8_t **text, uint64_t *size);
+Model *last_model(Stream *s);
+
+/* ---- tensor_data.c (6.7, 7.7) ---- */
+
+void parse_tensor_data(Stream *s, Bits *b, const Unit *u);
+const Dump *find_dump(const Stream *s, const uint8_t digest[32]);
+
+/* ---- decode.c (8.1 to 8.3, 8.7) ---- */
+
+void decode_model(Stream *s, uint64_t number);
+
+/* ---- quantise.c (8.5) ---- */
+
+uint64_t round_to_type(const ElementType *t, double v);
+double word_value(const ElementType *t, uint64_t w, int *finite);
+double prediction_value(const ElementType *t, uint64_t w); /* p' of 8.5.3 */
+void levels_to_indices(const Component *c, int64_t *level, uint64_t count);
+void spatial_indices(const Component *c, uint64_t row0, uint64_t rows, int64_t *level);
+double step_of(const Component *c);
+void reconstruct(const Component *c, const ElementType *t, uint64_t row0, uint64_t rows, uint64_t *values,
+                 const uint64_t *prediction);
+
+/* ---- representation.c (8.6), decomposition.c (8.6.7) ---- */
+
+uint64_t random_word(uint64_t seed, uint64_t i);
+double *residual_of_factors(const Descriptor *d, const ElementType *t, int64_t *const factor[3], const uint64_t *x);
+void factors_to_words(const Descriptor *d, const ElementType *t, int64_t *const factor[3], const uint64_t *x,
+                      uint64_t *out);
+uint8_t *make_mask(const Descriptor *d);
+
+typedef struct {
+    uint64_t m, n;
+    int transposed;
+    double *u; /* m rows of m */
+    double *v; /* m rows of n */
+} Vectors;
+void decompose(const double *x, uint64_t rows, uint64_t cols, Vectors *out);
+
+/* ---- range_coder.c (9.1, 9.2) ---- */
+
+typedef struct {
+    const uint8_t *p;
+    uint64_t size, pos;
+    uint32_t range, code;
+} RangeCoder;
+
+typedef uint32_t Context; /* p in the upper 20 bits, c in the low 12 */
+#define LEVEL_COUNT_LIMIT 250
+#define WORD_COUNT_LIMIT 1023
+
+void tables_init(void);
+void tables_check(void);
+void table_digest(const char *name, const int32_t *t, uint64_t n);
+void rc_init(RangeCoder *r, const uint8_t *p, uint64_t size);
+int rc_bit(RangeCoder *r, uint32_t p);
+uint64_t rc_bypass(RangeCoder *r, int n);
+int rc_bin(RangeCoder *r, Context *c, unsigned limit);
+void context_adapt(Context *c, int bin, unsigned limit);
+void contexts_init(Context *c, uint64_t n);
+void rc_element(const RangeCoder *r); /* R9.1.4-2 */
+void rc_end(const RangeCoder *r);     /* R9.1.4-1 */
+int64_t moved(int64_t mean, int64_t x, int64_t d);
+int bucket(int64_t v);
+
+/* the state of one payload (9.10.1) */
+typedef struct {
+    RangeCoder rc;
+    Bits raw; /* bypass substream */
+    Context *cc, *cm, *word, *map;
+    int64_t *cm_weights;
+    int words_seen;
+} Coder;
+
+void coder_init(Coder *k, const Payload *p);
+void coder_end(Coder *k);
+
+/* ---- levels.c (9.3.2, 9.3.5), levels_cc.c, levels_cm.c ---- */
+
+typedef struct LevelBins LevelBins;
+struct LevelBins {
+    RangeCoder *rc;
+    int negative;
+    int (*bin)(LevelBins *b, int group, int node); /* group 0 sig, 1 sign, 2 rest */
+};
+int64_t level_decode(LevelBins *b, int Q);
+int trellis_step(int states, int s, int64_t k);
+void decode_levels_cc(Coder *k, const Component *c, uint64_t rows, uint64_t cols, int64_t *level);
+void decode_levels_cm(Coder *k, const Component *c, uint64_t rows, uint64_t cols, int64_t *level);
+void cm_tables_init(void);
+void cm_tables_check(void);
+
+/* ---- words.c (9.5), map.c (9.6) ---- */
+
+int64_t word_steps(Coder *k, Context *first, int limit);
+void decode_words(Coder *k, const Component *c, uint64_t rows, uint64_t cols, uint64_t *word, const uint64_t *pred);
+void decode_map(Coder *k, const Component *c, uint64_t row0, uint64_t rows, uint64_t cols, uint64_t *word,
+                const uint64_t *pred);
+
+/* ---- huffman.c (9.7), raw.c (9.8, 9.9.1, 9.10.2) ---- */
+
+void decode_huffman(const Payload *p, const Component *c, uint64_t max_values, uint64_t count, uint64_t *out);
+void decode_fixed(const Payload *p, const Component *c, uint64_t count, uint64_t *out);
+void decode_bytes(const Payload *p, const Component *c, uint64_t count, uint64_t *out);
+void check_integer(const Component *c, uint64_t x); /* range of a word or level */
+
+/* ---- bytes_*.c: general-purpose coders ---- */
+
+typedef enum { X_OK, X_DAMAGED, X_SIZE } Expand;
+Expand inflate_raw(const uint8_t *in, uint64_t n, uint64_t *used, const uint8_t *dict, uint64_t dict_size,
+                   uint8_t *out, uint64_t out_size);
+Expand expand_zlib(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_size);
+Expand expand_gzip(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_size);
+Expand expand_bzip2(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_size);
+Expand expand_lzma2(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_size);
+
+/* ---- digest.c (7.2, 8.8) ---- */
+
+typedef struct {
+    uint32_t h[8];
+    uint8_t block[64];
+    uint64_t size;
+} Sha256;
+void sha256_init(Sha256 *s);
+void sha256_add(Sha256 *s, const void *p, uint64_t n);
+void sha256_end(Sha256 *s, uint8_t out[32]);
+uint32_t crc32_of(const uint8_t *p, uint64_t n);
+void tensor_digest(const Tensor *t, const uint8_t *data, uint8_t out[32]);
+
+/* ---- topology.c (8.9) ---- */
+void check_slots(const Model *m);
+
+/* ---- dump.c ---- */
+Dump *dump_read(const char *folder);
+void dump_write(const char *folder, const Model *m);
+uint8_t *file_read(const char *path, uint64_t *size); /* NULL: cannot be read */
+
+#endif
