@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+from .errors import OmcError
+
 LEVEL_NAMES = (("SIGNIFICANT", "significant_flag"), ("GREATER_1", "greater1_flag"), ("GREATER_2", "greater2_flag"),
                ("CLASS", "class_more_flag"), ("SIGN", "sign_flag"), ("TOP_BIT", "top_bit"), ("SECOND_BIT", "second_bit"))
 WORD_NAMES = (("ZERO_PLACE", "word_zero_flag"), ("SIGN_PLACE", "word_sign_flag"), ("ZERO_SIGN_PLACE", "word_zero_sign_flag"),
@@ -22,15 +24,24 @@ WORD_NAMES = (("ZERO_PLACE", "word_zero_flag"), ("SIGN_PLACE", "word_sign_flag")
               ("CLASS_PLACE", "word_class_bin"), ("REPEAT_PLACE", "word_repeat_flag"),
               ("REPEAT_SIGN_PLACE", "word_repeat_sign_flag"), ("EXPONENT_PLACE", "word_exponent_bin"),
               ("TRAILING_PLACE", "word_trailing_zero_flag"))
+MAP_NAMES = (("ZERO_PLACE", "map_zero_flag"), ("ZERO_SIGN_PLACE", "map_zero_sign_flag"), ("SAME_PLACE", "map_as_predictor_flag"),
+             ("UP_PLACE", "map_as_above_flag"), ("LEFT_PLACE", "map_as_left_flag"), ("BEFORE_PLACE", "map_as_repeated_flag"),
+             ("SIGN_PLACE", "map_value_sign_flag"), ("MANTISSA_PLACE", "map_mantissa_bit"), ("CLASS_PLACE", "map_class_bin"),
+             ("TRAILING_PLACE", "map_trailing_zero_flag"))
 
 
 def bins_of(path: str, references: list[str]) -> Iterator[dict]:
-    """The bins of a stream, from a process in which nothing is compiled."""
+    """The bins of a stream, from a process in which nothing is compiled. Raises the OmcError that ends its decoding."""
     environment = {**os.environ, "REFCODEC_COMPILE": "0"}
     command = [sys.executable, "-m", "refcodec.bins", path, *references]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stdout:
-            yield json.loads(line)
+            element = json.loads(line)
+            if "error" in element:
+                raise next(k for k in OmcError.__subclasses__() if k.phase == element["error"])(*element["arguments"])
+            yield element
+    if process.returncode:
+        raise RuntimeError("the process that lists the bins failed; its message stands above")
 
 
 class Watch:
@@ -39,6 +50,7 @@ class Watch:
     def __init__(self, emit: Callable[[dict], None]):
         self.emit = emit
         self.unit, self.first_bit, self.clause, self.structure, self.name = None, 0, "9.1", "payload", "bin"
+        self.places: list[tuple[int, str]] = []           # first context of each kind of bin, and its name
 
     def element(self, descriptor: str, value: int, r, bits: float) -> None:
         self.emit({"unit": self.unit, "clause": self.clause, "structure": self.structure, "name": self.name,
@@ -64,12 +76,14 @@ class Watch:
 
         # Before the loops are imported: they take these names from range_coder.
         range_coder.code_probability, range_coder.code_bypass = code_probability, code_bypass
-        from .entropy import context_coding, levels, mixed_coding, payload, word_loop
+        from .entropy import context_coding, levels, map_loop, mixed_coding, payload, word_loop
 
         for module, clause in ((context_coding, "9.3"), (mixed_coding, "9.4")):
             self._name_levels(module, clause, sorted((getattr(levels, n), name) for n, name in LEVEL_NAMES))
-        self._name_words(word_loop, sorted((getattr(word_loop, n), name) for n, name in WORD_NAMES))
-        self._name_payloads(payload)
+        places = {payload.WordBlock: ("9.5", "word", sorted((getattr(word_loop, n), name) for n, name in WORD_NAMES)),
+                  payload.MapBlock: ("9.6", "map", sorted((getattr(map_loop, n), name) for n, name in MAP_NAMES))}
+        self._name_words(word_loop, map_loop)
+        self._name_payloads(payload, places)
 
     def _name_levels(self, module, clause: str, nodes: list[tuple[int, str]]) -> None:
         code = module._code
@@ -81,21 +95,25 @@ class Watch:
 
         module._code = watched
 
-    def _name_words(self, module, places: list[tuple[int, str]]) -> None:
-        code = module._bin
+    def _name_words(self, *modules) -> None:
+        # Maps are coded with parts of the loop of words: what a context is for depends on the block.
+        code = modules[0].word_bin
 
         def watched(mode, r, buf, contexts, i, bit):
-            self.clause, self.structure = "9.5", "word"
-            self.name = [name for first, name in places if i >= first][-1]
+            self.name = [name for first, name in self.places if i >= first][-1]
             return code(mode, r, buf, contexts, i, bit)
 
-        module._bin = watched
+        for module in modules:
+            module.word_bin = watched
 
-    def _name_payloads(self, payload) -> None:
+    def _name_payloads(self, payload, places: dict[type, tuple[str, str, list[tuple[int, str]]]]) -> None:
         read = payload.PayloadReader.read
 
         def watched(reader, block):
             self.unit, self.first_bit = reader.unit, reader.first_bit
+            if type(block) in places:
+                self.clause, self.structure, self.places = places[type(block)]
+                self.name = f"{self.structure}_parameters"             # until its first bin
             return read(reader, block)
 
         payload.PayloadReader.read = watched
@@ -106,10 +124,13 @@ def main(arguments: list[str]) -> None:
     from .commands import load_any
     from .decoder import StreamDecoder
 
-    decoder = StreamDecoder(arguments[0], [load_any(path) for path in arguments[1:]], allow_prefix=True)
-    for number in range(len(decoder.parsed.models)):
-        for _ in decoder.tensors(number):
-            pass
+    try:
+        decoder = StreamDecoder(arguments[0], [load_any(path) for path in arguments[1:]], allow_prefix=True)
+        for number in range(len(decoder.parsed.models)):
+            for _ in decoder.tensors(number):
+                pass
+    except OmcError as e:
+        print(json.dumps({"error": e.phase, "arguments": [e.code, e.message, e.unit, e.bit]}))
 
 
 if __name__ == "__main__":

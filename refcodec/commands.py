@@ -242,8 +242,8 @@ def info(arguments) -> None:
 
 def check_integers(arguments) -> None:
     from .fixed_point_check import network_of
-    from .integers import check_integers as check
-    from .integers import print_check
+    from .integer_check import check_integers as check
+    from .integer_check import print_check
 
     model = load_any(arguments.input, [load_any(path) for path in arguments.reference])
     inputs, others = network_inputs(arguments.inputs, network_of(model))

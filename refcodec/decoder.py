@@ -163,18 +163,22 @@ class StreamDecoder:
 
     def _decode_tensor(self, number: int, tensor_unit: TensorUnit, d: TensorDescriptor,
                        decoded: dict[int, np.ndarray], joined: PayloadReader | None) -> np.ndarray:
-        model = self.parsed.models[number]
-        dtype, shape = model.state.dtype(d.tensor_index), model.state.tensors[d.tensor_index].dimension
         self._check_memory(d)
         predicting = self._predicting(number, d, decoded)
         if d.prediction_mode == PredictionMode.COPY:
             return predicting
-        fold = model.state.fold(d.tensor_index)
-        if predicting is not None:
-            predicting = folded(predicting, shape, dtype.parts, fold, d.column_scan_flag)
+        state = self.parsed.models[number].state
         parts = [self._payloads(tensor_unit, c, joined) for c in d.component]
-        words = decode_matrix(d, self._layout(number, d), parts, predicting, self.threads)
-        return unfolded(words, shape, dtype.parts, fold, d.column_scan_flag)
+        words = decode_matrix(d, self._layout(number, d), parts, self._folded(number, d, predicting), self.threads)
+        return unfolded(words, state.tensors[d.tensor_index].dimension, state.dtype(d.tensor_index).parts,
+                        state.fold(d.tensor_index), d.column_scan_flag)
+
+    def _folded(self, number: int, d: TensorDescriptor, words: np.ndarray | None) -> np.ndarray | None:
+        """Words in the shape of a tensor, row-major, as its matrix."""
+        state, i = self.parsed.models[number].state, d.tensor_index
+        if words is None:
+            return None
+        return folded(words, state.tensors[i].dimension, state.dtype(i).parts, state.fold(i), d.column_scan_flag)
 
     def _layout(self, number: int, d: TensorDescriptor) -> Layout:
         state = self.parsed.models[number].state
@@ -190,13 +194,11 @@ class StreamDecoder:
                          ) -> tuple[Layout, Payloads, np.ndarray | None]:
         """What a component of a tensor in a unit of its own is decoded from: layout, payloads, folded predictor."""
         model = self.parsed.models[number]
-        predicting = self._predicting(number, d, {})
-        if predicting is not None:
-            fold = model.state.fold(d.tensor_index)
-            shape = model.state.tensors[d.tensor_index].dimension
-            predicting = folded(predicting, shape, model.state.dtype(d.tensor_index).parts, fold, d.column_scan_flag)
+        predicting = self._folded(number, d, self._predicting(number, d, {}))
         unit = model.tensor_units[model.unit_of[d.tensor_index]]
-        layout = self._layout(number, d) if d.representation == Representation.DIRECT else Layout(model.state.dtype(d.tensor_index))
+        layout = self._layout(number, d)
+        if d.representation != Representation.DIRECT:
+            layout = Layout(layout.dtype)
         return layout, self._payloads(unit, c), predicting
 
     def _check_memory(self, d: TensorDescriptor) -> None:

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from refcodec import Config, Model, Tensor, encode, load
+from refcodec import Config, Model, Tensor, cli, encode, load
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import Representation
 from refcodec.bitstream.units import ByteSource
@@ -240,6 +240,26 @@ def glue(units: list[bytes]) -> bytes:
 def reseal(unit: bytes) -> bytes:
     """A unit whose unit_check fits again."""
     return unit[:-4] + zlib.crc32(unit[:-4]).to_bytes(4, "big")
+
+
+def uncompiled(path: str) -> str:
+    """What a test file prints as a program in which nothing is compiled."""
+    paths = os.pathsep.join([p for p in sys.path if p] or [str(ROOT)])
+    return subprocess.run([sys.executable, path], capture_output=True, text=True, check=True, timeout=600,
+                          env={**os.environ, "REFCODEC_COMPILE": "0", "PYTHONPATH": paths}).stdout
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command that ends with `code`; returns what it printed. A refusal is one line without a traceback."""
+    def command(*arguments, code: int = 0):
+        found = cli.main([str(a) for a in arguments])
+        output = capsys.readouterr()
+        assert found == code, output.err
+        if code:
+            assert output.err.startswith("refcodec: ") and output.err.count("\n") == 1 and "Traceback" not in output.err
+        return output
+    return command
 
 
 def run_cli(*arguments, check: bool = True, environment: dict | None = None) -> subprocess.CompletedProcess:

@@ -33,15 +33,9 @@ def files(tmp_path):
 
 
 @pytest.fixture
-def run(capsys):
-    def run(*arguments, code: int = 0):
-        found = cli.main([str(a) for a in arguments])
-        output = capsys.readouterr()
-        assert found == code, output.err
-        if code:
-            assert output.err.startswith("refcodec: ") and output.err.count("\n") == 1 and "Traceback" not in output.err
-        return output.out
-    return run
+def run(command):
+    """Runs a command; returns what it prints to standard output."""
+    return lambda *arguments, code=0: command(*arguments, code=code).out
 
 
 def uniform(path) -> list:
@@ -251,6 +245,23 @@ def test_trace_of_bins(tmp_path, run):
     payload = sum(e["bits"] for e in lines if e["name"] == "coded")
     assert len(bins) > 48 and 0 < sum(e["bits"] for e in bins) <= payload
     assert {"significant_flag", "sign_flag"} <= {e["name"] for e in bins}
+
+
+def test_trace_names_the_bins_of_maps(tmp_path, run):
+    maps = np.maximum(np.random.default_rng(1).normal(size=(4, 16, 17)), 0).astype(np.float32)
+    np.save(tmp_path / "maps.npy", maps)
+    run("encode", tmp_path / "maps.npy", "-o", tmp_path / "m.omc", "--features", "--entropy", "map")
+    lines = [json.loads(line) for line in run("trace", tmp_path / "m.omc", "--json", "--bins").splitlines()]
+    bins = [e for e in lines if e["descriptor"] == "ae(v)"]
+    assert {e["clause"] for e in bins} == {"9.6"} and {e["structure"] for e in bins} == {"map"}
+    assert {"map_zero_flag", "map_class_bin", "map_mantissa_bit"} <= {e["name"] for e in bins}
+    assert sum(e["name"] == "map_zero_flag" for e in bins) >= maps.size
+
+
+def test_a_trace_of_bins_ends_with_the_error_of_the_stream(files, run):
+    run("encode", "m2.safetensors", "-o", "u.omc", "--reference", "m.safetensors")
+    run("trace", "u.omc")
+    run("trace", "u.omc", "--bins", code=UNSUPPORTED)
 
 
 def test_compare(files, run):

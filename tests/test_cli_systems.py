@@ -19,21 +19,15 @@ FORMAT, CONFIG = 12, 13
 
 
 @pytest.fixture
-def run(capsys, tmp_path):
+def run(command, monkeypatch, tmp_path):
     """Runs a command in a folder of its own; returns what it prints, and what it says if it is refused."""
-    before = os.getcwd()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments, code: int = 0):
-        found = cli.main([str(a) for a in arguments])
-        output = capsys.readouterr()
-        assert found == code, output.err
-        if code:
-            assert output.err.startswith("refcodec: ") and output.err.count("\n") == 1 and "Traceback" not in output.err
-            assert not output.out
+        output = command(*arguments, code=code)
+        assert not (code and output.out)
         return output.err if code else output.out
-    yield run
-    os.chdir(before)
+    return run
 
 
 def described(run, path, *options) -> list[dict]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import uncompiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refcodec import Config, Model, Tensor, decode, encode
+from refcodec.bitstream.limits import size_needed
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import Representation as R
 from refcodec.bitstream.units import ByteSource
 from refcodec.compiler import COMPILE
-from refcodec.bitstream.limits import size_needed
 from refcodec.encoder.updates import factors as fit
 from refcodec.encoder.updates.factors import FactorUpdate
 from refcodec.errors import ConfigError, OmcError, ReconstructionError
@@ -111,10 +111,7 @@ def test_decomposition_agrees_with_lapack():
 
 @pytest.mark.skipif(not COMPILE, reason="the compiler is off")
 def test_decomposition_without_the_compiler():
-    path = os.pathsep.join([p for p in sys.path if p] or [str(ROOT)])
-    plain = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True, timeout=600,
-                           env={**os.environ, "REFCODEC_COMPILE": "0", "PYTHONPATH": path})
-    assert json.loads(plain.stdout) == digests()
+    assert json.loads(uncompiled(__file__)) == digests()
 
 
 def test_decomposition_limits():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import uncompiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -307,10 +306,7 @@ def results() -> dict[str, str]:
 
 @pytest.mark.skipif(not COMPILE, reason="the compiler is off")
 def test_same_bits_without_the_compiler():
-    path = os.pathsep.join([p for p in sys.path if p] or [str(ROOT)])
-    plain = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True, timeout=300,
-                           env={**os.environ, "REFCODEC_COMPILE": "0", "PYTHONPATH": path})
-    assert json.loads(plain.stdout) == results()
+    assert json.loads(uncompiled(__file__)) == results()
 
 
 if __name__ == "__main__":

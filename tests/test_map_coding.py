@@ -3,13 +3,11 @@
 import bz2
 import hashlib
 import lzma
-import os
-import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
+from conftest import uncompiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_words import TYPES, random_words, special_words
@@ -203,9 +201,8 @@ def digest():
 
 
 def test_same_bytes_without_the_compiler():
-    run = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True,
-                         env={**os.environ, "REFCODEC_COMPILE": "0", "PYTHONPATH": os.pathsep.join(sys.path)})
-    assert run.stdout.strip() == digest()
+    printed = uncompiled(__file__)
+    assert printed.strip() == digest()
 
 
 def test_pieces_make_no_difference(monkeypatch):

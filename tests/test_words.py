@@ -1,28 +1,15 @@
 """Word coding: exact round trips of every type, hostile input, and the same bytes with and without the compiler."""
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from conftest import uncompiled
 
 from refcodec.dtypes import BY_NAME
-from refcodec.entropy.range_coder import (
-    decoder_finish,
-    decoder_start,
-    encoder_finish,
-    encoder_start,
-)
+from refcodec.entropy.range_coder import decoder_finish, decoder_start, encoder_finish, encoder_start
 from refcodec.entropy.words import (
-    BUFFER_FULL,
-    OK,
-    WordParameters,
-    choose_parameters,
-    decode_words,
-    encode_words,
-    estimate_bits,
+    BUFFER_FULL, OK, WordParameters, choose_parameters, decode_words, encode_words, estimate_bits,
     new_word_contexts,
 )
 
@@ -166,9 +153,8 @@ def digest():
 
 
 def test_same_bytes_without_the_compiler():
-    run = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True,
-                         env={**os.environ, "REFCODEC_COMPILE": "0", "PYTHONPATH": os.pathsep.join(sys.path)})
-    assert run.stdout.strip() == digest()
+    printed = uncompiled(__file__)
+    assert printed.strip() == digest()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from refcodec.bitstream.structures import (
     LayerDescriptors, Metadata, MetadataEntry, ModelEnd, ModelHeader, Payload, ReferenceEntry, Representation,
     StreamEnd, StreamHeader, TensorData, TensorDescriptor, TensorEntry, Topology, UnitCoding, UnitType,
 )
-from refcodec.bitstream.units import LZMA_FILTERS, MAGIC, Unit, _deflated, leb, seal
+from refcodec.bitstream.units import LZMA_FILTERS, MAGIC, Unit, deflated, leb, seal
 from refcodec.decoder import StreamDecoder
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
@@ -105,7 +105,7 @@ class Builder:
             return body
         dictionary = self.header_body if coding == UnitCoding.DEFLATE_HEADER else b""
         make = (lambda: lzma.compress(body, lzma.FORMAT_RAW, filters=LZMA_FILTERS)) if coding == UnitCoding.LZMA else (
-            lambda: _deflated(body, dictionary))
+            lambda: deflated(body, dictionary))
         return literals.get(f"unit-{coding.name.lower()}", dictionary + body, make)
 
     def model(self, name: str = "", tensors: Sequence[tuple[str, str, Sequence[int]]] = (),

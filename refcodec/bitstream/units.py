@@ -144,7 +144,7 @@ def _expand(body: bytes, unit: Unit, dictionary: bytes) -> bytes:
         raise ContainerError(error.code, f"SPEC 7.2: the coded body cannot be expanded: {error}", unit.number) from None
 
 
-def _deflated(body: bytes, dictionary: bytes) -> bytes:
+def deflated(body: bytes, dictionary: bytes) -> bytes:
     machine = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary[-DICTIONARY_SIZE:])
     return machine.compress(body) + machine.flush()
 
@@ -153,10 +153,10 @@ def seal_unit(kind: int, body: bytes, compress: bool = True, dictionary: bytes =
     """A whole unit around `body`, in the shortest coding that its type allows. dictionary: see read_body."""
     coding, coded = UnitCoding.PLAIN, body
     if compress and kind in CODED_TYPES and len(body) > 16:
-        candidates = [(UnitCoding.DEFLATE, _deflated(body, b"")),
+        candidates = [(UnitCoding.DEFLATE, deflated(body, b"")),
                       (UnitCoding.LZMA, lzma.compress(body, lzma.FORMAT_RAW, filters=LZMA_FILTERS))]
         if dictionary and kind in DICTIONARY_TYPES:
-            candidates.append((UnitCoding.DEFLATE_HEADER, _deflated(body, dictionary)))
+            candidates.append((UnitCoding.DEFLATE_HEADER, deflated(body, dictionary)))
         for candidate, data in candidates:
             if len(data) + 2 < len(coded):
                 coding, coded = candidate, data

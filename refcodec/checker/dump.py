@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,10 +32,7 @@ class DumpTensor:
 
     @property
     def nbytes(self) -> int:
-        count = self.dtype.itemsize
-        for n in self.shape:
-            count *= n
-        return count
+        return self.dtype.itemsize * math.prod(self.shape)
 
     def words(self) -> np.ndarray:
         """The words, row-major, of the type's word. Raises FormatError BAD_SIZE."""

@@ -93,10 +93,18 @@ class Part:
         """What is coded outside range coding: levels, words, or differences of words."""
         return self.array if self.predictor is None else difference(self.array, self.predictor, self.dtype)
 
+    @functools.cached_property
+    def few_values(self) -> bool:
+        """True if Huffman codes can be made: as many different values as level 1 allows."""
+        flat = self.integers.reshape(-1)            # a sample tells most arrays of words apart
+        return np.unique(flat[: 4 * ALPHABET_MAX]).size <= ALPHABET_MAX and np.unique(flat).size <= ALPHABET_MAX
+
     def with_mode(self, mode: EntropyMode) -> Part:
         """The same integers in another entropy mode, not yet coded."""
         component = replace(self.component, entropy_mode=mode, byte=ByteParameters())
-        return replace(self, component=component, payloads=[])
+        other = replace(self, component=component, payloads=[])
+        other.integers = self.integers              # the same array: no difference is taken twice
+        return other
 
     @property
     def size(self) -> int:
@@ -153,14 +161,9 @@ def possible_modes(part: Part, modes: Sequence[EntropyMode]) -> list[EntropyMode
         without.add(EntropyMode.MAP)
     if not words and max(int(part.array.max(initial=0)), -int(part.array.min(initial=0))) >= LEVEL_LIMIT:
         without |= set(RANGE_CODED)
-    if EntropyMode.HUFFMAN in modes and not _few_values(part.integers.reshape(-1)):
+    if EntropyMode.HUFFMAN in modes and not part.few_values:
         without.add(EntropyMode.HUFFMAN)
     return [m for m in modes if m not in without]
-
-
-def _few_values(integers: np.ndarray) -> bool:
-    # As many as level 1 allows; a sample tells most arrays of words apart.
-    return np.unique(integers[: 4 * ALPHABET_MAX]).size <= ALPHABET_MAX and np.unique(integers).size <= ALPHABET_MAX
 
 
 def entry_count(rows: int, columns: int, entry_elements: int) -> int:

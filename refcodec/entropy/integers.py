@@ -23,7 +23,9 @@ def encode_integers(c: Component, integers: np.ndarray, dtype: DType | None) -> 
         c.fixed_length = least_length(integers, dtype is None)
         return encode_fixed(integers, c.fixed_length, dtype is None)
     data, width, planes = best_bytes(integers, c.entropy_mode, dtype is None)
-    c.byte.level_bytes_log2, c.byte.byte_planes_flag = width.bit_length() - 1, int(planes)
+    c.byte.byte_planes_flag = int(planes)
+    if dtype is None:
+        c.byte.level_bytes_log2 = width.bit_length() - 1
     return data
 
 

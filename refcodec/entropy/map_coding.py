@@ -17,7 +17,7 @@ from .map_loop import (
     encode_map_rows,
 )
 from .range_coder import Coder, encoder_start, new_contexts
-from .words import _as_int64, _median, _signed
+from .words import as_int64, median, signed
 
 __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "MapParameters", "choose_map_parameters", "decode_map",
            "encode_map", "estimate_map_bits", "new_map_contexts"]
@@ -52,9 +52,9 @@ def _values(words: np.ndarray, dtype: DType, params: MapParameters) -> np.ndarra
     """Words as the int64 values that are coded: signed if the type has a sign, less their offset and shift."""
     x = words.astype(np.int64)
     if dtype.kind != "f":
-        x = _signed(x - _as_int64(params.offset), dtype.bits)
+        x = signed(x - as_int64(params.offset), dtype.bits)
     elif dtype.sign:
-        x = _signed(x, dtype.bits)
+        x = signed(x, dtype.bits)
     return x >> params.shift
 
 
@@ -62,7 +62,7 @@ def _words(values: np.ndarray, dtype: DType, params: MapParameters) -> np.ndarra
     """Inverse of _values: unsigned words."""
     x = values << params.shift
     if dtype.kind != "f":
-        x = x + _as_int64(params.offset)
+        x = x + as_int64(params.offset)
     if dtype.bits < 64:
         x &= (1 << dtype.bits) - 1
     return x.astype(dtype.word)
@@ -183,7 +183,7 @@ def choose_map_parameters(words: np.ndarray, dtype: DType) -> MapParameters:
     """Parameters that suit the words [rows, columns]."""
     params = MapParameters()
     if dtype.kind != "f" and words.size:
-        params.offset = _median(words, dtype)
+        params.offset = median(words, dtype)
     gathered, lowest, repeated = 0, 0, 0
     for rows in _chunks(words.shape):
         values = _values(words[rows], dtype, params)

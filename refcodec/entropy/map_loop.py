@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
-from .range_coder import DECODE, ENCODE, WORD_COUNT_LIMIT, code_bin
+from .range_coder import DECODE, ENCODE
 from .word_loop import (
-    BUFFER_FULL, CLASS_NODES, MALFORMED, OCTAVE, OK, RAW_EXHAUSTED, RECIPROCAL, ROOM, TRAILING_MAX, _clip,
-    _code_class, _float_parts, _float_word, _integer, _integer_parts,
+    BUFFER_FULL, CLASS_NODES, MALFORMED, OCTAVE, OK, POWER_FLOOR, RATE, RAW_EXHAUSTED, ROOM, TRAILING_MAX, clip, code_class,
+    float_parts, float_word, integer_of, integer_parts, moved_mean, word_bin,
 )
 
 PLANE_WINDOW, OVERALL_WINDOW = 256, 1024
 WEIGHT_ONE, WEIGHT_MAX = 65536, 1 << 17
-RATE, POWER_FLOOR = 655 << 20, 1311         # of the weights' adaptation
 
 # How an element came about, as its neighbours see it.
 CODED, AS_UP, AS_LEFT, AS_BEFORE = 0, 1, 2, 3
@@ -43,16 +42,6 @@ CONTEXTS = TRAILING_PLACE + 32 * TRAILING_MAX
 
 
 @inlined
-def _bin(mode, r, buf, contexts, i, bit):
-    return code_bin(mode, r, buf, contexts, i, bit, WORD_COUNT_LIMIT)
-
-
-@inlined
-def _moved(mean, value, divisor):
-    return mean + (((value - mean) * int(RECIPROCAL[at(divisor)])) >> 16)
-
-
-@inlined
 def _logarithm(cls, mantissa, width):
     # In 1/256 octave, from class and eight mantissa bits.
     return cls * OCTAVE + (mantissa >> (width - 8) if width >= 8 else mantissa << (8 - width))
@@ -71,12 +60,12 @@ def _code_mantissa(mode, contexts, cls, place, width, mantissa, r, buf, raw, raw
     node, low, known = 1, 0, 0
     while width > 0 and node < 1 << TOP_BITS:
         width -= 1
-        bit, r = _bin(mode, r, buf, contexts, place + node, (mantissa >> width) & 1)
+        bit, r = word_bin(mode, r, buf, contexts, place + node, (mantissa >> width) & 1)
         node = node << 1 | bit
     place = TRAILING_PLACE + (cls & 31) * TRAILING_MAX
     limit = min(width, TRAILING_MAX)
     while known < limit and low == 0:
-        zero, r = _bin(mode, r, buf, contexts, place + known, 1 if (mantissa >> known) & 1 == 0 else 0)
+        zero, r = word_bin(mode, r, buf, contexts, place + known, 1 if (mantissa >> known) & 1 == 0 else 0)
         low = 0 if zero else 1 << known
         known += 1
     top = node - (1 << (1 if node < 4 else 2 if node < 8 else 3)) if node > 1 else 0
@@ -114,10 +103,10 @@ def _code_zero(mode, r, buf, contexts, left, up, upper_left, upper_right, predic
         same = (left >> 2 & 1) + (up >> 2 & 1)
         place = ZERO_PREDICTED_PLACE + (pattern * 3 + same) * 8
         if there_log:
-            place += 1 + _clip(0, (there_log - overall >> 8) + 3, 6)
+            place += 1 + clip(0, (there_log - overall >> 8) + 3, 6)
     else:
-        place = ZERO_PLACE + pattern * 16 + _clip(0, (expected - overall >> 7) + 8, 15)
-    return _bin(mode, r, buf, contexts, place, zero)
+        place = ZERO_PLACE + pattern * 16 + clip(0, (expected - overall >> 7) + 8, 15)
+    return word_bin(mode, r, buf, contexts, place, zero)
 
 
 @inlined
@@ -126,23 +115,23 @@ def _code_again(mode, r, buf, contexts, equals, v, left, left_value, up, up_valu
     # The predictor's, the upper, the left word, or the one repeated last. before: (word, logarithm, sign), as here is.
     # Returns (1 if so, here, origin, before, coder).
     if there_log:
-        again, r = _bin(mode, r, buf, contexts, SAME_PLACE + (left >> 1 & 2) + (up >> 2 & 1), 1 if v == there else 0)
+        again, r = word_bin(mode, r, buf, contexts, SAME_PLACE + (left >> 1 & 2) + (up >> 2 & 1), 1 if v == there else 0)
         if again:
             return 1, (there, there_log, there_sign), CODED, before, r
     if equals:
         history = (up & 3) << 2 | left & 3
         if up >> 5:
-            again, r = _bin(mode, r, buf, contexts, UP_PLACE + history, 1 if v == up_value else 0)
+            again, r = word_bin(mode, r, buf, contexts, UP_PLACE + history, 1 if v == up_value else 0)
             if again:
                 here = (up_value, up >> 5, (up >> 3 & 3) - 1)
                 return 1, here, AS_UP, here, r
         if left >> 5 and not (up >> 5 and left_value == up_value):
-            again, r = _bin(mode, r, buf, contexts, LEFT_PLACE + history, 1 if v == left_value else 0)
+            again, r = word_bin(mode, r, buf, contexts, LEFT_PLACE + history, 1 if v == left_value else 0)
             if again:
                 here = (left_value, left >> 5, (left >> 3 & 3) - 1)
                 return 1, here, AS_LEFT, here, r
         if before[1] and not (up >> 5 and before[0] == up_value) and not (left >> 5 and before[0] == left_value):
-            again, r = _bin(mode, r, buf, contexts, BEFORE_PLACE + history, 1 if v == before[0] else 0)
+            again, r = word_bin(mode, r, buf, contexts, BEFORE_PLACE + history, 1 if v == before[0] else 0)
             if again:
                 return 1, before, AS_BEFORE, before, r
     return 0, (v, 0, 0), CODED, before, r
@@ -150,13 +139,13 @@ def _code_again(mode, r, buf, contexts, equals, v, left, left_value, up, up_valu
 
 @inlined
 def _adapt(weights, setting, gain, x, y):
-    weights[at(setting), 0] = _clip(-WEIGHT_MAX, int(weights[at(setting), 0]) + ((gain * x) >> 12), WEIGHT_MAX)
-    weights[at(setting), 1] = _clip(-WEIGHT_MAX, int(weights[at(setting), 1]) + ((gain * y) >> 12), WEIGHT_MAX)
+    weights[at(setting), 0] = clip(-WEIGHT_MAX, int(weights[at(setting), 0]) + ((gain * x) >> 12), WEIGHT_MAX)
+    weights[at(setting), 1] = clip(-WEIGHT_MAX, int(weights[at(setting), 1]) + ((gain * y) >> 12), WEIGHT_MAX)
 
 
 @inlined
 def _parts(v, is_float, magnitude_bits, mantissa_bits):
-    return _float_parts(v, magnitude_bits, mantissa_bits, 0) if is_float else _integer_parts(v, 0)
+    return float_parts(v, magnitude_bits, mantissa_bits, 0) if is_float else integer_parts(v, 0)
 
 
 @inlined
@@ -201,8 +190,8 @@ def _code_planes(mode, values, predictor, layout, above, above_values, weights, 
             here = 0
             if zero:
                 if is_float and signs:
-                    sign, r = _bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
-                v = _float_word(0, sign, 0, magnitude_bits, mantissa_bits, 0) if is_float else 0
+                    sign, r = word_bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
+                v = float_word(0, sign, 0, magnitude_bits, mantissa_bits, 0) if is_float else 0
             else:
                 # 2. A word again.
                 again, (v, log, known_sign), origin, before, r = _code_again(
@@ -211,36 +200,36 @@ def _code_planes(mode, values, predictor, layout, above, above_values, weights, 
                 sign = known_sign if again else sign
                 if not again:
                     # 3. Class, sign and mantissa.
-                    centre = _clip(1, (expected + OCTAVE // 2) >> 8, max_class)
+                    centre = clip(1, (expected + OCTAVE // 2) >> 8, max_class)
                     phase = (expected + OCTAVE // 2 & 255) >> 5
                     place = CLASS_PLACE + (setting * PHASES + phase) * CLASS_NODES
-                    cls, r, ok = _code_class(mode, r, buf, contexts, place, centre, cls)
+                    cls, r, ok = code_class(mode, r, buf, contexts, place, centre, cls)
                     if not ok or cls < 1 or cls > max_class:
                         return r, raw_bit, MALFORMED
                     if signs:
                         around = ((left >> 3 & 3) * 3 + (up >> 3 & 3)) * 3 + (1 + there_sign if there_log else 0)
-                        sign, r = _bin(mode, r, buf, contexts, SIGN_PLACE + around, sign)
+                        sign, r = word_bin(mode, r, buf, contexts, SIGN_PLACE + around, sign)
                     width = mantissa_bits if is_float else cls - 1
-                    distance = _clip(-2, cls - centre, 2) + 2 if is_float or cls > 3 else 3 + cls
+                    distance = clip(-2, cls - centre, 2) + 2 if is_float or cls > 3 else 3 + cls
                     place = MANTISSA_PLACE + (distance * PHASES + phase << TOP_BITS)
                     mantissa, r, raw_bit = _code_mantissa(mode, contexts, cls, place, width, mantissa, r, buf, raw,
                                                           raw_bit)
                     if raw_bit < 0:
                         return r, raw_bit, RAW_EXHAUSTED
                     if mode == DECODE:
-                        v = (_float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, 0) if is_float
-                             else _integer(cls, sign, mantissa, 0))
+                        v = (float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, 0) if is_float
+                             else integer_of(cls, sign, mantissa, 0))
                     log = _logarithm(cls, mantissa, width)
 
                 # 4. The weights and the means.
-                _adapt(weights, setting, (_clip(-512, log - expected, 512) * rate) >> 8, x, y)
+                _adapt(weights, setting, (clip(-512, log - expected, 512) * rate) >> 8, x, y)
                 power += (x * x + y * y - power) >> 8
                 if count == 0:
                     overall, plane = log, log
                 count = min(count + 1, OVERALL_WINDOW)
-                overall = _moved(overall, log, count)
+                overall = moved_mean(overall, log, count)
                 plane_count = min(plane_count + 1, PLANE_WINDOW)
-                plane = _moved(plane, log, plane_count + 8)
+                plane = moved_mean(plane, log, plane_count + 8)
                 here = log << 5 | (1 + sign) << 3 | origin
             if predicted and v == there:
                 here |= 4

@@ -47,17 +47,17 @@ CONTEXTS = TRAILING_PLACE + 32 * TRAILING_MAX
 
 
 @inlined
-def _bin(mode, r, buf, contexts, i, bit):
+def word_bin(mode, r, buf, contexts, i, bit):
     return code_bin(mode, r, buf, contexts, i, bit, WORD_COUNT_LIMIT)
 
 
 @inlined
-def _clip(low, x, high):
+def clip(low, x, high):
     return min(max(x, low), high)
 
 
 @inlined
-def _moved(mean, value, divisor):
+def moved_mean(mean, value, divisor):
     return mean + (((value - mean) * int(RECIPROCAL[at(divisor)])) >> 16)
 
 
@@ -66,7 +66,7 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
     # Unary with `limit` contexts, then Exp-Golomb. Returns (steps, coder, 1 if well formed).
     n = 0
     while n < limit:
-        more, r = _bin(mode, r, buf, contexts, place + n, 1 if n < steps else 0)
+        more, r = word_bin(mode, r, buf, contexts, place + n, 1 if n < steps else 0)
         if not more:
             return n, r, 1
         n += 1
@@ -83,9 +83,9 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
 
 
 @inlined
-def _code_class(mode, r, buf, contexts, place, centre, value):
+def code_class(mode, r, buf, contexts, place, centre, value):
     # Unary away from the centre. Returns (class, coder, 1 if well formed).
-    up, r = _bin(mode, r, buf, contexts, place, 1 if value > centre else 0)
+    up, r = word_bin(mode, r, buf, contexts, place, 1 if value > centre else 0)
     first, limit = (place + 1, UP_STEPS) if up else (place + 1 + UP_STEPS, DOWN_STEPS)
     steps, r, ok = _code_steps(mode, r, buf, contexts, first, limit, value - centre - 1 if up else centre - value)
     return (centre + 1 + steps if up else centre - steps), r, ok
@@ -97,10 +97,10 @@ def _code_top(mode, r, buf, contexts, place, width, mantissa):
     known = 0
     if width > 0:
         width -= 1
-        known, r = _bin(mode, r, buf, contexts, place, (mantissa >> width) & 1)
+        known, r = word_bin(mode, r, buf, contexts, place, (mantissa >> width) & 1)
         if width > 0:
             width -= 1
-            bit, r = _bin(mode, r, buf, contexts, place + 1 + known, (mantissa >> width) & 1)
+            bit, r = word_bin(mode, r, buf, contexts, place + 1 + known, (mantissa >> width) & 1)
             known = known << 1 | bit
     return known, width, r
 
@@ -112,7 +112,7 @@ def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
     place = TRAILING_PLACE + (cls & 31) * TRAILING_MAX
     n = 0
     while n < limit:
-        zero, r = _bin(mode, r, buf, contexts, place + n, 1 if (mantissa >> n) & 1 == 0 else 0)
+        zero, r = word_bin(mode, r, buf, contexts, place + n, 1 if (mantissa >> n) & 1 == 0 else 0)
         n += 1
         if not zero:
             return 1 << (n - 1), n, r
@@ -120,21 +120,21 @@ def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
 
 
 @inlined
-def _float_parts(v, magnitude_bits, mantissa_bits, shift):
-    # (class, sign, mantissa) of a float word; _float_word is the inverse.
+def float_parts(v, magnitude_bits, mantissa_bits, shift):
+    # (class, sign, mantissa) of a float word; float_word is the inverse.
     magnitude = v & ((1 << magnitude_bits) - 1)
     cls = 0 if magnitude == 0 else 1 + (magnitude >> mantissa_bits)
     return cls, (v >> magnitude_bits) & 1, (magnitude & ((1 << mantissa_bits) - 1)) >> shift
 
 
 @inlined
-def _float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift):
+def float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift):
     return (-sign << magnitude_bits) | (max(cls, 1) - 1) << mantissa_bits | mantissa << shift
 
 
 @inlined
-def _integer_parts(v, shift):
-    # (class, sign, mantissa) of an integer; _integer is the inverse. -2^63 has class 64.
+def integer_parts(v, shift):
+    # (class, sign, mantissa) of an integer; integer_of is the inverse. -2^63 has class 64.
     v >>= shift
     sign = 1 if v < 0 else 0
     if v == -(1 << 63):
@@ -145,7 +145,7 @@ def _integer_parts(v, shift):
 
 
 @inlined
-def _integer(cls, sign, mantissa, shift):
+def integer_of(cls, sign, mantissa, shift):
     if cls == 0:
         return 0
     if cls + shift == 64:
@@ -164,7 +164,7 @@ def _code_row_shift(mode, values, i, limit, shift, contexts, r, buf):
             gathered |= int(values[at(i), at(j)])
         while wanted < limit and not (gathered >> wanted) & 1:
             wanted += 1
-    same, r = _bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if wanted == shift else 0)
+    same, r = word_bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if wanted == shift else 0)
     return (shift, r) if same else code_bypass(mode, r, buf, wanted, 6)
 
 
@@ -224,8 +224,8 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
             v, cls, sign, mantissa = 0, 0, 0, 0
             if mode == ENCODE:
                 v = int(values[at(i), at(j)])
-                cls, sign, mantissa = (_float_parts(v, magnitude_bits, mantissa_bits, shift) if is_float
-                                       else _integer_parts(v, shift))
+                cls, sign, mantissa = (float_parts(v, magnitude_bits, mantissa_bits, shift) if is_float
+                                       else integer_parts(v, shift))
 
             # 1. A repeat: the magnitude at the source again.
             repeated = 0
@@ -237,13 +237,13 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                     source, direction, length = found, found_direction, 1
                 if length:
                     there = int(past[at(source & (len(past) - 1))])
-                    cls_there, sign_there, mantissa_there = _float_parts(there, magnitude_bits, mantissa_bits, 0)
-                    repeated, r = _bin(mode, r, buf, contexts, REPEAT_PLACE + length,
+                    cls_there, sign_there, mantissa_there = float_parts(there, magnitude_bits, mantissa_bits, 0)
+                    repeated, r = word_bin(mode, r, buf, contexts, REPEAT_PLACE + length,
                                            1 if (v & magnitude_mask) == (there & magnitude_mask) else 0)
                     source += direction
                     length = min(length + 1, REPEAT_MAX) if repeated else 0
                     if repeated:
-                        flip, r = _bin(mode, r, buf, contexts, REPEAT_SIGN_PLACE + (flips & 3), sign ^ sign_there)
+                        flip, r = word_bin(mode, r, buf, contexts, REPEAT_SIGN_PLACE + (flips & 3), sign ^ sign_there)
                         flips = flips << 1 & 3 | flip
                         cls, sign, mantissa = cls_there, flip ^ sign_there, mantissa_there >> shift
 
@@ -257,36 +257,36 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
             up_zero, up_sign = int(above[at(j)]) & 1, int(above[at(j)]) >> 1
             if zeros and not repeated:
                 place = (ZERO_PLACE + (up_zero * 4 + left2 * 2 + left) * ZERO_BUCKETS
-                         + _clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1))
+                         + clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1))
                 if by_exponent:
                     place = EXPONENT_PLACE + ((e >> 8) & 31) * (1 + CLASS_NODES)
-                zero, r = _bin(mode, r, buf, contexts, place, 1 if cls == 0 else 0)
+                zero, r = word_bin(mode, r, buf, contexts, place, 1 if cls == 0 else 0)
             else:
                 zero = 1 if repeated and cls == 0 else 0
             left2, left = left, zero
             if zero:
                 if is_float and signs and not repeated:
-                    sign, r = _bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
+                    sign, r = word_bin(mode, r, buf, contexts, ZERO_SIGN_PLACE, sign)
                 cls, mantissa, left_sign = 0, 0, 0
                 above[at(j)] = 1
             else:
                 # 3. Class and mantissa.
-                centre = _clip(1, (expected + OCTAVE // 2) >> 8, max_class)
+                centre = clip(1, (expected + OCTAVE // 2) >> 8, max_class)
                 top = 0
                 if not repeated:
                     phase = ((expected + OCTAVE // 2) & 255) >> 6
-                    slope = SLOPES // 2 if steady else _clip(0, (row - column + 5 * OCTAVE // 2) >> 8, SLOPES - 1)
+                    slope = SLOPES // 2 if steady else clip(0, (row - column + 5 * OCTAVE // 2) >> 8, SLOPES - 1)
                     place = CLASS_PLACE + (phase * SLOPES + slope) * CLASS_NODES
                     if by_exponent:
                         centre, place = 1, EXPONENT_PLACE + ((e >> 8) & 31) * (1 + CLASS_NODES) + 1
-                    cls, r, ok = _code_class(mode, r, buf, contexts, place, centre, cls)
+                    cls, r, ok = code_class(mode, r, buf, contexts, place, centre, cls)
                     if not ok or cls < 1 or cls + (0 if is_float else shift) > max_class:
                         return r, raw_bit, MALFORMED
                     width = mantissa_bits - shift if is_float else cls - 1
-                    place = MANTISSA_PLACE + 4 * (_clip(-4, cls - centre, 4) + 4 if is_float or cls > 3 else 8 + cls)
+                    place = MANTISSA_PLACE + 4 * (clip(-4, cls - centre, 4) + 4 if is_float or cls > 3 else 8 + cls)
                     top, width, r = _code_top(mode, r, buf, contexts, place, width, mantissa)
                     if signs == MODELLED_SIGNS:
-                        sign, r = _bin(mode, r, buf, contexts, SIGN_PLACE + left_sign * 3 + up_sign, sign)
+                        sign, r = word_bin(mode, r, buf, contexts, SIGN_PLACE + left_sign * 3 + up_sign, sign)
                     low, known = 0, 0                # the low bits of the mantissa, where they are modelled
                     if trailing:
                         low, known, r = _code_trailing(mode, r, buf, contexts, cls, width, mantissa)
@@ -308,24 +308,24 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 width = mantissa_bits - shift if is_float else cls - 1
                 top = mantissa >> (width - 2) if width >= 2 else mantissa << (2 - width)
                 log = cls * OCTAVE + e + (top << 6) + 32
-                gain = (_clip(-512, log - e - expected, 512) * rate) >> 8
+                gain = (clip(-512, log - e - expected, 512) * rate) >> 8
                 if not steady:
-                    row_weight = _clip(-WEIGHT_MAX, row_weight + ((gain * x) >> 12), WEIGHT_MAX)
-                    column_weight = _clip(-WEIGHT_MAX, column_weight + ((gain * y) >> 12), WEIGHT_MAX)
+                    row_weight = clip(-WEIGHT_MAX, row_weight + ((gain * x) >> 12), WEIGHT_MAX)
+                    column_weight = clip(-WEIGHT_MAX, column_weight + ((gain * y) >> 12), WEIGHT_MAX)
                 power += (x * x + y * y - power) >> 8
                 if count == 0:
                     row, column, overall = log, log, log
-                column = _moved(column, log, min(column_count + 2, COLUMN_WINDOW)) if column_count else log
+                column = moved_mean(column, log, min(column_count + 2, COLUMN_WINDOW)) if column_count else log
                 columns[at(j)] = column << 8 | min(column_count + 1, COLUMN_WINDOW)
                 row_count += 1
-                row = _moved(row, log, min(row_count + 1, ROW_WINDOW))
+                row = moved_mean(row, log, min(row_count + 1, ROW_WINDOW))
                 count = min(count + 1, OVERALL_WINDOW)
-                overall = _moved(overall, log, count)
+                overall = moved_mean(overall, log, count)
                 left_sign = 1 + sign
                 above[at(j)] = left_sign << 1
             if mode == DECODE:
-                v = (_float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift) if is_float
-                     else _integer(cls, sign, mantissa, shift))
+                v = (float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift) if is_float
+                     else integer_of(cls, sign, mantissa, shift))
                 values[at(i), at(j)] = v
             if repeats:
                 past[at(n & (len(past) - 1))] = v

@@ -61,7 +61,7 @@ def new_word_contexts() -> np.ndarray:
 
 # Words and values (SPEC 8.4): all arrays are int64 here, 64-bit words as their two's complement.
 
-def _signed(x: np.ndarray, bits: int) -> np.ndarray:
+def signed(x: np.ndarray, bits: int) -> np.ndarray:
     """Modulo 2^bits into -2^(bits-1) .. 2^(bits-1)-1."""
     return x << (64 - bits) >> (64 - bits)
 
@@ -79,7 +79,7 @@ def _unordered(x: np.ndarray, dtype: DType) -> np.ndarray:
     """Inverse of _ordered, x modulo 2^bits."""
     if dtype.kind != "f" or not dtype.sign:
         return x
-    x = _signed(x, dtype.bits)
+    x = signed(x, dtype.bits)
     top = -1 << (dtype.bits - 1)
     return np.where((x < 0) & (x != top), -x | top, x)
 
@@ -88,9 +88,9 @@ def _values(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, param
     """Words as the int64 values that are coded: the words (floats) or signed differences, less their shift."""
     words = words.astype(np.int64)
     if predictor is not None:
-        words = _signed(_ordered(words, dtype) - _ordered(predictor.astype(np.int64), dtype), dtype.bits)
+        words = signed(_ordered(words, dtype) - _ordered(predictor.astype(np.int64), dtype), dtype.bits)
     elif dtype.kind != "f":
-        words = _signed(words - _as_int64(params.offset), dtype.bits)
+        words = signed(words - as_int64(params.offset), dtype.bits)
     return words >> params.shift
 
 
@@ -100,7 +100,7 @@ def _words(values: np.ndarray, predictor: np.ndarray | None, dtype: DType, param
     if predictor is not None:
         words = _unordered(words + _ordered(predictor.astype(np.int64), dtype), dtype)
     elif dtype.kind != "f":
-        words = words + _as_int64(params.offset)
+        words = words + as_int64(params.offset)
     if dtype.bits < 64:
         words &= (1 << dtype.bits) - 1
     return words.astype(dtype.word)
@@ -120,7 +120,7 @@ def add_difference(words: np.ndarray, predictor: np.ndarray, dtype: DType) -> No
         words[part] = _words(words[part].astype(np.int64), predictor[part], dtype, _PLAIN)
 
 
-def _as_int64(word: int) -> int:
+def as_int64(word: int) -> int:
     return word - (1 << 64) if word >> 63 else word
 
 
@@ -209,7 +209,7 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
     """Parameters that suit the words [rows, cols]; predictor: None or an array like them."""
     params = WordParameters()
     if predictor is None and dtype.kind != "f" and words.size:
-        params.offset = _median(words, dtype)
+        params.offset = median(words, dtype)
     is_float = dtype.kind == "f" and predictor is None
     gathered, negative, positive, zeros = 0, 0, 0, 0
     magnitude = (1 << (dtype.bits - dtype.sign)) - 1
@@ -263,11 +263,11 @@ def _has_skewed_low_bits(words: np.ndarray, dtype: DType, params: WordParameters
     return sample.size > 64 and zeros - sample.size / 2 > 2.5 * math.sqrt(sample.size)
 
 
-def _median(words: np.ndarray, dtype: DType) -> int:
+def median(words: np.ndarray, dtype: DType) -> int:
     """The word in the middle of a sample, if it spares an unsigned or shifted array its bias; else 0."""
     sample = words.reshape(-1)[:: max(1, words.size // 65536)].astype(np.int64)
     if dtype.kind == "i":
-        sample = _signed(sample, dtype.bits)
+        sample = signed(sample, dtype.bits)
     middle = np.sort(sample)[sample.size // 2]
     spread = np.abs(sample - middle)
     if np.median(spread) * 4 > abs(int(middle)):

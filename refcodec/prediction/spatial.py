@@ -26,33 +26,22 @@ def _predicted(predictor, left, up, upper_left):
 
 
 @compiled
-def _add(residuals, indices, predictor, plane_rows, first_row):
-    # Fills indices; returns 1 if one is out of range, else 0.
-    rows, cols = residuals.shape
+def _predict(given, made, add, predictor, plane_rows, first_row):
+    """made = given + prediction (add 1: indices from differences) or given - prediction; returns 1 if one is out of range."""
+    rows, cols = given.shape
+    indices = made if add else given
     for i in range(rows):
         inner = 1 if i > 0 and (first_row + i) % plane_rows else 0
         left, upper_left = 0, 0
         for j in range(cols):
             up = int(indices[at(i - 1), at(j)]) if inner else 0
-            left = int(residuals[at(i), at(j)]) + _predicted(predictor, left, up, upper_left)
-            if left < -INDEX_LIMIT or left >= INDEX_LIMIT:
+            predicted, x = _predicted(predictor, left, up, upper_left), int(given[at(i), at(j)])
+            result = x + predicted if add else x - predicted
+            if result < -INDEX_LIMIT or result >= INDEX_LIMIT:
                 return 1
-            indices[at(i), at(j)] = left
-            upper_left = up
+            made[at(i), at(j)] = result
+            left, upper_left = result if add else x, up
     return 0
-
-
-@compiled
-def _subtract(indices, residuals, predictor, plane_rows, first_row):
-    rows, cols = indices.shape
-    for i in range(rows):
-        inner = 1 if i > 0 and (first_row + i) % plane_rows else 0
-        left, upper_left = 0, 0
-        for j in range(cols):
-            up = int(indices[at(i - 1), at(j)]) if inner else 0
-            n = int(indices[at(i), at(j)])
-            residuals[at(i), at(j)] = n - _predicted(predictor, left, up, upper_left)
-            left, upper_left = n, up
 
 
 def add_spatial(levels: np.ndarray, predictor: int, plane_rows: int, first_row: int) -> np.ndarray:
@@ -63,10 +52,7 @@ def add_spatial(levels: np.ndarray, predictor: int, plane_rows: int, first_row: 
     Neighbours outside the plane or the segment count as 0.  Returns int64 [rows, columns].
     Raises ReconstructionError OUT_OF_RANGE where an index is not in -2^31 .. 2^31 - 1.
     """
-    out = np.empty(levels.shape, np.int64)
-    if _add(np.ascontiguousarray(levels, np.int64), out, int(predictor), int(plane_rows), int(first_row)):
-        raise ReconstructionError("OUT_OF_RANGE", "SPEC 8.7.1: a spatially predicted index is beyond 32 bits")
-    return out
+    return _predicted_matrix(levels, 1, predictor, plane_rows, first_row)
 
 
 def subtract_spatial(indices: np.ndarray, predictor: int, plane_rows: int, first_row: int) -> np.ndarray:
@@ -74,8 +60,11 @@ def subtract_spatial(indices: np.ndarray, predictor: int, plane_rows: int, first
 
     Raises ReconstructionError OUT_OF_RANGE where a difference is beyond 32 bits (never if |index| <= 2^29).
     """
-    out = np.empty(indices.shape, np.int64)
-    _subtract(np.ascontiguousarray(indices, np.int64), out, int(predictor), int(plane_rows), int(first_row))
-    if out.size and not -INDEX_LIMIT <= int(out.min()) <= int(out.max()) < INDEX_LIMIT:
-        raise ReconstructionError("OUT_OF_RANGE", "SPEC 8.7.1: a difference of indices is beyond 32 bits")
-    return out.astype(np.int32)
+    return _predicted_matrix(indices, 0, predictor, plane_rows, first_row).astype(np.int32)
+
+
+def _predicted_matrix(given: np.ndarray, add: int, predictor: int, plane_rows: int, first_row: int) -> np.ndarray:
+    made = np.empty(given.shape, np.int64)
+    if _predict(np.ascontiguousarray(given, np.int64), made, add, int(predictor), int(plane_rows), int(first_row)):
+        raise ReconstructionError("OUT_OF_RANGE", "SPEC 8.7.1: an index or a difference of indices is beyond 32 bits")
+    return made
