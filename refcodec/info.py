@@ -5,14 +5,7 @@ from __future__ import annotations
 from .bitstream.limits import Profile
 from .bitstream.parser import ParsedModel, ParsedStream, Parser
 from .bitstream.structures import (
-    Component,
-    EntropyMode,
-    PredictionMode,
-    Quantiser,
-    Representation,
-    SpatialPredictor,
-    TensorDescriptor,
-    UnitType,
+    Component, EntropyMode, PredictionMode, Quantiser, Representation, SpatialPredictor, TensorDescriptor, UnitType,
 )
 from .bitstream.units import EXTENSION_TYPES, ByteSource
 from .encoder.config import Config

@@ -10,13 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .bitstream.structures import (
-    MASKS,
-    Component,
-    EntropyMode,
-    PredictionMode,
-    Quantiser,
-    Representation,
-    TensorDescriptor,
+    MASKS, Component, EntropyMode, PredictionMode, Quantiser, Representation, TensorDescriptor,
 )
 from .decoder import StreamDecoder
 from .encoder.candidate import Part, possible_modes

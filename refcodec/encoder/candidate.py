@@ -42,6 +42,12 @@ class Prediction:
         """True if a copy of the predicting tensor will do."""
         return self.same_shape and np.array_equal(self.words, words)
 
+    def residual(self, values: np.ndarray) -> np.ndarray:
+        """float64 differences of values (row-major, one dimension) from it; what is not finite predicts 0 (SPEC 8.5.3)."""
+        base = self.words.view(values.dtype).astype(np.float64)
+        base[~np.isfinite(base)] = 0
+        return values.astype(np.float64) - base
+
 
 @dataclass
 class Part:

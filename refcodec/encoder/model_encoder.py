@@ -175,7 +175,7 @@ class ModelEncoder:
         config = self.config
         if not (config.update or config.factors or config.quantiser == "hybrid" or config.preset == "auto"):
             return 0
-        shapes = [self._job(i, config, [], []).shape for i in range(len(self.model.tensors))]
+        shapes = [fold.matrix_shape(t.shape) for fold, t in zip(self.folds, self.model.tensors)]
         if config.update or config.factors:
             return max((size_needed(*shape) for shape in shapes), default=0)
         return max((min(shape) for shape in shapes if config.preset != "auto" or min(shape) <= FACTOR_SIDE), default=0)

@@ -165,11 +165,7 @@ def squared_error(job: TensorJob, config: Config, step: float) -> float:
 
 
 def _residual(values: np.ndarray, prediction: Prediction | None) -> np.ndarray:
-    if prediction is None:
-        return values
-    base = prediction.words.view(values.dtype).astype(np.float64)
-    base[~np.isfinite(base)] = 0
-    return values.astype(np.float64) - base
+    return values if prediction is None else prediction.residual(values)
 
 
 def _lossy_prediction(job: TensorJob, values: np.ndarray, step: float) -> Prediction | None:
@@ -181,7 +177,7 @@ def _lossy_prediction(job: TensorJob, values: np.ndarray, step: float) -> Predic
 
     best, least = None, cost(values) if job.predictions else 0.0
     for prediction in job.predictions:
-        found = cost(_residual(values, prediction))
+        found = cost(prediction.residual(values))
         if found < least:
             best, least = prediction, found
     return best

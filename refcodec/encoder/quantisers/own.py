@@ -63,13 +63,9 @@ def _coded(candidate: Candidate, job: TensorJob, config: Config) -> Candidate | 
 
 def _residual(job: TensorJob, values: np.ndarray, prediction: Prediction | None) -> tuple[np.ndarray, np.ndarray | None]:
     """float64 [rows, columns] to be quantised, and the predictor's values there or None."""
-    matrix = job.matrix(values).astype(np.float64)
     if prediction is None:
-        return matrix, None
-    base = job.matrix(prediction.words.view(job.dtype.numpy))
-    exact = base.astype(np.float64)
-    exact[~np.isfinite(exact)] = 0.0
-    return matrix - exact, base
+        return job.matrix(values).astype(np.float64), None
+    return job.matrix(prediction.residual(values)), job.matrix(prediction.words).view(job.dtype.numpy)
 
 
 def _entries(matrix: np.ndarray, config: Config) -> int:
