@@ -162,6 +162,13 @@ def test_round_trip(values, bound):
     assert np.array_equal(decode_huffman(encode_huffman(values, bound), values.size, values.dtype), values)
 
 
+@pytest.mark.parametrize("values", [(-3, 2**63 - 1), (-4, 2**63 - 1), (-2**63, 2**63 - 1), (-2**62 - 5, 2**62 + 3),
+                                    (-2**63, -1, 2**63 - 1), (-2**63, -2**63 + 3, 2**63 - 9, 2**63 - 1), (-2, 2**63 - 1)])
+def test_gaps_of_64_bits(values):
+    values = np.array(values, np.int64)                    # prefix and low bits of a gap stay within R9.7.3-2
+    assert np.array_equal(decode_huffman(encode_huffman(values), values.size, values.dtype), values)
+
+
 def test_sizes():
     assert encode_huffman(np.zeros(10**6, np.int64)) == bytes(3)
     assert len(encode_huffman(np.full(10**6, 5))) == len(encode_huffman(np.full(600_000, 5))) <= 12   # none per element

@@ -58,8 +58,10 @@ def _ranges(symbols: np.ndarray) -> str:
     left, text, shift = len(symbols), [], 0
     if gaps:
         sizes = np.array([gap.bit_length() for gap in gaps])
-        # The order: a gap of n bits takes n + Max(n - shift, 0) bits or so, and at least shift + 1.
-        shift = min(range(64), key=lambda k: int(np.maximum(2 * sizes - k, k + 1).sum()))
+        # The order: a gap of n bits takes n + Max(n - shift, 0) bits or so, and at least shift + 1. Gaps of 64 bits
+        # leave out the orders whose prefix and low bits would pass 63 ([R9.7.3-2]); order 0 always holds them.
+        orders = [k for k in range(64) if (max(gaps) >> k) + 1 < 1 << (64 - k)]
+        shift = min(orders, key=lambda k: int(np.maximum(2 * sizes - k, k + 1).sum()))
     for n, run in enumerate(runs):
         text.append(ue_bits(run - 1) if left > 1 else "")
         left -= run
