@@ -39,7 +39,11 @@ def load_any(path: str, references: list[Model] = ()) -> Model:
 def atomic_file(path: str):
     """A file beside `path` that takes its place when the block ends well, and vanishes when it does not."""
     folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.", suffix=".part")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.", suffix=".part")
+    except OSError as error:
+        error.filename = path                    # the file that was asked for, not the one beside it
+        raise
     try:
         umask = os.umask(0)
         os.umask(umask)

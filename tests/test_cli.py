@@ -197,6 +197,13 @@ def test_a_failed_command_keeps_the_file_that_was_there(files, run):
 
 # info, trace, compare
 
+@pytest.mark.parametrize("line", [("encode", "m.safetensors", "-o"), ("decode", "m.omc", "-o")])
+def test_no_command_makes_the_folder_of_its_output(files, command, line):
+    said = command(*line, "missing/x.safetensors", code=FORMAT).err
+    assert "missing/x.safetensors" in said and "No such file or directory" in said
+    assert not (files / "missing").exists()
+
+
 def test_info(files, run):
     run("encode", "m.safetensors", "-o", "a.omc", "--step", 0.01)
     x = json.loads(run("info", "a.omc", "--json"))

@@ -157,7 +157,6 @@ class NpzWriter:
         self._lock = threading.Lock()
         self.partial = f"{os.path.dirname(self.target)}/.{os.path.basename(self.target)}.{os.urandom(6).hex()}.partial"
         try:
-            os.makedirs(os.path.dirname(self.target), exist_ok=True)
             self._archive = zipfile.ZipFile(self.partial, "x", zipfile.ZIP_STORED, allowZip64=True)
         except OSError as error:
             raise self._target_error(error) from error

@@ -97,13 +97,13 @@ class SourceWriter:
     def _create(self) -> None:
         """Creates all files in their full size, with their literals."""
         try:
-            os.makedirs(os.path.dirname(self.target), exist_ok=True)
             several = len(self.source.files) > 1
             if several:
                 os.mkdir(self.partial)
             for file in self.source.files:
                 path = os.path.join(self.partial, *file.path.split("/")) if several else self.partial
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                if several:
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
                 self._files.append(path)
                 with open(path, "xb") as f:
                     for segment in file.segments:
