@@ -113,8 +113,25 @@ def parser() -> argparse.ArgumentParser:
                    help="array of X.npz with the right classes (default: 'labels', if it is there)")
     k.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
     k.add_argument("--json", action="store_true")
+    _validate(commands)
     add_commands(commands)
     return top
+
+
+def _validate(commands) -> None:
+    v = commands.add_parser("validate", help="check a stream against every requirement of SPEC.md",
+                            description="Check a stream strictly: all that a decoder checks, in all models, and what it need not "
+                                        "check (paths and slots of source files, accumulators of layers in integers). Violations "
+                                        "are shown with unit and bit, and with the words of SPEC.md. Exit codes: 0 valid; 10 not "
+                                        "valid; 11 not all could be checked, as a reference model or memory is missing; 12 a file "
+                                        "cannot be read.")
+    v.add_argument("input", metavar="STREAM")
+    v.add_argument("--reference", action="append", default=[], metavar="FILE",
+                   help="an external model that the stream refers to: a model file, or the folder of a dump; may be given again")
+    v.add_argument("--all", action="store_true", dest="every", help="go on after the first violation, with the next element, "
+                   "unit and tensor; what depends on damage is named as not checked")
+    v.add_argument("--max-memory", type=size, metavar="SIZE", help="most memory for one tensor, e.g. 500M or 2G")
+    v.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def _systems(e: argparse.ArgumentParser) -> None:

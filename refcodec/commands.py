@@ -290,14 +290,33 @@ def check(arguments) -> int:
     return run_check(arguments)
 
 
+def conformance_encode(arguments) -> int:
+    from .checker.commands import run_conformance_encode
+
+    return run_conformance_encode(arguments)
+
+
 def conformance_decode(arguments) -> int:
     from .checker.commands import run_conformance_decode
 
     return run_conformance_decode(arguments)
 
 
+def validate(arguments) -> int:
+    from .checker.dump import read_dump
+    from .validator import validate as check
+
+    references = [read_dump(path) if os.path.isdir(path) else load_any(path) for path in arguments.reference]
+    with progress_bar(0, "validate") as progress:
+        validation = check(arguments.input, references, every=arguments.every, max_memory=arguments.max_memory,
+                           progress=progress)
+    _print(arguments, validation.data(), "\n".join(map(printable, validation.text().splitlines())))
+    return validation.exit_code
+
+
 def _print(arguments, result: dict, line: str) -> None:
     print(json.dumps(result) if arguments.json else line)
 
 
-__all__ = ["check", "check_integers", "compare", "conformance_decode", "decode", "encode", "info", "trace"]
+__all__ = ["check", "check_integers", "compare", "conformance_decode", "conformance_encode", "decode",
+           "encode", "info", "trace", "validate"]

@@ -33,17 +33,19 @@ class StreamDecoder:
     max_memory: bytes that one tensor may need while it is decoded; None: the memory of the machine.
     threads: over tensors and entry points.
     allow_prefix: take a stream that was cut after a whole model.
+    make_parser: Parser or a subclass (of the validator).
     Raises OmcError of the phases container, syntax and semantics at once; the others on access.
     """
 
     def __init__(self, stream: bytes | str | os.PathLike | ByteSource, references: Sequence[Model] = (), *,
-                 threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False):
+                 threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False,
+                 make_parser: Callable[..., Parser] = Parser):
         self.references = list(references)
         self.threads, self.max_memory = max(1, threads), max_memory or machine_memory()
         self._by_digest: dict[bytes, Model] | None = None
         source = stream if isinstance(stream, ByteSource) else ByteSource(stream)
         try:
-            self.parsed: ParsedStream = Parser(source, self._find_reference, allow_prefix).parse()
+            self.parsed: ParsedStream = make_parser(source, self.find_reference, allow_prefix).parse()
         except BaseException:
             source.close()
             raise
@@ -56,7 +58,7 @@ class StreamDecoder:
     def __exit__(self, *_) -> None:
         self.parsed.source.close()
 
-    def _find_reference(self, digest: bytes) -> Model | None:
+    def find_reference(self, digest: bytes) -> Model | None:
         if self._by_digest is None:
             self._by_digest = {m.digest(): m for m in self.references}
         return self._by_digest.get(digest)
@@ -77,7 +79,7 @@ class StreamDecoder:
         with self._lock:
             unit = self._kept.get((number, position))
         if unit is None:
-            unit, _ = self._decode_unit(number, position)
+            unit, _ = self.decode_unit(number, position)
             with self._lock:
                 self._kept[number, position] = unit
                 while sum(w.nbytes for u in self._kept.values() for w in u.values()) > KEPT_BYTES:
@@ -92,7 +94,7 @@ class StreamDecoder:
         sizes = [sum(d.word_count * d.word_bytes for d in model.tensor_units[p].descriptors) for p in wanted]
 
         def work(position: int):
-            decoded, digests = self._decode_unit(number, position)
+            decoded, digests = self.decode_unit(number, position)
             return [(i, w, digests[i]) for i, w in decoded.items() if only is None or i in only]
 
         for results in in_order(work, wanted, sizes, self.threads):
@@ -132,11 +134,11 @@ class StreamDecoder:
         found = model_digest([digests[i] for i in range(len(parsed.state.tensors))])
         if found != bytes(parsed.end.model_digest):
             raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.8: the decoded model differs from its model_digest",
-                                      parsed.end_unit.number)
+                                      parsed.end_unit.number, rules="R8.8-2")
 
     # 8.3 Tensor data units
 
-    def _decode_unit(self, number: int, position: int) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
+    def decode_unit(self, number: int, position: int) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
         """The words of all tensors of one tensor data unit, each verified, and their digests."""
         model = self.parsed.models[number]
         tensor_unit = model.tensor_units[position]
@@ -230,10 +232,10 @@ class StreamDecoder:
         if not entry.external_flag:
             earlier = number - entry.model_distance
             return self.words(earlier, index), self.parsed.models[earlier].state.tensors[index].dimension
-        model = self._find_reference(bytes(entry.reference_digest))
+        model = self.find_reference(bytes(entry.reference_digest))
         if model is None:
             raise ReconstructionError("MISSING_REFERENCE", "SPEC 8.2: the stream is an update of a model that was not given; "
-                                      f"pass the reference with digest {bytes(entry.reference_digest).hex()[:16]}...")
+                                      f"pass the reference with digest {bytes(entry.reference_digest).hex()[:16]}...", rules="R8.2-1")
         return model.tensors[index].words, model.tensors[index].shape
 
     # 8.8 Digests
@@ -243,7 +245,7 @@ class StreamDecoder:
         digest = tensor_digest(entry.tensor_name, model.state.dtype(d.tensor_index), entry.dimension, words)
         if int.from_bytes(digest[:8], "big") != d.tensor_digest:
             raise ReconstructionError("DIGEST_MISMATCH",
-                                      f"SPEC 8.8: tensor {entry.tensor_name!r} differs from its tensor_digest")
+                                      f"SPEC 8.8: tensor {entry.tensor_name!r} differs from its tensor_digest", rules="R8.8-1")
         return digest
 
 

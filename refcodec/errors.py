@@ -10,13 +10,16 @@ class OmcError(Exception):
     message: what rule was broken and what to do, one line.
     unit:    index of the unit in the stream, counted from 0, or None outside a stream.
     bit:     bit position inside that unit's body, or None where it has no meaning.
+    rules:   ids of the requirements of SPEC that the stream breaks by this, the nearest first; given as one string.
     """
 
     phase = "usage"
 
-    def __init__(self, code: str, message: str, unit: int | None = None, bit: int | None = None):
+    def __init__(self, code: str, message: str, unit: int | None = None, bit: int | None = None,
+                 rules: str = ""):
         super().__init__(message)
         self.code, self.message, self.unit, self.bit = code, message, unit, bit
+        self.rules = tuple(rules.split())
 
     def __str__(self) -> str:
         where = "" if self.unit is None else f" [unit {self.unit}" + ("" if self.bit is None else f", bit {self.bit}") + "]"

@@ -14,7 +14,7 @@ from test_words import TYPES, random_words, special_words
 
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.map_coding import (
-    BUFFER_FULL, MALFORMED, OK, RAW_EXHAUSTED, MapParameters, choose_map_parameters, decode_map, encode_map,
+    BAD_SHIFT, BUFFER_FULL, OK, RAW_EXHAUSTED, MapParameters, choose_map_parameters, decode_map, encode_map,
     estimate_map_bits, new_map_contexts,
 )
 from refcodec.entropy.payload import MapBlock, PayloadReader, WordBlock, encode_payload
@@ -181,7 +181,7 @@ def test_shifts_beyond_the_type():
         out, raw = np.zeros((2, 2), BY_NAME[name].word), np.array([shift] + [0] * 20, np.uint8)
         buf = np.zeros(20, np.uint8)
         arguments = (None, BY_NAME[name], 1, 0, new_map_contexts(), decoder_start(buf, 0, 20), buf)
-        assert decode_map(out, *arguments, raw, 0)[2] == MALFORMED
+        assert decode_map(out, *arguments, raw, 0)[2] == BAD_SHIFT
         assert decode_map(out, *arguments, raw[:0], 0)[2] == RAW_EXHAUSTED
 
 

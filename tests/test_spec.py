@@ -330,7 +330,7 @@ def raised_codes() -> set[tuple[str, str]]:
                 name = "ContainerError"                    # bitstream/units.py
             if name in PHASES and arguments and isinstance(arguments[0], ast.Constant):
                 found.add((arguments[0].value, PHASES[name]))
-    return found | {(code, "entropy") for code, _ in huffman.ERRORS.values()}
+    return found | {(code, "entropy") for code, _, _ in huffman.ERRORS.values()}
 
 
 def listed_codes() -> set[tuple[str, str]]:
@@ -530,3 +530,39 @@ def test_worked_example_text():
     printed = subprocess.run([sys.executable, str(tool)], capture_output=True, text=True, check=True).stdout
     start = SPEC.index("## Annex C")
     assert printed.strip() == SPEC[start:SPEC.index("\n## Annex D")].strip()
+
+
+RULE = re.compile(r"R[\d.]+-\d+( R[\d.]+-\d+)*")
+
+
+def raised_requirements() -> set[str]:
+    """The ids that the codec names where it finds them broken."""
+    found = set()
+    for path in (ROOT / "refcodec").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and RULE.fullmatch(node.value):
+                found.update(node.value.split())
+    return found
+
+
+def test_requirements_of_annex_b_are_those_that_the_code_names():
+    (stream_errors, _) = tables_with("code")
+    listed = {i for row in stream_errors[1:] for i in row[3].split(", ")}
+    assert listed - raised_requirements() == set(), "in Annex B, but the code names it nowhere"
+    assert raised_requirements() - listed == {"R7.6.4-1"}, "named by the code, but not in Annex B"    # which no decoder tests
+
+
+def test_every_error_of_a_stream_names_its_requirement():
+    """Errors of the parsing and decoding processes; those without are guards of the library, not of streams."""
+    unnamed = set()
+    for folder in ("bitstream", "prediction", "reconstruction", "quantization", "entropy"):
+        for path in (ROOT / "refcodec" / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+                if name.endswith("Error") and name in PHASES and name != "FormatError" and node.args:
+                    if len(node.args) < 5 and not any(k.arg == "rules" for k in node.keywords):
+                        unnamed.add((path.name, ast.unparse(node.args[1])[:40]))
+    guards = {name for name, _ in unnamed}
+    assert guards <= {"factors.py", "masks.py", "uniform.py", "fixed_point.py", "decimal.py", "rounding.py", "byte_coding.py",
+                      "fixed_length.py", "huffman.py", "payload.py"}, unnamed
+    assert len(unnamed) < 20, unnamed

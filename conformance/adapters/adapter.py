@@ -2,7 +2,7 @@
 
     refcodec check --decoder "python conformance/adapters/adapter.py"
 
-It speaks both forms: `adapter.py decode STREAM OUTDIR [--reference DUMPDIR]...` and `adapter.py serve`.
+It speaks both forms: `adapter.py decode STREAM OUTDIR [--model N] [--reference DUMPDIR]...` and `adapter.py serve`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Unsupported(Exception):
 
 # ---- What you replace -----------------------------------------------------------------------------------------------
 
-def decode(stream: Path, references: list[Path]) -> tuple[bytes, list[tuple[str, str, list[int], bytes]]]:
-    """(model digest, tensors) of the last model of a stream; all models before it have to be right, too.
+def decode(stream: Path, references: list[Path], number: int | None) -> tuple[bytes, list[tuple[str, str, list[int], bytes]]]:
+    """(model digest, tensors) of model `number` of a stream, None: the last one; all of its models have to be right.
 
     references: dumps of external models.  A tensor is (name, element type, shape, little-endian words in row-major order).
     """
     models = [read_dump(folder) for folder in references]
     try:
         with refcodec.StreamDecoder(stream, models) as decoder:
-            for number in range(len(decoder.parsed.models)):
-                model = decoder.model(number)
+            all_models = [decoder.model(n) for n in range(len(decoder.parsed.models))]
+            model = all_models[-1 if number is None else number]
     except refcodec.OmcError as error:
         raise Rejected(error.code, error.unit, error.bit) from error
     tensors = [(t.name, t.dtype.name, list(t.shape), t.words.astype(t.words.dtype.newbyteorder("<")).tobytes()) for t in model.tensors]
@@ -49,10 +49,10 @@ def decode(stream: Path, references: list[Path]) -> tuple[bytes, list[tuple[str,
 
 # ---- What stays -----------------------------------------------------------------------------------------------------
 
-def run(stream: Path, folder: Path, references: list[Path]) -> dict:
-    """Decode a stream into a dump; the reply of the contract."""
+def run(stream: Path, folder: Path, references: list[Path], number: int | None) -> dict:
+    """Decode a model of a stream into a dump; the reply of the contract."""
     try:
-        digest, tensors = decode(stream, references)
+        digest, tensors = decode(stream, references, number)
     except Rejected as rejected:
         return {"exit": 10, **rejected.record}
     except Unsupported as unsupported:
@@ -73,7 +73,7 @@ def serve() -> int:
         if request["op"] == "hello":
             reply = {"contract": 1, "name": "adapter of refcodec", "version": "0.1", "spec_version": "0.1"}
         else:
-            reply = run(Path(request["stream"]), Path(request["outdir"]), [Path(r) for r in request["references"]])
+            reply = run(Path(request["stream"]), Path(request["outdir"]), [Path(r) for r in request["references"]], request.get("model"))
         print(json.dumps(reply), flush=True)
     return 0
 
@@ -84,12 +84,13 @@ def main() -> int:
     once = forms.add_parser("decode")
     once.add_argument("stream", type=Path)
     once.add_argument("outdir", type=Path)
+    once.add_argument("--model", type=int)
     once.add_argument("--reference", type=Path, action="append", default=[])
     forms.add_parser("serve")
     arguments = parser.parse_args()
     if arguments.form == "serve":
         return serve()
-    reply = run(arguments.stream, arguments.outdir, arguments.reference)
+    reply = run(arguments.stream, arguments.outdir, arguments.reference, arguments.model)
     code = reply.pop("exit")
     if code:
         print(json.dumps(reply))

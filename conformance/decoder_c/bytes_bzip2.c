@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One bzip2 stream, as the decoder of bzip2 1.0.8 takes it. */
+ * One bzip2 stream, as the decoder of bzip2 1.0.8 takes it (9.9.3). */
 #include "omc.h"
 
 #include <string.h>
@@ -259,8 +259,8 @@ static void write_block(Bz *s, uint32_t n, uint32_t origin)
 static void block(Bz *s, Tables *t)
 {
     uint32_t check = bits(s, 32), origin, n;
-    if (bits(s, 1) && !s->bad)
-        unsupported("randomised blocks of bzip2");
+    if (bits(s, 1))
+        s->bad = 1; /* R9.9.2-4: randomised */
     origin = bits(s, 24);
     read_used(s, t);
     if (!s->bad)

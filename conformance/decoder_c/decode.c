@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The decoding process: 8.1 to 8.3, 8.7, and payloads, 9.10.1.
+ * The decoding process: 8.1, 8.2, 8.7, 8.8, and payloads, 9.10.1.
  *
  * Units that the wanted model needs are found from the last to the first, as
- * what a unit needs comes before it, and then decoded in their order. */
+ * what a unit needs comes before it, and then decoded in their order. A unit
+ * is decoded once, whatever number of models need it. */
 #include "omc.h"
 
 #include <string.h>
@@ -25,18 +26,8 @@ static void need_predictors(Stream *s, const Model *m, const TensorUnit *u)
     for (i = 0; i < u->count; i++) {
         const Descriptor *d = &u->desc[i];
         const Reference *r = reference_of(m, d);
-        if (!is_predicted(d))
-            continue;
-        if (r && r->external) {
-            if (!find_dump(s, r->digest)) {
-                state.unit = u->unit;
-                fail("MISSING_REFERENCE"); /* R8.2-1 */
-            }
-        } else {
-            Coded *c = &(r ? s->model[r->model] : m)->coded[d->reference_tensor];
-            c->unit->needed = 1;
-            c->uses++;
-        }
+        if (is_predicted(d) && !(r && r->external))
+            (r ? s->model[r->model] : m)->coded[d->reference_tensor].unit->needed = 1;
     }
 }
 
@@ -47,109 +38,19 @@ static void mark_needed(Stream *s, uint64_t number)
         s->model[number]->unit[i]->needed = 1;
     for (n = number + 1; n-- > 0;)
         for (i = s->model[n]->unit_count; i-- > 0;)
-            if (s->model[n]->unit[i]->needed)
+            if (s->model[n]->unit[i]->needed && !s->model[n]->unit[i]->done)
                 need_predictors(s, s->model[n], s->model[n]->unit[i]);
 }
 
-/* ---- 8.3: between elements and the matrix ---- */
-
-typedef struct {
-    uint64_t rows, cols; /* R and C, in elements */
-    uint64_t *row, *col; /* their parts of the element's number */
-    int words, column_scan;
-} Arrangement;
-
-/* part of the element's number for each position among `count` axes */
-static uint64_t *axis_offsets(const Tensor *t, const uint32_t *axis, unsigned count, uint64_t *size)
-{
-    uint64_t stride[64], i, n = 1, step, *o;
-    unsigned k;
-    for (i = 1, k = t->rank; k-- > 0;) {
-        stride[k] = i;
-        i *= t->dim[k];
-    }
-    for (k = 0; k < count; k++)
-        n *= t->dim[axis[k]];
-    *size = n;
-    o = mem_alloc(n, sizeof *o);
-    for (step = 1, k = count; k-- > 0; step *= t->dim[axis[k]])
-        for (i = 0; i < n; i++)
-            o[i] += i / step % t->dim[axis[k]] * stride[axis[k]];
-    return o;
-}
-
-static void arrange(const Model *m, const Descriptor *d, Arrangement *a)
-{
-    const Tensor *t = &m->tensor[d->index];
-    const Fold *f = m->fold && m->fold[d->index].axis ? &m->fold[d->index] : NULL;
-    uint32_t axis[64];
-    unsigned i, rows = f ? (unsigned)f->row_axis_count : t->rank >= 2;
-    for (i = 0; i < t->rank; i++)
-        axis[i] = f ? f->axis[i] : i;
-    a->row = axis_offsets(t, axis, rows, &a->rows);
-    a->col = axis_offsets(t, axis + rows, t->rank - rows, &a->cols);
-    a->words = element_type((unsigned)t->type)->words;
-    a->column_scan = d->column_scan;
-}
-
-static void arrange_free(Arrangement *a)
-{
-    mem_free(a->row);
-    mem_free(a->col);
-}
-
-/* Copies words from the tensor to its matrix, or back. */
-static void copy_words(const Arrangement *a, uint8_t *data, int word_bytes, uint64_t *matrix, int back)
-{
-    uint64_t r, c, at = 0, words = (uint64_t)a->words, w;
-    uint64_t outer = a->column_scan ? a->cols : a->rows, inner = a->column_scan ? a->rows : a->cols;
-    for (r = 0; r < outer; r++)
-        for (c = 0; c < inner; c++) {
-            uint64_t element = a->column_scan ? a->row[c] + a->col[r] : a->row[r] + a->col[c];
-            for (w = 0; w < words; w++, at++) {
-                if (back)
-                    word_put(data, word_bytes, element * words + w, matrix[at]);
-                else
-                    matrix[at] = word_get(data, word_bytes, element * words + w);
-            }
-        }
-}
-
-/* 8.7: the words of P fitted to the dimensions of T; new memory */
-static uint8_t *fit(const Tensor *t, const Tensor *p, const uint8_t *data)
-{
-    const ElementType *e = element_type((unsigned)t->type);
-    uint64_t bytes = (uint64_t)(e->word_bytes * e->words), i;
-    uint8_t *out = mem_alloc(t->elements, bytes);
-    uint64_t at[64] = {0};
-    if (t->rank == 0 || !memcmp(t->dim, p->dim, t->rank * sizeof *t->dim)) {
-        memcpy(out, data, (size_t)(t->elements * bytes));
-        return out;
-    }
-    for (i = 0; i < t->elements; i++) {
-        uint64_t from = 0;
-        unsigned k;
-        int inside = 1;
-        for (k = 0; k < t->rank; k++) {
-            inside = inside && at[k] < p->dim[k];
-            from = from * p->dim[k] + at[k]; /* meant only if it is inside */
-        }
-        if (inside)
-            memcpy(out + i * bytes, data + from * bytes, (size_t)bytes);
-        for (k = t->rank; k-- > 0;) { /* the next position */
-            if (++at[k] < t->dim[k])
-                break;
-            at[k] = 0;
-        }
-    }
-    return out;
-}
+/* ---- 8.7: predictions ---- */
 
 static uint8_t *fitted_prediction(Stream *s, Model *m, const Descriptor *d)
 {
     const Reference *r = reference_of(m, d);
     if (r && r->external) {
         const Dump *x = find_dump(s, r->digest);
+        if (!x)
+            fail("MISSING_REFERENCE"); /* R8.2-1 */
         return fit(&m->tensor[d->index], &x->tensor[d->reference_tensor], x->data[d->reference_tensor]);
     } else {
         Model *from = r ? s->model[r->model] : m;
@@ -288,6 +189,21 @@ static uint64_t *decode_matrix(const Stream *s, const TensorUnit *u, const Descr
 
 /* ---- tensors, units, models ---- */
 
+static void release(Coded *c)
+{
+    if (c->uses == 0) {
+        mem_free(c->data);
+        c->data = NULL;
+    }
+}
+
+void release_model(Stream *s, uint64_t number)
+{
+    uint64_t i;
+    for (i = 0; i < s->model[number]->tensor_count; i++)
+        release(&s->model[number]->coded[i]);
+}
+
 static void decode_tensor(Stream *s, Model *m, const TensorUnit *u, const Descriptor *d, Coder *shared)
 {
     const Tensor *t = &m->tensor[d->index];
@@ -304,13 +220,13 @@ static void decode_tensor(Stream *s, Model *m, const TensorUnit *u, const Descri
         arrange(m, d, &a);
         if (p) {
             x = mem_alloc(t->word_count, sizeof *x);
-            copy_words(&a, p, e->word_bytes, x, 0);
+            to_matrix(&a, p, e->word_bytes, x);
             mem_free(p);
         }
         words = decode_matrix(s, u, d, e, x, shared);
         mem_free(x);
         c->data = mem_alloc(t->word_count, (uint64_t)e->word_bytes);
-        copy_words(&a, c->data, e->word_bytes, words, 1);
+        from_matrix(&a, words, e->word_bytes, c->data);
         mem_free(words);
         arrange_free(&a);
     }
@@ -319,26 +235,15 @@ static void decode_tensor(Stream *s, Model *m, const TensorUnit *u, const Descri
         fail("DIGEST_MISMATCH"); /* R8.8-1 */
 }
 
-/* Tensors that no unit needs any more, and that are not wanted, are freed. */
-static void free_unused(Stream *s, const TensorUnit *u, uint64_t wanted)
+/* Tensors of earlier models go when nothing needs them any more. */
+static void free_predictors(Stream *s, const TensorUnit *u)
 {
     uint64_t i;
     for (i = 0; i < u->count; i++) {
         const Descriptor *d = &u->desc[i];
-        Model *m = s->model[u->model];
-        const Reference *r = reference_of(m, d);
-        if (u->model != wanted && m->coded[d->index].uses == 0) {
-            mem_free(m->coded[d->index].data);
-            m->coded[d->index].data = NULL;
-        }
-        if (is_predicted(d) && !(r && r->external)) {
-            uint64_t from = r ? r->model : u->model;
-            Coded *c = &s->model[from]->coded[d->reference_tensor];
-            if (from != wanted && c->uses == 0) {
-                mem_free(c->data);
-                c->data = NULL;
-            }
-        }
+        const Reference *r = reference_of(s->model[u->model], d);
+        if (is_predicted(d) && r && !r->external && r->model != s->kept)
+            release(&s->model[r->model]->coded[d->reference_tensor]);
     }
 }
 
@@ -365,12 +270,13 @@ void decode_model(Stream *s, uint64_t number)
     mark_needed(s, number);
     for (n = 0; n <= number; n++)
         for (i = 0; i < s->model[n]->unit_count; i++) {
-            const TensorUnit *u = s->model[n]->unit[i];
-            if (!u->needed)
+            TensorUnit *u = s->model[n]->unit[i];
+            if (!u->needed || u->done)
                 continue;
             state.unit = u->unit;
             decode_unit(s, u);
-            free_unused(s, u, number);
+            u->done = 1;
+            free_predictors(s, u);
         }
     state.unit = -1;
     sha256_init(&h);

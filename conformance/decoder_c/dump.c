@@ -8,6 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+NORETURN void trouble(const char *what)
+{
+    fprintf(stderr, "omc_decode: %s\n", what);
+    exit(1);
+}
+
 uint8_t *file_read(const char *path, uint64_t *size)
 {
     FILE *f = fopen(path, "rb");
@@ -66,7 +72,7 @@ static FILE *create(const char *folder, const char *name)
     sprintf(path, "%s/%s", folder, name);
     f = fopen(path, "wb");
     if (!f)
-        unsupported("output: a file cannot be written");
+        trouble("a file cannot be written");
     mem_free(path);
     return f;
 }
@@ -75,218 +81,83 @@ static void finish(FILE *f)
 {
     int bad = ferror(f);
     if (fclose(f) || bad)
-        unsupported("output: a file cannot be written");
+        trouble("a file cannot be written");
 }
 
-static void write_entry(FILE *index, const char *folder, const Tensor *t, const Coded *c, uint64_t i)
+static void file_name(char name[32], uint64_t i) { sprintf(name, "%08lu.bin", (unsigned long)i); }
+
+static uint64_t bytes_of(const Tensor *t)
 {
-    const ElementType *e = element_type((unsigned)t->type);
-    uint64_t size = t->word_count * (uint64_t)e->word_bytes;
+    return t->word_count * (uint64_t)element_type((unsigned)t->type)->word_bytes;
+}
+
+static void write_words(const char *folder, const Model *m, uint64_t i)
+{
     char name[32];
     FILE *f;
+    file_name(name, i);
+    f = create(folder, name);
+    if (bytes_of(&m->tensor[i]))
+        fwrite(m->coded[i].data, 1, (size_t)bytes_of(&m->tensor[i]), f);
+    finish(f);
+}
+
+static void write_entry(FILE *f, const Model *m, uint64_t i)
+{
+    const Tensor *t = &m->tensor[i];
+    char name[32];
     Sha256 s;
     uint8_t digest[32];
     unsigned k;
-    sprintf(name, "%08lu.bin", (unsigned long)i);
-    f = create(folder, name);
-    if (size)
-        fwrite(c->data, 1, (size_t)size, f);
-    finish(f);
+    file_name(name, i);
     sha256_init(&s);
-    sha256_add(&s, c->data, size);
+    sha256_add(&s, m->coded[i].data, bytes_of(t));
     sha256_end(&s, digest);
-    fprintf(index, "%s\n  {\"name\": ", i ? "," : "");
-    write_string(index, t->name, t->name_size);
-    fprintf(index, ", \"dtype\": \"%s\", \"shape\": [", e->name);
+    fprintf(f, "%s\n  {\"name\": ", i ? "," : "");
+    write_string(f, t->name, t->name_size);
+    fprintf(f, ", \"dtype\": \"%s\", \"shape\": [", element_type((unsigned)t->type)->name);
     for (k = 0; k < t->rank; k++)
-        fprintf(index, "%s%llu", k ? ", " : "", (unsigned long long)t->dim[k]);
-    fprintf(index, "], \"file\": \"%s\", \"sha256\": \"", name);
-    write_hex(index, digest, 32);
-    fprintf(index, "\"}");
+        fprintf(f, "%s%llu", k ? ", " : "", (unsigned long long)t->dim[k]);
+    fprintf(f, "], \"file\": \"%s\", \"sha256\": \"", name);
+    write_hex(f, digest, 32);
+    fprintf(f, "\"}");
 }
 
+/* index.json is written last. */
 void dump_write(const char *folder, const Model *m)
 {
     FILE *f;
     uint64_t i;
     if (mkdir(folder, 0777) && errno != EEXIST)
-        unsupported("output: the folder cannot be made");
+        trouble("the folder cannot be made");
+    for (i = 0; i < m->tensor_count; i++)
+        write_words(folder, m, i);
     f = create(folder, "index.json");
     fprintf(f, "{\"model_digest\": \"");
     write_hex(f, m->digest, 32);
     fprintf(f, "\", \"tensors\": [");
     for (i = 0; i < m->tensor_count; i++)
-        write_entry(f, folder, &m->tensor[i], &m->coded[i], i);
+        write_entry(f, m, i);
     fprintf(f, "\n]}\n");
     finish(f);
 }
 
-/* ---- reading: as much of JSON as dumps have ---- */
+/* ---- reading ---- */
 
-typedef struct {
-    const uint8_t *p, *end;
-} Json;
-
-NORETURN static void bad_dump(void) { unsupported("reference: a dump cannot be read"); }
-
-static int peek(Json *j)
-{
-    while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))
-        j->p++;
-    return j->p < j->end ? *j->p : -1;
-}
-
-static int take(Json *j, int c)
-{
-    if (peek(j) != c)
-        return 0;
-    j->p++;
-    return 1;
-}
-
-static void must(Json *j, int c)
-{
-    if (!take(j, c))
-        bad_dump();
-}
-
-static uint32_t hex4(Json *j)
-{
-    uint32_t v = 0;
-    int k;
-    for (k = 0; k < 4; k++) {
-        static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-        const char *d = j->p < j->end && *j->p ? strchr(digits, *j->p) : NULL;
-        if (!d)
-            bad_dump();
-        v = v << 4 | (uint32_t)((d - digits) & 15);
-        j->p++;
-    }
-    return v;
-}
-
-static uint8_t *put_utf8(uint8_t *o, uint32_t c)
-{
-    if (c < 0x80)
-        *o++ = (uint8_t)c;
-    else {
-        if (c < 0x800)
-            *o++ = (uint8_t)(0xC0 | c >> 6);
-        else {
-            if (c < 0x10000)
-                *o++ = (uint8_t)(0xE0 | c >> 12);
-            else {
-                *o++ = (uint8_t)(0xF0 | c >> 18);
-                *o++ = (uint8_t)(0x80 | (c >> 12 & 63));
-            }
-            *o++ = (uint8_t)(0x80 | (c >> 6 & 63));
-        }
-        *o++ = (uint8_t)(0x80 | (c & 63));
-    }
-    return o;
-}
-
-static uint8_t *escape(Json *j, uint8_t *o)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    const char *e;
-    uint32_t c;
-    if (j->p >= j->end || !*j->p)
-        bad_dump();
-    if (*j->p != 'u') {
-        e = strchr(from, *j->p++);
-        if (!e)
-            bad_dump();
-        *o++ = (uint8_t)to[e - from];
-        return o;
-    }
-    j->p++;
-    c = hex4(j);
-    if (c >= 0xD800 && c < 0xDC00) { /* a pair of surrogates */
-        if (j->end - j->p < 2 || j->p[0] != '\\' || j->p[1] != 'u')
-            bad_dump();
-        j->p += 2;
-        c = 0x10000 + ((c - 0xD800) << 10) + ((hex4(j) - 0xDC00) & 1023);
-    }
-    return put_utf8(o, c);
-}
-
-static uint8_t *read_text(Json *j, uint64_t *size)
-{
-    uint8_t *text, *o;
-    must(j, '"');
-    o = text = mem_alloc((uint64_t)(j->end - j->p) < 1u << 20 ? (uint64_t)(j->end - j->p) + 1 : (1u << 20) + 8, 1);
-    while (j->p < j->end && *j->p != '"') {
-        if (o - text > (1 << 20) - 8)
-            bad_dump();
-        if (*j->p == '\\') {
-            j->p++;
-            o = escape(j, o);
-        } else {
-            *o++ = *j->p++;
-        }
-    }
-    must(j, '"');
-    *size = (uint64_t)(o - text);
-    return mem_grow(text, *size + 1, 1);
-}
-
-static uint64_t read_number(Json *j)
-{
-    uint64_t v = 0;
-    if (peek(j) < '0' || peek(j) > '9')
-        bad_dump();
-    while (j->p < j->end && *j->p >= '0' && *j->p <= '9') {
-        if (v > (uint64_t)1 << 58)
-            bad_dump();
-        v = v * 10 + (uint64_t)(*j->p++ - '0');
-    }
-    return v;
-}
-
-static void skip_value(Json *j, int depth)
-{
-    int c = peek(j), close;
-    uint64_t n;
-    if (depth > 32)
-        bad_dump();
-    if (c == '"') {
-        mem_free(read_text(j, &n));
-    } else if (c == '{' || c == '[') {
-        close = c == '{' ? '}' : ']';
-        must(j, c);
-        if (take(j, close))
-            return;
-        do {
-            if (c == '{') {
-                mem_free(read_text(j, &n));
-                must(j, ':');
-            }
-            skip_value(j, depth + 1);
-        } while (take(j, ','));
-        must(j, close);
-    } else {
-        const uint8_t *start = j->p;
-        while (j->p < j->end && (strchr("+-.", *j->p) || (*j->p >= '0' && *j->p <= '9') || (*j->p >= 'a' && *j->p <= 'z') || *j->p == 'E'))
-            if (!*j->p++)
-                bad_dump();
-        if (j->p == start)
-            bad_dump();
-    }
-}
+NORETURN static void bad_dump(void) { trouble("a reference that cannot be read"); }
 
 static void read_shape(Json *j, Tensor *t)
 {
     uint64_t dim[64];
-    must(j, '[');
+    json_must(j, '[');
     t->rank = 0;
-    if (!take(j, ']')) {
+    if (!json_take(j, ']')) {
         do {
             if (t->rank == 48)
                 bad_dump();
-            dim[t->rank++] = read_number(j);
-        } while (take(j, ','));
-        must(j, ']');
+            dim[t->rank++] = json_number(j);
+        } while (json_take(j, ','));
+        json_must(j, ']');
     }
     t->dim = mem_alloc(t->rank, sizeof *t->dim);
     if (t->rank)
@@ -301,25 +172,25 @@ static void read_tensor(Json *j, const char *folder, Tensor *t, uint8_t **data)
     uint64_t size, n, i;
     char *path;
     t->type = -1;
-    must(j, '{');
+    json_must(j, '{');
     do {
-        key = read_text(j, &n);
-        must(j, ':');
+        key = json_text(j, &n);
+        json_must(j, ':');
         if (key_is(key, "name"))
-            t->name = read_text(j, &t->name_size);
+            t->name = json_text(j, &t->name_size);
         else if (key_is(key, "dtype")) {
-            uint8_t *type = read_text(j, &n);
+            uint8_t *type = json_text(j, &n);
             t->type = element_type_by_name((char *)type);
             mem_free(type);
         } else if (key_is(key, "shape"))
             read_shape(j, t);
         else if (key_is(key, "file"))
-            file = read_text(j, &n);
+            file = json_text(j, &n);
         else
-            skip_value(j, 0);
+            json_skip(j);
         mem_free(key);
-    } while (take(j, ','));
-    must(j, '}');
+    } while (json_take(j, ','));
+    json_must(j, '}');
     if (!t->name || t->type < 0 || !t->dim || !file || strchr((char *)file, '/'))
         bad_dump();
     path = mem_alloc(strlen(folder) + strlen((char *)file) + 2, 1);
@@ -340,8 +211,8 @@ static void read_tensor(Json *j, const char *folder, Tensor *t, uint8_t **data)
 static void read_tensors(Json *j, const char *folder, Dump *d)
 {
     uint64_t room = 0;
-    must(j, '[');
-    if (take(j, ']'))
+    json_must(j, '[');
+    if (json_take(j, ']'))
         return;
     do {
         if (d->tensor_count == room) {
@@ -351,8 +222,8 @@ static void read_tensors(Json *j, const char *folder, Dump *d)
         }
         read_tensor(j, folder, &d->tensor[d->tensor_count], &d->data[d->tensor_count]);
         d->tensor_count++;
-    } while (take(j, ','));
-    must(j, ']');
+    } while (json_take(j, ','));
+    json_must(j, ']');
 }
 
 /* Its digest is that of what was read (8.8), whatever index.json says. */
@@ -370,17 +241,17 @@ Dump *dump_read(const char *folder)
         bad_dump();
     j.p = text;
     j.end = text + size;
-    must(&j, '{');
+    json_must(&j, '{');
     do {
-        key = read_text(&j, &n);
-        must(&j, ':');
+        key = json_text(&j, &n);
+        json_must(&j, ':');
         if (key_is(key, "tensors") && !d->tensor_count)
             read_tensors(&j, folder, d);
         else
-            skip_value(&j, 0);
+            json_skip(&j);
         mem_free(key);
-    } while (take(&j, ','));
-    must(&j, '}');
+    } while (json_take(&j, ','));
+    json_must(&j, '}');
     sha256_init(&h);
     for (i = 0; i < d->tensor_count; i++) {
         tensor_digest(&d->tensor[i], d->data[i], digest);

@@ -186,6 +186,14 @@ static void read_entries(Bits *b, const Code *c, uint64_t entries, uint64_t coun
     }
 }
 
+/* R9.7.1-4, for the table; what is decoded is checked by check_integer( ) */
+static void check_symbol(const Component *c, int64_t symbol)
+{
+    int bytes = element_type((unsigned)c->word_type)->word_bytes;
+    if (c->words_flag && bytes < 8 && (uint64_t)symbol & ~mask_bits(8 * bytes))
+        fail("OUT_OF_RANGE");
+}
+
 void decode_huffman(const Payload *p, const Component *c, uint64_t max_values, uint64_t count, uint64_t *out)
 {
     static const Code none;
@@ -211,9 +219,11 @@ void decode_huffman(const Payload *p, const Component *c, uint64_t max_values, u
             i |= ~mask_bits(width);
         read_table(&b, &code.value, n + 1, i >> 63 ? -(int64_t)(~i) - 1 : (int64_t)i);
         for (i = 0; i <= n; i++)
-            check_integer(c, (uint64_t)code.value.symbol[i]); /* R9.7.1-4 */
+            check_symbol(c, code.value.symbol[i]);
         read_index_tables(&b, &code);
         read_entries(&b, &code, entries, count, out);
+        for (i = 0; i < count; i++)
+            check_integer(c, out[i]);
     }
     while (b.pos & 7)
         if (bits_u(&b, 1))

@@ -1,70 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0
- * omc_decode decode STREAM OUTDIR [--reference DUMPDIR]... [--model N]
- *            [--max-memory BYTES] [--max-work N]
+ * omc_decode decode STREAM OUTDIR [--model N] [--reference DUMPDIR]...
+ * omc_decode serve           requests of the contract, one JSON object a line
  * omc_decode tables          digests of 9.11
  *
+ * Before any of them: --max-memory BYTES, --max-work MULTIPLICATIONS.
+ *
  * Exit 0: decoded. 10: rejected, with {"code", "unit", "bit"} on stdout.
- * 11: unsupported, with {"feature"}. */
+ * 11: unsupported, with {"feature"}. 1: trouble with files, 2: bad usage. */
 #include "omc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+NORETURN static void usage(void)
+{
+    fprintf(stderr, "usage: omc_decode [--max-memory BYTES] [--max-work MULTIPLICATIONS]\n"
+                    "       decode STREAM OUTDIR [--model N] [--reference DUMPDIR]... | serve | tables\n");
+    exit(2);
+}
+
 static uint64_t number_of(const char *text)
 {
-    uint64_t v = 0;
-    if (!*text)
-        unsupported("command line");
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9' || v > (uint64_t)1 << 58)
-            unsupported("command line");
-        v = v * 10 + (uint64_t)(*text - '0');
-    }
+    char *end;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || v >> 60)
+        usage();
     return v;
 }
 
-static void add_dump(Stream *s, const char *folder)
+/* a: the path and what follows it */
+static void decode(char **a, char **last)
 {
-    s->dump = mem_grow(s->dump, s->dump_count + 1, sizeof *s->dump);
-    s->dump[s->dump_count++] = dump_read(folder);
+    const char *path = a[0], *folder = a[1];
+    char **dump = a; /* the dumps move together */
+    uint64_t dumps = 0, model = LAST_MODEL;
+    for (a += 2; a < last; a += 2)
+        if (!strcmp(*a, "--model"))
+            model = number_of(a[1]);
+        else if (!strcmp(*a, "--reference"))
+            dump[dumps++] = a[1];
+        else
+            usage();
+    decode_file(path, folder, model, dump, dumps);
 }
 
 int main(int argc, char **argv)
 {
-    static Stream s;
-    uint64_t model = 0;
-    int i, chosen = 0;
+    char **a = argv + 1, **last = argv + argc;
+    for (; last - a > 1 && !strncmp(*a, "--max-", 6); a += 2)
+        if (!strcmp(*a, "--max-memory"))
+            state.max_memory = number_of(a[1]);
+        else if (!strcmp(*a, "--max-work"))
+            state.max_work = number_of(a[1]);
+        else
+            usage();
     tables_init();
-    if (argc == 2 && !strcmp(argv[1], "tables")) {
+    if (last - a == 1 && !strcmp(*a, "tables"))
         tables_check();
-        return 0;
-    }
-    if (argc < 4 || argc % 2 || strcmp(argv[1], "decode"))
-        unsupported("command line");
-    for (i = 4; i < argc; i += 2)
-        if (!strcmp(argv[i], "--max-memory"))
-            state.max_memory = number_of(argv[i + 1]) + 4096;
-        else if (!strcmp(argv[i], "--max-work"))
-            state.max_work = number_of(argv[i + 1]);
-        else if (!strcmp(argv[i], "--model"))
-            chosen = 1, model = number_of(argv[i + 1]);
-        else if (strcmp(argv[i], "--reference"))
-            unsupported("command line");
-    for (i = 4; i < argc; i += 2)
-        if (!strcmp(argv[i], "--reference"))
-            add_dump(&s, argv[i + 1]);
-    s.data = file_read(argv[2], &s.size);
-    if (!s.data)
-        unsupported("input: the stream cannot be read");
-    parse_stream(&s);
-    if (!chosen)
-        model = s.model_count - 1;
-    if (model >= s.model_count)
-        unsupported("a model that the stream has not");
-    decode_model(&s, model);
-    check_slots(s.model[model]);
-    dump_write(argv[3], s.model[model]);
-    mem_free_all();
+    else if (last - a == 1 && !strcmp(*a, "serve"))
+        serve_requests();
+    else if (last - a >= 3 && (last - a) % 2 && !strcmp(*a, "decode"))
+        decode(a + 1, last);
+    else
+        usage();
     return 0;
 }

@@ -106,153 +106,9 @@ int64_t word_signed(const ElementType *t, uint64_t x);    /* Signed(x) of 8.4 */
 uint64_t word_ordered(const ElementType *t, uint64_t w);  /* Ordered, modulo 2^64 */
 uint64_t word_unordered(const ElementType *t, uint64_t x); /* Unordered(Signed(x)) */
 
-/* ---- Annex A.2: levels ---- */
+#include "stream.h"
 
-typedef struct {
-    uint64_t units, models, references, nesting, tensors, layers, rank, name_length, tensor_elements,
-        tensor_memory, codebook_size, unit_bytes, segments, files, joined_tensors, joined_elements,
-        decomposition_size;
-} Limits;
-
-/* ---- clause 7: what syntax yields ---- */
-
-enum { U_STREAM_HEADER = 1, U_MODEL_HEADER, U_TOPOLOGY, U_LAYERS, U_TENSOR_DATA, U_METADATA, U_INDEX, U_MODEL_END, U_STREAM_END };
-enum { P_NONE, P_COPY, P_INTRA, P_INTER, P_SPATIAL };
-enum { R_DIRECT, R_LOW_RANK, R_MAPPING, R_AUGMENTATION, R_LOW_RANK_UPDATE, R_RANDOM_MASK, R_ROW_MASK };
-enum { Q_NONE, Q_UNIFORM, Q_CODEBOOK, Q_GRID, Q_DECIMAL, Q_FIXED_POINT, Q_INTEGER_CODEBOOK };
-enum { M_RAW, M_CC, M_CM, M_MAP, M_HUFFMAN, M_FIXED, M_DEFLATE, M_GZIP, M_BZIP2, M_LZMA };
-
-typedef struct {
-    uint32_t *axis;
-    uint64_t row_axis_count, kernel_size;
-} Fold;
-
-typedef struct {
-    uint8_t *name;
-    uint64_t name_size;
-    int type;
-    unsigned rank;
-    uint64_t *dim;
-    uint64_t elements, word_count;
-} Tensor;
-
-typedef struct {
-    uint64_t tensor;
-    int coding;
-    uint64_t size;
-} Slot;
-
-typedef struct {
-    uint64_t count;
-    Slot *slots;
-} Topology;
-
-typedef struct {
-    int external;
-    uint8_t digest[32];
-    uint64_t model; /* number of the model in the stream */
-} Reference;
-
-typedef struct {
-    const uint8_t *coded, *bypass;
-    uint64_t coded_size, bypass_size;
-} Payload;
-
-typedef struct {
-    int quantiser, entropy_mode;
-    uint64_t rows, cols, word_count, kernel_size, plane_rows;
-    int words_flag, word_type; /* check_tools */
-    int integer_flag, float_flag;
-    int trellis_size, states;
-    int64_t mantissa, exponent; /* of the step */
-    uint64_t codebook_size, zero_index;
-    uint64_t *codebook_words;
-    int64_t *codebook_integers;
-    uint32_t *grid_scales;
-    int decimal_exponent;
-    int fixed_point_width;
-    int word_zeros, word_sign_mode, word_scale_rule, word_row_shift, word_trailing, word_shift;
-    uint64_t word_offset;
-    int level_bytes, byte_planes, fixed_length;
-    uint64_t segment_count;
-    int coded_flag;
-    uint64_t first_payload;
-    int spatial; /* -1, or spatial_predictor */
-    int has_predictor;
-} Component;
-
-typedef struct TensorUnit TensorUnit;
-
-typedef struct {
-    uint64_t index; /* tensor_index */
-    uint8_t digest[8];
-    int prediction_mode, representation, column_scan, spatial_predictor;
-    uint64_t reference_index, reference_tensor;
-    uint64_t rows, cols, plane_rows, kernel_size; /* the matrix of 8.3 */
-    uint64_t selected_count, factor_rank, gain_count, random_seed;
-    uint32_t random_density;
-    uint8_t *row_mask;
-    int additive;
-    int component_count;
-    Component component[3];
-} Descriptor;
-
-struct TensorUnit { /* one TENSOR_DATA unit */
-    int64_t unit;   /* number in the stream */
-    uint64_t model, offset, size;
-    uint64_t count;
-    Descriptor *desc;
-    uint64_t payload_count;
-    Payload *payload;
-    uint64_t work; /* decoding work */
-    const TensorUnit *mark; /* last unit that counted this one */
-    int needed, done;
-};
-
-typedef struct { /* a tensor as coded in a model */
-    TensorUnit *unit;
-    Descriptor *desc;
-    unsigned depth;
-    uint8_t *data; /* decoded words, row-major, little-endian */
-    uint8_t digest[32];
-    uint64_t uses;
-} Coded;
-
-typedef struct {
-    uint64_t number, offset;
-    uint8_t *header;
-    uint64_t header_size;
-    uint64_t reference_count;
-    Reference *reference;
-    uint64_t tensor_count;
-    Tensor *tensor;
-    Fold *fold; /* axis NULL: default */
-    Topology *topology;
-    Coded *coded;
-    uint64_t unit_count, unit_room;
-    TensorUnit **unit;
-    uint8_t digest[32];
-} Model;
-
-typedef struct { /* an external model */
-    uint64_t tensor_count;
-    Tensor *tensor;
-    uint8_t **data;
-    uint8_t digest[32];
-} Dump;
-
-typedef struct {
-    const uint8_t *data;
-    uint64_t size;
-    const Limits *level;
-    int profile;
-    uint64_t model_count, model_room;
-    Model **model;
-    uint64_t dump_count;
-    Dump **dump;
-} Stream;
-
-/* ---- container.c (6.1, 6.2, 7.1, 7.2) and syntax.c (6.3 to 7.11) ---- */
+/* ---- container.c (6.1, 6.2, 7.1, 7.2), syntax.c (6.3, 6.4, 6.8 to 6.11), description.c (6.5, 6.6) ---- */
 
 void parse_stream(Stream *s);
 extern const Limits level_limits[5];
@@ -274,16 +130,32 @@ void parse_metadata(Stream *s, Bits *b);
 void parse_index(Stream *s, Bits *b);
 void parse_model_end(Stream *s, Bits *b);
 void read_string(Stream *s, Bits *b, uint8_t **text, uint64_t *size);
+void skip_string(Stream *s, Bits *b);
+void skip_bytes(Bits *b, uint64_t n);
+void limit(uint64_t e, uint64_t most);           /* RESOURCE_LIMIT beyond */
+void expect_entries(const Bits *b, uint64_t n);  /* R4.4-1 */
 Model *last_model(Stream *s);
 
-/* ---- tensor_data.c (6.7, 7.7) ---- */
+/* ---- tensor_data.c, descriptor.c, component.c (6.7, 7.7) ---- */
 
 void parse_tensor_data(Stream *s, Bits *b, const Unit *u);
 const Dump *find_dump(const Stream *s, const uint8_t digest[32]);
 
-/* ---- decode.c (8.1 to 8.3, 8.7) ---- */
+/* ---- decode.c (8.1, 8.2, 8.8), arrange.c (8.3, 8.7) ---- */
 
-void decode_model(Stream *s, uint64_t number);
+void decode_model(Stream *s, uint64_t number);  /* with what it needs of models before */
+void release_model(Stream *s, uint64_t number); /* tensors that no later unit needs */
+
+typedef struct {
+    uint64_t rows, cols; /* R and C, in elements */
+    uint64_t *row, *col; /* their parts of the element's number */
+    int words, column_scan;
+} Arrangement;
+void arrange(const Model *m, const Descriptor *d, Arrangement *a);
+void arrange_free(Arrangement *a);
+void to_matrix(const Arrangement *a, const uint8_t *data, int word_bytes, uint64_t *matrix);
+void from_matrix(const Arrangement *a, const uint64_t *matrix, int word_bytes, uint8_t *data);
+uint8_t *fit(const Tensor *t, const Tensor *p, const uint8_t *data);
 
 /* ---- quantise.c (8.5) ---- */
 
@@ -402,12 +274,25 @@ void sha256_end(Sha256 *s, uint8_t out[32]);
 uint32_t crc32_of(const uint8_t *p, uint64_t n);
 void tensor_digest(const Tensor *t, const uint8_t *data, uint8_t out[32]);
 
-/* ---- topology.c (8.9) ---- */
-void check_slots(const Model *m);
+/* ---- json.c: as much of JSON as dumps and requests have ---- */
 
-/* ---- dump.c ---- */
+typedef struct {
+    const uint8_t *p, *end;
+} Json;
+int json_take(Json *j, int c);  /* 1: it was the next character */
+void json_must(Json *j, int c);
+uint8_t *json_text(Json *j, uint64_t *size); /* new memory, ends with 0 */
+uint64_t json_number(Json *j);
+void json_skip(Json *j);
+
+/* ---- dump.c, decoder.c, serve.c: the contract ---- */
+
+NORETURN void trouble(const char *what); /* with files, not with the stream: exit 1 */
+uint8_t *file_read(const char *path, uint64_t *size); /* NULL: cannot be read */
 Dump *dump_read(const char *folder);
 void dump_write(const char *folder, const Model *m);
-uint8_t *file_read(const char *path, uint64_t *size); /* NULL: cannot be read */
+#define LAST_MODEL UINT64_MAX
+void decode_file(const char *path, const char *folder, uint64_t model, char *const *dump, uint64_t dumps);
+void serve_requests(void);
 
 #endif

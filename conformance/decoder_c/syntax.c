@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Structures of 6.3 to 6.6 and 6.8 to 6.10 with their semantics, 7.3 to 7.10.
- * Tensor data are in tensor_data.c. */
+ * Structures of 6.3, 6.4 and 6.8 to 6.10 with their semantics. Topology and
+ * layers are in description.c, tensor data in tensor_data.c. */
 #include "omc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static void limit(uint64_t e, uint64_t most)
+void limit(uint64_t e, uint64_t most)
 {
     if (e > most)
         fail("RESOURCE_LIMIT");
@@ -14,7 +14,7 @@ static void limit(uint64_t e, uint64_t most)
 
 /* R4.4-1: each entry of a list takes at least a bit, so nothing is allocated
  * for entries that cannot be there. */
-static void expect_entries(const Bits *b, uint64_t n)
+void expect_entries(const Bits *b, uint64_t n)
 {
     if (n > bits_left(b))
         fail("TRUNCATED");
@@ -62,7 +62,7 @@ void read_string(Stream *s, Bits *b, uint8_t **text, uint64_t *size)
         fail("FORBIDDEN_PATTERN");
 }
 
-static void skip_string(Stream *s, Bits *b)
+void skip_string(Stream *s, Bits *b)
 {
     uint8_t *text;
     uint64_t size;
@@ -70,7 +70,7 @@ static void skip_string(Stream *s, Bits *b)
     mem_free(text);
 }
 
-static void skip_bytes(Bits *b, uint64_t n)
+void skip_bytes(Bits *b, uint64_t n)
 {
     if (n > bits_left(b) / 8)
         fail(b->end_code);
@@ -149,7 +149,6 @@ static void parse_references(Stream *s, Bits *b, Model *m, int enhancement)
         m->tensor_count = from->tensor_count;
         m->tensor = from->tensor;
         m->fold = from->fold;
-        m->topology = from->topology;
     }
 }
 
@@ -219,139 +218,6 @@ void parse_model_header(Stream *s, Bits *b, const Unit *u)
         s->model = mem_grow(s->model, s->model_room, sizeof *s->model);
     }
     s->model[s->model_count++] = m;
-}
-
-/* ---- 6.5, 7.5 ---- */
-
-static void parse_segment(Stream *s, Bits *b, Topology *t, uint64_t *room, int64_t *previous, uint64_t *literals)
-{
-    const Model *m = last_model(s);
-    if (bits_u(b, 1)) {
-        int64_t delta = bits_se(b), number; /* |delta| <= 2^62 */
-        int coding;
-        number = *previous + 1 + delta;
-        if (number < 0 || (uint64_t)number >= m->tensor_count)
-            fail("DANGLING_REFERENCE"); /* R7.5.2-1 */
-        *previous = number;
-        coding = (int)bits_u(b, 2);
-        if (coding > 2)
-            fail("OUT_OF_RANGE");
-        if (t->count == *room) {
-            *room = *room * 2 + 16;
-            t->slots = mem_grow(t->slots, *room, sizeof *t->slots);
-        }
-        t->slots[t->count].tensor = (uint64_t)number;
-        t->slots[t->count].coding = coding;
-        t->slots[t->count++].size = bits_ue(b);
-    } else {
-        uint64_t n = bits_ue(b);
-        limit(n, s->level->unit_bytes);
-        *literals += n; /* at most 2^16 * 2^24 * 2^31 */
-        if (*literals > b->size)
-            fail("TRUNCATED");
-    }
-}
-
-void parse_topology(Stream *s, Bits *b)
-{
-    Topology *t = mem_alloc(1, sizeof *t);
-    uint64_t format = bits_ue(b), files = bits_ue(b), i, j, room = 0, literals = 0;
-    int64_t previous = -1;
-    if (format != 1 && format != 2)
-        fail("RESERVED_VALUE");
-    if (files < 1)
-        fail("OUT_OF_RANGE");
-    limit(files, s->level->files);
-    expect_entries(b, files);
-    for (i = 0; i < files; i++) {
-        uint64_t segments;
-        skip_string(s, b); /* file_path */
-        segments = bits_ue(b);
-        limit(segments, s->level->segments);
-        expect_entries(b, segments);
-        for (j = 0; j < segments; j++)
-            parse_segment(s, b, t, &room, &previous, &literals);
-    }
-    bits_align(b);
-    skip_bytes(b, literals);
-    last_model(s)->topology = t;
-}
-
-/* ---- 6.6, 7.6 ---- */
-
-static void parse_fold(Bits *b, const Tensor *t, Fold *f)
-{
-    unsigned i, j;
-    f->axis = mem_alloc((uint64_t)t->rank + 1, sizeof *f->axis); /* not NULL */
-    for (i = 0; i < t->rank; i++) {
-        uint64_t a = bits_ue(b);
-        if (a >= t->rank)
-            fail("OUT_OF_RANGE");
-        f->axis[i] = (uint32_t)a;
-    }
-    f->row_axis_count = bits_ue(b);
-    if (f->row_axis_count > t->rank)
-        fail("OUT_OF_RANGE");
-    f->kernel_size = bits_ue(b);
-    if (f->kernel_size < 1 || f->kernel_size > 65535)
-        fail("OUT_OF_RANGE");
-    for (i = 0; i < t->rank; i++)
-        for (j = 0; j < i; j++)
-            if (f->axis[i] == f->axis[j])
-                fail("DUPLICATE_ID"); /* R7.6.3-1 */
-}
-
-static void parse_activation(Bits *b)
-{
-    uint64_t n;
-    int64_t f;
-    bits_u(b, 1);
-    n = bits_ue(b);
-    if (n < 1 || n > 64)
-        fail("OUT_OF_RANGE");
-    f = bits_se(b);
-    if (f < -1074 || f > 1074)
-        fail("OUT_OF_RANGE");
-    n = bits_ue(b);
-    if (n < 1 || n > 64)
-        fail("OUT_OF_RANGE");
-}
-
-static void parse_layer(Stream *s, Bits *b, Model *m)
-{
-    uint64_t n, i;
-    skip_string(s, b);
-    skip_string(s, b);
-    skip_string(s, b);
-    if (bits_u(b, 1))
-        parse_activation(b);
-    n = bits_ue(b);
-    limit(n, s->level->tensors);
-    expect_entries(b, n);
-    for (i = 0; i < n; i++) {
-        uint64_t index = bits_ue(b);
-        int fold;
-        bits_u(b, 4); /* tensor_role: any */
-        fold = (int)bits_u(b, 1);
-        if (index >= m->tensor_count)
-            fail("DANGLING_REFERENCE"); /* R7.6.2-1 */
-        if (fold) {
-            if (m->fold[index].axis)
-                fail("DUPLICATE_ID"); /* R7.6.2-2 */
-            parse_fold(b, &m->tensor[index], &m->fold[index]);
-        }
-    }
-}
-
-void parse_layers(Stream *s, Bits *b)
-{
-    Model *m = last_model(s);
-    uint64_t n = bits_ue(b), i;
-    limit(n, s->level->layers);
-    expect_entries(b, n);
-    m->fold = mem_alloc(m->tensor_count, sizeof *m->fold);
-    for (i = 0; i < n; i++)
-        parse_layer(s, b, m);
 }
 
 /* ---- 6.8, 7.8 ---- */

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,10 +18,10 @@ from refcodec.decoder import StreamDecoder
 from refcodec.errors import OmcError
 from refcodec.model import Model
 
-from . import combinations, coverage, invalid, parents, valid
+from . import border_faults, borders, combinations, cover, coverage, extremes, invalid, parents, valid
 from .builder import build, literals
 from .edits import EditedStream
-from .features import trace
+from .features import final_states, trace
 from .streams import Made
 
 SUITE = Path(__file__).parents[1]
@@ -31,11 +33,11 @@ SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
 def make() -> tuple[list[Made], dict[str, Model]]:
     """All streams, and the models outside them."""
     external, made = valid.external_models(), {}
-    for r in [*valid.recipes(), *parents.recipes(), *combinations.recipes()]:
+    for r in [*valid.recipes(), *parents.recipes(), *combinations.recipes(), *cover.recipes(), *extremes.recipes(), *borders.recipes()]:
         data = build(r.write, r.profile, r.level, [external[n] for n in r.references])
         where = r.write.__module__.rpartition(".")[2]
         made[r.id] = Made(r.id, r.purpose, r.kind, f"{where}: {r.id}", data, r.references)
-    for f in invalid.faults():
+    for f in [*invalid.faults(), *cover.faults(), *extremes.faults(), *border_faults.faults()]:
         parent = made[f.parent]
         stream = EditedStream(parent.data, [external[n] for n in parent.references])
         f.edit(stream)
@@ -43,19 +45,34 @@ def make() -> tuple[list[Made], dict[str, Model]]:
             raise ValueError(f"two streams {f.id}")
         made[f.id] = Made(f.id, f.purpose, "invalid", f"invalid: edit of {f.parent}", stream.bytes(),
                           () if f.without_references else parent.references, (f.requirement,), f.codes)
-    return list(made.values()), external
+    return [*made.values(), *random_streams()], external
+
+
+def random_streams() -> list[Made]:
+    """The random streams that were kept, from a process that compiles nothing (random.py)."""
+    root = SUITE.parent
+    run = subprocess.run([sys.executable, "-m", "conformance.recipes.random", "--kept"], stdout=subprocess.PIPE, check=True, cwd=root,
+                         env={**os.environ, "PYTHONPATH": str(root)})
+    return [Made(m["id"], m["purpose"], "valid", f"drawn: {m['id']}", bytes.fromhex(m["data"]), seed=m["seed"])
+            for m in json.loads(run.stdout)]
 
 
 def expected(m: Made, references: list[Model]) -> dict:
     """What the reference decoder makes of a stream. Raises AssertionError where that is not what the recipe says."""
     try:
-        with StreamDecoder(m.data, references) as decoder:
-            for number in range(len(decoder.parsed.models)):
-                model = decoder.model(number)
+        with StreamDecoder(m.data, references) as decoder, final_states() as states:
+            models = [decoder.model(number) for number in range(len(decoder.parsed.models))]
     except OmcError as error:
         assert error.code in m.codes, f"{m.id}: {error}, not {m.codes}"
         return {"codes": list(m.codes), "phases": [error.phase], "unit": error.unit, "bit": error.bit}
     assert not m.codes, f"{m.id} is accepted"
+    *earlier, last = [decoded(model) for model in models]
+    found = [[*place, *state] for place, state in sorted(states.items())]
+    return last | ({"earlier": earlier} if earlier else {}) | ({"final_state": found} if found else {})
+
+
+def decoded(model: Model) -> dict:
+    """What a model has to be."""
     return {"model_digest": model.digest().hex(),
             "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "sha256": digest}
                         for t, _, digest in tensor_results(model)]}
@@ -70,7 +87,7 @@ def entry(m: Made, external: dict[str, Model]) -> dict:
     return {"id": m.id, "revision": 1, "spec_version": SPEC_VERSION, "profile": profile, "level": min(4, max(1, level)), "kind": m.kind,
             "required": m.id not in OPTIONAL, "purpose": m.purpose, "clauses": clauses, "requirements": list(m.requirements),
             "features": features, "file": f"streams/{m.id}.omc", "sha256": hashlib.sha256(m.data).hexdigest(), "size": len(m.data),
-            "references": [f"references/{n}" for n in m.references], "recipe": m.recipe, "seed": None,
+            "references": [f"references/{n}" for n in m.references], "recipe": m.recipe, "seed": m.seed,
             "limits": {"seconds": SECONDS, "memory": MEMORY}, "licence": "CC0-1.0", "expected": expected(m, references)}
 
 
@@ -85,11 +102,17 @@ def write(folder: Path) -> None:
     for name, model in external.items():
         write_dump(model, folder / "references" / name)
     entries = [entry(m, external) for m in made]
-    manifest = {"suite_version": SUITE_VERSION, "spec_version": SPEC_VERSION, "smoke": "smoke", "streams": entries}
-    lines = ",\n".join(json.dumps(e, ensure_ascii=True) for e in entries)       # an entry a line: changes can be read
-    head = json.dumps({**manifest, "streams": []})[:-2]
+    write_manifest(folder, entries, "smoke")
+    measured = coverage.measure(folder, entries)
+    (folder / "coverage.json").write_text(coverage.as_json(measured, SPEC_VERSION), encoding="utf-8")
+    (folder / "coverage.md").write_text(coverage.report(entries, measured), encoding="utf-8")
+
+
+def write_manifest(folder: Path, entries: list[dict], smoke: str) -> None:
+    """manifest.json: an entry a line, so that changes can be read."""
+    lines = ",\n".join(json.dumps(e, ensure_ascii=True) for e in entries)
+    head = json.dumps({"suite_version": SUITE_VERSION, "spec_version": SPEC_VERSION, "smoke": smoke, "streams": []})[:-2]
     (folder / "manifest.json").write_text(f"{head}\n{lines}\n]}}\n", encoding="utf-8")
-    (folder / "coverage.md").write_text(coverage.report(entries), encoding="utf-8")
 
 
 def main() -> int:

@@ -16,8 +16,22 @@ from refcodec.bitstream.derive import ModelState
 from refcodec.bitstream.limits import LEVELS, Profile
 from refcodec.bitstream.parser import ParsedModel, TensorUnit, index_of
 from refcodec.bitstream.structures import (
-    LayerDescriptors, Metadata, MetadataEntry, ModelEnd, ModelHeader, Payload, ReferenceEntry, Representation,
-    StreamEnd, StreamHeader, TensorData, TensorDescriptor, TensorEntry, Topology, UnitCoding, UnitType,
+    LayerDescriptors,
+    Metadata,
+    MetadataEntry,
+    ModelEnd,
+    ModelHeader,
+    Payload,
+    ReferenceEntry,
+    Representation,
+    StreamEnd,
+    StreamHeader,
+    TensorData,
+    TensorDescriptor,
+    TensorEntry,
+    Topology,
+    UnitCoding,
+    UnitType,
 )
 from refcodec.bitstream.units import LZMA_FILTERS, MAGIC, Unit, deflated, leb, seal
 from refcodec.decoder import StreamDecoder

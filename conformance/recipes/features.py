@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (
-    EntropyMode, PredictionMode, Quantiser, Representation, SourceFormat, SpatialPredictor, UnitCoding, UnitType,
+    EntropyMode,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    SourceFormat,
+    SpatialPredictor,
+    UnitCoding,
+    UnitType,
 )
 from refcodec.bitstream.units import ByteSource
 from refcodec.bitstream.visitor import Tracer
 from refcodec.dtypes import BY_CODE
+from refcodec.entropy.payload import PayloadReader
 from refcodec.errors import OmcError
 from refcodec.model import Model
 
@@ -43,6 +52,23 @@ def trace(data: bytes, references: Sequence[Model] = ()) -> tuple[list[str], lis
         for unit in model.tensor_units:
             features.add("joined" if len(unit.descriptors) > 1 else "single")
             for d in unit.descriptors:
-                features.update(" ".join((PredictionMode(d.prediction_mode).name, Representation(d.representation).name,
-                                          Quantiser(c.quantiser).name, EntropyMode(c.entropy_mode).name)) for c in d.component)
+                own = f"{PredictionMode(d.prediction_mode).name} {Representation(d.representation).name}"
+                features.update(f"{own} {Quantiser(c.quantiser).name} {EntropyMode(c.entropy_mode).name}" for c in d.component)
     return sorted({e.clause for e in elements}, key=lambda c: [int(n) for n in c.split(".")]), sorted(features)
+
+
+@contextmanager
+def final_states() -> Iterator[dict[tuple[int, int], tuple[int, int, int]]]:
+    """(unit, bit of the payload's first byte in its body) to (range, code, position) of the range decoder at its end, of all
+    payloads that are decoded inside."""
+    states, finish = {}, PayloadReader.finish
+
+    def recorded(reader: PayloadReader) -> None:
+        states[reader.unit, reader.first_bit] = (int(reader.r.range), int(reader.r.code), int(reader.r.pos))
+        finish(reader)
+
+    PayloadReader.finish = recorded
+    try:
+        yield states
+    finally:
+        PayloadReader.finish = finish

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from refcodec.bitstream.structures import UnitCoding, UnitType
 
+from . import byte_faults, huffman_scripts, scripted
+from .byte_coders import zlib_stored
 from .edits import (
     Edit, EditedStream, EditedUnit, all_of, change, cut_after, drop, move, on_unit, pattern, payload, plain_as, put,
     repeat, set_unit, stream_field,
 )
+from .faults import Fault, fault
 
 U = UnitType
 HEADER, MODEL, TOPOLOGY, LAYERS, DATA, METADATA, INDEX, END, LAST = U
-
-
-@dataclass
-class Fault:
-    """name: of the stream, after 'x-' and the requirement. codes: each that a legal order of parsing can meet first."""
-
-    requirement: str
-    name: str
-    parent: str
-    edit: Edit
-    codes: tuple[str, ...]
-    purpose: str
-    without_references: bool = False
-
-    @property
-    def id(self) -> str:
-        return f"x-{self.requirement.replace('.', '_').lower()}-{self.name}"
-
-
-def fault(requirement: str, name: str, parent: str, edit: Edit, codes: str, purpose: str, **options) -> Fault:
-    return Fault(requirement, name, parent, edit, tuple(codes.split()), purpose, **options)
 
 
 def descriptors() -> Iterator[Fault]:
@@ -112,6 +92,10 @@ def units() -> Iterator[Fault]:
         yield fault("R7.1-3", f"inside{extra}", "smoke", cut_after(DATA, extra), "TRUNCATED", "the stream ends inside a unit")
     yield fault("R7.1-3", "last", "smoke", cut_after(LAST, -1), "TRUNCATED", "the last byte is missing")
     yield fault("R7.1-4", "zero", "smoke", stream_field("appended", b"\0"), "TRAILING_DATA", "a byte after STREAM_END")
+    def empty(s: EditedStream) -> None:
+        s.units = [s.of(HEADER), s.of(LAST)]
+
+    yield fault("R7.1-5", "none", "smoke", empty, "MISSING_UNIT", "a stream without models")
     for kind in (0, 10, 31):
         yield fault("R7.2-1", f"type-{kind}", "smoke", lambda s, kind=kind: s.units.insert(2, EditedUnit(kind)), "RESERVED_VALUE", f"unit_type {kind}")
     for kind, coding in ((DATA, 1), (HEADER, 2), (END, 1), (LAST, 1), (MODEL, 3), (INDEX, 3)):
@@ -128,6 +112,8 @@ def units() -> Iterator[Fault]:
         yield fault("R7.2-5", name, "units-plain", stored, "BAD_SIZE", f"expanded_size is off by {difference}")
     yield fault("R7.2-6", "expanded", "units-plain", plain_as(METADATA, UnitCoding.DEFLATE, b"\x03\x00", 2**22 + 1), "RESOURCE_LIMIT", "an expanded_size beyond level 1")
     yield fault("R7.2-7", "units", "smoke", lambda s: s.units.__setitem__(slice(2, 2), [EditedUnit(32)] * 4096), "RESOURCE_LIMIT", "more units than level 1 allows")
+    yield fault("R7.2-7", "before", "level-2", lambda s: s.units.__setitem__(slice(0, 0), [EditedUnit(32)] * 4096), "RESOURCE_LIMIT",
+                "more units than level 1 allows before the header of a stream of level 2")
     for kind in (HEADER, MODEL, DATA, METADATA, END):
         yield fault("R7.2-8", kind.name.lower().replace("_", ""), "units-plain", set_unit(kind, check=b"\0\1\2\3"), "DIGEST_MISMATCH", f"the check of {kind.name} is wrong")
     for kind in (HEADER, MODEL, METADATA, END, LAST):
@@ -186,6 +172,7 @@ def tensors() -> Iterator[Fault]:
     yield fault("R7.7.1-4", "zero", "models", put(DATA, "reference_index", 0, unit=2), "DANGLING_REFERENCE", "INTER with reference_index 0")
     yield fault("R7.7.1-4", "two", "models", put(DATA, "reference_index", 2, unit=2), "DANGLING_REFERENCE", "reference_index 2 of 1")
     yield fault("R7.7.1-5", "delta", "models", put(DATA, "reference_tensor_delta", 2, unit=2), "DANGLING_REFERENCE", "no such tensor in the reference model")
+    yield fault("R7.7.1-5", "copy", "p-chain", put(DATA, "reference_tensor_delta", 100, unit=9), "DANGLING_REFERENCE", "no such tensor in the model itself")
     yield fault("R7.7.1-6", "depth", "p-chain", put(DATA, "reference_tensor_delta", -1, unit=9), "RESOURCE_LIMIT", "predictions nested once too often")
     yield fault("R7.7.1-7", "type", "p-others", put(DATA, "reference_tensor_delta", -2, unit=4), "FORBIDDEN_PATTERN", "a copy of another element type")
     yield fault("R7.7.1-7", "rank", "p-others", put(DATA, "reference_tensor_delta", -4, unit=4), "FORBIDDEN_PATTERN", "a copy of another rank")
@@ -197,6 +184,8 @@ def tensors() -> Iterator[Fault]:
     yield fault("R7.7.1-11", "baseline", low, put(DATA, "representation", 2, unit=1), "FORBIDDEN_PATTERN", "MAPPING in the BASELINE profile")
     for name, parent in (("side", "p-side"), ("area", "p-area")):
         yield fault("R7.7.1-12", name, parent, put(DATA, "representation", 2, unit=1), "RESOURCE_LIMIT", f"a decomposition beyond level 1: {name}")
+    huge = all_of(put(MODEL, "dimension", 2**18, 0), put(MODEL, "dimension", 2**18, 1), put(DATA, "factor_rank", 2**14))
+    yield fault("R7.7.1-13", "product", "p-product", huge, "RESOURCE_LIMIT", "2^50 multiplications without a payload")
     yield fault("R7.7.2-1", "mask", "c-none-rowmask-none", change(DATA, "row_mask", lambda m: bytes([bytes(m)[0] | 1])), "FORBIDDEN_PATTERN", "a bit of row_mask beyond the last row")
     for value in (0, 8):
         yield fault("R7.7.2-2", f"rank-{value}", "c-none-lowrank-uniform", put(DATA, "factor_rank", value), "OUT_OF_RANGE", f"factor_rank {value} of 7 by 9")
@@ -241,6 +230,8 @@ def values() -> Iterator[Fault]:
     yield fault("R8.5-8", "scale", "c-none-direct-grid", infinite, "OVERFLOW", "an infinite scale")
     yield fault("R8.5-9", "decimal", "p-decimal-raw", payload(lambda d: level_bytes([2**53 + 1], 8) + d[8:]), "OUT_OF_RANGE", "a decimal level beyond 2^53")
     yield fault("R8.5-10", "width", "p-fixedpoint", put(DATA, "fixed_point_width", 1), "OUT_OF_RANGE", "levels beyond their width")
+    beyond = payload(lambda d: level_bytes([3, 1]) + d[8:])
+    yield fault("R8.5-10", "spatial", "p-fixedpoint-spatial", beyond, "OUT_OF_RANGE", "an index beyond its width, where both differences fit")
     yield fault("R8.5-11", "level", "c-none-direct-integercodebook", put(DATA, "zero_index", 0), "OUT_OF_RANGE", "a level without an entry")
     large = all_of(payload(lambda d: level_bytes([2**30] * 4)), payload(lambda d: level_bytes([2**30] * 6), 1))
     yield fault("R8.6-1", "sums", "p-lowrank-raw", large, "OVERFLOW", "sums of products beyond 2^53")
@@ -252,11 +243,6 @@ def values() -> Iterator[Fault]:
     for nth, name in enumerate(("c-none-direct-none", "joined", "models")):
         yield fault("R8.8-1", name.split("-")[0] + str(nth), name, change(DATA, "tensor_digest", lambda v: v ^ 1, unit=0), "DIGEST_MISMATCH", "a bit of a tensor_digest")
     yield fault("R8.8-2", "model", "smoke", change(END, "model_digest", lambda d: bytes(d)[:-1] + bytes([bytes(d)[-1] ^ 1])), "DIGEST_MISMATCH", "a bit of model_digest")
-
-
-def zlib_stored(data: bytes) -> bytes:
-    size = len(data).to_bytes(2, "little")
-    return b"\x78\x01\x01" + size + bytes(255 - b for b in size) + data + zlib.adler32(data).to_bytes(4, "big")
 
 
 def flipped(bit: int) -> Edit:
@@ -311,5 +297,5 @@ def payloads() -> Iterator[Fault]:
 
 def faults() -> Iterator[Fault]:
     """All of them."""
-    for group in (descriptors, units, models, tensors, values, payloads):
+    for group in (descriptors, units, models, tensors, values, payloads, scripted.faults, huffman_scripts.faults, byte_faults.faults):
         yield from group()

@@ -14,7 +14,7 @@ from .parts import (
     predicted, represented, small_levels, spatial, uniform, words,
 )
 from .streams import Recipe
-from .valid import several, simple
+from .single import several, simple
 
 INT4 = any_words(200, "int4", (4, 6))
 WORK_WIDTH, WORK_DEPTH = 10, 8

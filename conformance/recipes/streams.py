@@ -37,6 +37,7 @@ class Made:
     references: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 External = dict[str, Model]

@@ -58,40 +58,48 @@ class ModelState:
         return rows, columns * self.dtype(i).parts, fold.plane_rows(shape, column_scan)
 
 
+def forbid(v, wrong: bool, rule: str, message: str) -> None:
+    """FORBIDDEN_PATTERN, where something is wrong."""
+    if wrong:
+        v.violated(v.fail(SemanticsError, "FORBIDDEN_PATTERN", message, rule))
+
+
 def check_version(v, x: StreamHeader) -> None:
     if (x.version_major, x.version_minor) != VERSION:
         raise v.fail(SemanticsError, "UNSUPPORTED_VERSION", f"version {x.version_major}.{x.version_minor}, this decoder "
-                     f"knows {VERSION[0]}.{VERSION[1]}; decode it with the codec of that version")
+                     f"knows {VERSION[0]}.{VERSION[1]}; decode it with the codec of that version", "R7.3-1")
 
 
 def check_model_header(v, x: ModelHeader) -> None:
     for reference in x.reference:
         if not reference.external_flag and reference.model_distance > v.model.number:
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"model_distance {reference.model_distance} reaches before "
-                         "the first model of the stream")
+                         "the first model of the stream", "R7.4-1")
     if x.inherit_flag and not (x.reference and not x.reference[0].external_flag):
-        raise v.fail(SemanticsError, "DANGLING_REFERENCE", "inherit_flag, but reference 0 is no model of the stream")
-    if x.enhancement_flag and not (x.inherit_flag and x.reference[0].model_distance == 1):
-        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "an enhancement inherits from the model just before it")
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", "inherit_flag, but reference 0 is no model of the stream",
+                     "R7.4-2")
+    forbid(v, x.enhancement_flag and not (x.inherit_flag and x.reference[0].model_distance == 1), "R7.4-3",
+           "an enhancement inherits from the model just before it")
 
 
 def check_element_type(v, x: TensorEntry) -> None:
     if x.element_type not in BY_CODE:
-        raise v.fail(SemanticsError, "RESERVED_VALUE", f"element_type {x.element_type} is reserved")
+        raise v.fail(SemanticsError, "RESERVED_VALUE", f"element_type {x.element_type} is reserved", "R7.4.2-1")
 
 
 def check_tensor_size(v, x: TensorEntry) -> None:
     # Dimensions of 0 count as 1: rows and columns of an empty tensor stay within the level, too.
     count = math.prod(max(1, n) for n in x.dimension)
-    v.limit("tensor elements", count, v.level.tensor_elements)
-    v.limit("tensor bytes", count * BY_CODE[x.element_type].itemsize, v.level.tensor_memory)
+    v.limit("tensor elements", count, v.level.tensor_elements, "R7.4.2-2")
+    v.limit("tensor bytes", count * BY_CODE[x.element_type].itemsize, v.level.tensor_memory, "R7.4.2-3")
 
 
 def check_layer_tensor(v, x) -> None:
     if x.tensor_index >= len(v.model.tensors):
-        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor_index {x.tensor_index} of {len(v.model.tensors)} tensors")
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor_index {x.tensor_index} of {len(v.model.tensors)} tensors",
+                     "R7.6.2-1")
     if x.fold_flag and v.reading and x.tensor_index in v.model.folds:
-        raise v.fail(SemanticsError, "DUPLICATE_ID", f"a second fold for tensor {x.tensor_index}")
+        v.violated(v.fail(SemanticsError, "DUPLICATE_ID", f"a second fold for tensor {x.tensor_index}", "R7.6.2-2"))
     v.folded = x.tensor_index
 
 
@@ -101,7 +109,7 @@ def folded_rank(v) -> int:
 
 def check_fold(v, x) -> None:
     if sorted(x.axis) != list(range(folded_rank(v))):
-        raise v.fail(SemanticsError, "DUPLICATE_ID", "the axes of a fold are not a permutation")
+        raise v.fail(SemanticsError, "DUPLICATE_ID", "the axes of a fold are not a permutation", "R7.6.3-1")
     v.model.folds[v.folded] = Fold(tuple(x.axis), x.row_axis_count, x.kernel_size)
 
 
@@ -115,9 +123,9 @@ def begin_descriptor(v, x, i: int) -> None:
 def tensor_index(v, x) -> None:
     x.tensor_index = v.model.previous_index + 1 + x.tensor_index_delta
     if x.tensor_index >= len(v.model.tensors):
-        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {x.tensor_index} of {len(v.model.tensors)}")
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {x.tensor_index} of {len(v.model.tensors)}", "R7.7.1-1")
     if x.tensor_index in v.model.coded:
-        raise v.fail(SemanticsError, "DUPLICATE_ID", f"tensor {x.tensor_index} is coded twice")
+        raise v.fail(SemanticsError, "DUPLICATE_ID", f"tensor {x.tensor_index} is coded twice", "R7.7.1-2")
     v.model.coded[x.tensor_index] = 0
     dtype = v.model.dtype(x.tensor_index)
     x.word_bytes = dtype.word.itemsize
@@ -129,62 +137,58 @@ def check_prediction(v, x) -> None:
     predicting = x.tensor_index + x.reference_tensor_delta
     if x.prediction_mode == PredictionMode.INTRA or (x.prediction_mode == PredictionMode.COPY and x.reference_index == 0):
         if predicting not in v.model.coded or predicting == x.tensor_index:
-            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} is not decoded before it is used")
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} is not decoded before it is "
+                         "used", "R7.7.1-3")
         entry, depth, holder = v.model.tensors[predicting], v.model.coded[predicting] + 1, v.model
     else:
         if not 1 <= x.reference_index <= len(v.model.references):
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"reference_index {x.reference_index} of "
-                         f"{len(v.model.references)} reference models")
+                         f"{len(v.model.references)} reference models", "R7.7.1-4")
         reference = v.model.references[x.reference_index - 1]
         if reference is None:
             return
         holder = reference if isinstance(reference, ModelState) else None
         table = holder.tensors if holder else reference
         if not 0 <= predicting < len(table):
-            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} of {len(table)} of the reference model")
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} of {len(table)} of the reference model",
+                         "R7.7.1-5")
         entry = table[predicting]
         depth = holder.coded[predicting] + 1 if holder else 1
-    v.model.coded[x.tensor_index] = v.limit("nesting of predictions", depth, v.level.nesting)
+    v.model.coded[x.tensor_index] = v.limit("nesting of predictions", depth, v.level.nesting, "R7.7.1-6")
     if holder and predicting in holder.work:
         unit, work = holder.work[predicting]
         v.needed[holder.number, unit] = work
-    if entry.element_type != own.element_type or entry.rank != own.rank:
-        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "the predicting tensor has another element type or rank")
-    if x.prediction_mode == PredictionMode.COPY and entry.dimension != own.dimension:
-        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", "a copy of a tensor of another shape")
-
-
-def forbid(v, wrong: str | None) -> None:
-    """FORBIDDEN_PATTERN, where something is wrong."""
-    if wrong:
-        raise v.fail(SemanticsError, "FORBIDDEN_PATTERN", wrong)
+    forbid(v, entry.element_type != own.element_type or entry.rank != own.rank, "R7.7.1-7",
+           "the predicting tensor has another element type or rank")
+    forbid(v, x.prediction_mode == PredictionMode.COPY and entry.dimension != own.dimension, "R7.7.1-8",
+           "a copy of a tensor of another shape")
 
 
 def check_representation(v, x) -> None:
     dtype, direct = v.model.dtype(x.tensor_index), x.representation == Representation.DIRECT
     predicted = x.prediction_mode in (PredictionMode.INTRA, PredictionMode.INTER)
-    wrong = None
-    if not direct and (v.joined or dtype.parts != 1 or x.word_count == 0):
-        wrong = "a representation other than direct in a joined unit, of complex or of no elements"
-    elif not direct and x.representation not in MASKS and (dtype.kind != "f" or dtype.name == "float8_e8m0fnu"):
-        wrong = f"factors of {dtype.name}"
-    elif x.prediction_mode == PredictionMode.SPATIAL and not direct:
-        wrong = "spatial prediction of what is not direct"
-    elif x.representation in DECOMPOSED and (not predicted or v.model.profile < Profile.MAIN):
-        wrong = "a decomposition without a predicting tensor, or in the baseline profile"
-    forbid(v, wrong)
+    factors = not direct and x.representation not in MASKS
+    forbid(v, not direct and (v.joined or dtype.parts != 1 or x.word_count == 0), "R7.7.1-9",
+           "a representation other than direct in a joined unit, of complex or of no elements")
+    forbid(v, factors and (dtype.kind != "f" or dtype.name == "float8_e8m0fnu"), "R7.7.1-9", f"factors of {dtype.name}")
+    forbid(v, x.prediction_mode == PredictionMode.SPATIAL and not direct, "R7.7.1-10",
+           "spatial prediction of what is not direct")
+    forbid(v, x.representation in DECOMPOSED and (not predicted or v.model.profile < Profile.MAIN), "R7.7.1-11",
+           "a decomposition without a predicting tensor, or in the baseline profile")
     x.row_count, x.column_count, x.plane_rows = v.model.matrix(x.tensor_index, x.column_scan_flag)
     if x.representation in DECOMPOSED:
-        v.limit("size to decompose", size_needed(x.row_count, x.column_count), v.level.decomposition_size)
+        v.limit("size to decompose", size_needed(x.row_count, x.column_count), v.level.decomposition_size,
+                "R7.7.1-12")
 
 
 def check_rank(v, x) -> None:
     low = 0 if x.representation == Representation.AUGMENTATION else 1
-    v.check("factor_rank", x.factor.factor_rank, low, min(x.row_count, x.column_count))
+    v.check("factor_rank", x.factor.factor_rank, low, min(x.row_count, x.column_count), "R7.7.2-2")
 
 
 def check_gains(v, x) -> None:
-    v.check("gain_count_minus1", x.factor.gain_count_minus1, 0, min(x.row_count, x.column_count) - 1)
+    v.check("gain_count_minus1", x.factor.gain_count_minus1, 0, min(x.row_count, x.column_count) - 1,
+            "R7.7.2-3")
 
 
 def row_mask_bytes(v, x) -> int:
@@ -193,7 +197,7 @@ def row_mask_bytes(v, x) -> int:
 
 def check_row_mask(v, x) -> None:
     bits = int.from_bytes(x.factor.row_mask, "big")
-    forbid(v, "bits of row_mask beyond the last row" if bits & ((1 << -x.row_count % 8) - 1) else None)
+    forbid(v, bits & ((1 << -x.row_count % 8) - 1) != 0, "R7.7.2-1", "bits of row_mask beyond the last row")
     x.factor.selected_count = bits.bit_count()
 
 
@@ -213,6 +217,10 @@ def component_shapes(x) -> list[tuple[int, int]]:
 
 def component_count(v, x) -> None:
     x.component_count = len(component_shapes(x))
+    if x.representation != Representation.DIRECT and x.representation not in MASKS:
+        gains = x.factor.gain_count_minus1 + 1 if x.representation == Representation.AUGMENTATION else 0
+        v.limit("multiplications of factors", x.row_count * x.column_count * (x.factor.factor_rank + gains),
+                v.level.multiplications, "R7.7.1-13")
 
 
 def begin_component(v, x, c: int) -> None:
@@ -226,26 +234,20 @@ def check_tools(v, x) -> None:
     factor = d.representation != Representation.DIRECT and d.representation not in MASKS
     predicted = d.prediction_mode in (PredictionMode.INTRA, PredictionMode.INTER)
     x.words_flag = int(x.quantiser in WORDS)
-    wrong = None
-    if factor and x.quantiser not in INDICES:
-        wrong = "a factor whose values are not indices times a step"
-    elif not x.words_flag and x.quantiser != Quantiser.CODEBOOK and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"):
-        wrong = f"quantisation of {dtype.name}"
-    elif x.quantiser == Quantiser.GRID and (dtype.name != "float32" or predicted):
-        wrong = "a scaled grid is for float32 without prediction"
-    elif x.quantiser == Quantiser.CODEBOOK and predicted:
-        wrong = "a codebook with prediction"
-    elif d.prediction_mode == PredictionMode.SPATIAL and x.quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT):
-        wrong = "spatial prediction of what are no indices"
-    elif x.entropy_mode == EntropyMode.CM and x.words_flag:
-        wrong = "mixed coding of words"
-    elif x.entropy_mode == EntropyMode.MAP and (not x.words_flag or dtype.parts != 1):
-        wrong = "map coding of levels or complex words"
-    elif x.entropy_mode == EntropyMode.CM and v.model.profile < Profile.HIGH:
-        wrong = "mixed coding in a profile below high"
-    elif x.entropy_mode not in RANGE_CODED and v.joined:
-        wrong = "a joined unit holds what is range coded"
-    forbid(v, wrong)
+    spatial, cm = d.prediction_mode == PredictionMode.SPATIAL, x.entropy_mode == EntropyMode.CM
+    forbid(v, factor and x.quantiser not in INDICES, "R7.7.3-1", "a factor whose values are not indices times a step")
+    forbid(v, x.quantiser in (*INDICES, Quantiser.DECIMAL) and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"), "R7.7.3-2",
+           f"quantisation of {dtype.name}")
+    forbid(v, x.quantiser == Quantiser.GRID and (dtype.name != "float32" or predicted), "R7.7.3-3",
+           "a scaled grid is for float32 without prediction")
+    forbid(v, x.quantiser == Quantiser.CODEBOOK and predicted, "R7.7.3-4", "a codebook with prediction")
+    forbid(v, spatial and x.quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT), "R7.7.3-5",
+           "spatial prediction of what are no indices")
+    forbid(v, cm and x.words_flag, "R7.7.3-6", "mixed coding of words")
+    forbid(v, cm and v.model.profile < Profile.HIGH, "R7.7.3-6", "mixed coding in a profile below high")
+    forbid(v, x.entropy_mode == EntropyMode.MAP and (not x.words_flag or dtype.parts != 1), "R7.7.3-7",
+           "map coding of levels or complex words")
+    forbid(v, x.entropy_mode not in RANGE_CODED and v.joined, "R7.7.3-8", "a joined unit holds what is range coded")
     words = BY_NAME["float16"] if x.quantiser == Quantiser.GRID else dtype
     x.word_bytes = words.word.itemsize
     x.integer_flag = 1 if words.kind != "f" and not predicted else 0
@@ -255,20 +257,22 @@ def check_tools(v, x) -> None:
 
 
 def check_trellis(v, x) -> None:
-    forbid(v, "trellis-coded quantisation in the baseline profile" if x.trellis_size and v.model.profile < Profile.MAIN else None)
+    forbid(v, x.trellis_size and v.model.profile < Profile.MAIN, "R7.7.4-1",
+           "trellis-coded quantisation in the baseline profile")
 
 
 def check_quantiser(v, x) -> None:
     spatial = v.descriptor.prediction_mode == PredictionMode.SPATIAL
-    plain = spatial or x.quantiser == Quantiser.INTEGER_CODEBOOK
-    forbid(v, "a trellis with spatial prediction or an integer codebook" if plain and x.uniform.trellis_size else None)
+    forbid(v, spatial and x.uniform.trellis_size, "R7.7.3-5", "a trellis with spatial prediction")
+    forbid(v, x.quantiser == Quantiser.INTEGER_CODEBOOK and x.uniform.trellis_size, "R7.7.3-9",
+           "a trellis with an integer codebook")
 
 
 def check_entries(v, x) -> None:
     entries = x.entry_count_minus1 + 1
     if entries > 1 and (v.joined or x.entropy_mode not in RANGE_CODED
                         or x.row_count // entries * x.column_count < ENTRY_MIN_ELEMENTS):
-        forbid(v, f"{entries} entry points in {x.row_count} rows of {x.column_count}")
+        forbid(v, True, "R7.7.3-10", f"{entries} entry points in {x.row_count} rows of {x.column_count}")
     constant = ((x.quantiser == Quantiser.CODEBOOK and x.codebook.codebook_size_minus1 == 0)
                 or (x.quantiser == Quantiser.INTEGER_CODEBOOK and x.integer_codebook.codebook_size_minus1 == 0))
     x.coded_flag = 0 if constant or x.word_count == 0 else 1
@@ -276,7 +280,8 @@ def check_entries(v, x) -> None:
 
 def check_work(v, x, words: int) -> None:
     """Bounds the words to be decoded for access to one tensor: joined units that predict each other must not multiply."""
-    words = v.limit("decoding_work", words + sum(v.needed.values()), 2 * (v.level.nesting + 1) * v.level.tensor_elements)
+    words = v.limit("decoding_work", words + sum(v.needed.values()), 2 * (v.level.nesting + 1) * v.level.tensor_elements,
+                    "R7.7-1")
     for d in x.descriptor:
         v.model.work[d.tensor_index] = (x.descriptor[0].tensor_index, words)
 
@@ -295,7 +300,7 @@ def payload_count(v, x) -> None:
             c.first_payload = 0 if v.joined else x.payload_count
             x.payload_count += (c.entry_count_minus1 + 1) * c.coded_flag
     if v.joined:
-        v.limit("joined elements", words, v.level.joined_elements)
+        v.limit("joined elements", words, v.level.joined_elements, "R7.7-2")
         x.payload_count = min(x.payload_count, 1)
 
 
@@ -306,5 +311,8 @@ def check_payloads(v, x) -> None:
             continue
         payload = x.payload[c.first_payload]
         size = c.word_count * (c.word_bytes if c.words_flag else 1 << c.byte.level_bytes_log2)
-        if payload.bypass_size or (c.entropy_mode == EntropyMode.RAW and payload.coded_size != size):
-            raise v.fail(SemanticsError, "BAD_SIZE", f"{size} bytes of raw integers, and no bypass string but in range coding")
+        if payload.bypass_size:
+            v.violated(v.fail(SemanticsError, "BAD_SIZE", "a bypass string outside range coding", "R7.7-3"))
+        if c.entropy_mode == EntropyMode.RAW and payload.coded_size != size:
+            v.violated(v.fail(SemanticsError, "BAD_SIZE", f"{size} bytes of raw integers, not {payload.coded_size}",
+                              "R7.7-3 R9.10.2-1"))

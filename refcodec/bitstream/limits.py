@@ -36,17 +36,18 @@ class Level:
     joined_tensors: int       # in one tensor data unit
     joined_elements: int      # in one tensor data unit with several tensors
     decomposition_size: int   # smaller side of a decomposed matrix; rank of factors
+    multiplications: int      # in the product of factors of one tensor
 
 
 LEVELS = {
     1: Level(1, 1 << 12, 16, 4, 8, 1 << 10, 1 << 10, 8, 1 << 8, 1 << 22, 1 << 24, 4096, 1 << 22, 1 << 12, 16, 1 << 10,
-             1 << 16, 256),
+             1 << 16, 256, 1 << 30),
     2: Level(2, 1 << 16, 256, 16, 32, 1 << 14, 1 << 14, 16, 1 << 10, 1 << 26, 1 << 28, 65536, 1 << 26, 1 << 16, 256,
-             1 << 12, 1 << 18, 1024),
+             1 << 12, 1 << 18, 1024, 1 << 36),
     3: Level(3, 1 << 20, 4096, 64, 64, 1 << 18, 1 << 18, 32, 1 << 12, 1 << 30, 1 << 32, 1 << 18, 1 << 28, 1 << 20, 4096,
-             1 << 14, 1 << 20, 4096),
+             1 << 14, 1 << 20, 4096, 1 << 40),
     4: Level(4, 1 << 24, 65536, 256, 64, 1 << 22, 1 << 22, 48, 1 << 16, 1 << 36, 1 << 38, 1 << 20, 1 << 31, 1 << 24,
-             65536, 1 << 16, 1 << 22, 16384),
+             65536, 1 << 16, 1 << 22, 16384, 1 << 44),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import ContainerError, SemanticsError
+from ..errors import ContainerError, OmcError, SemanticsError
 from ..model import Model
 from . import syntax
 from .derive import ModelState
@@ -18,7 +18,7 @@ from .structures import (
     Index, IndexEntry, LayerDescriptors, Metadata, ModelEnd, ModelHeader, StreamEnd, StreamHeader, TensorData,
     TensorDescriptor, TensorEntry, Topology, UnitType,
 )
-from .units import EXTENSION_TYPES, MAGIC, STREAM_END_SIZE, ByteSource, Unit, read_body, read_unit
+from .units import MAGIC, STREAM_END_SIZE, ByteSource, Unit, read_body, read_unit
 from .visitor import Reader
 
 # What may follow within a model (SPEC 7.1).
@@ -34,6 +34,7 @@ _FOLLOWERS = {
     UnitType.MODEL_END: {UnitType.MODEL_HEADER, UnitType.STREAM_END},
     UnitType.STREAM_HEADER: {UnitType.MODEL_HEADER, UnitType.STREAM_END},
 }
+_KNOWN_TYPES = frozenset(UnitType)
 
 
 @dataclass
@@ -104,31 +105,40 @@ class Parser:
         magic = source.read(0, 4)
         if magic != MAGIC:
             if MAGIC.startswith(magic):
-                raise ContainerError("TRUNCATED", "SPEC 6.1: the stream ends inside omc_magic")
-            raise ContainerError("BAD_MAGIC", "SPEC 6.1: this is not an OMC stream")
+                raise ContainerError("TRUNCATED", "SPEC 6.1: the stream ends inside omc_magic", rules="R7.1-1")
+            raise ContainerError("BAD_MAGIC", "SPEC 6.1: this is not an OMC stream", rules="R7.1-1")
         offset, before = 4, None
         while before != UnitType.STREAM_END:
             if offset == source.size and before in (UnitType.MODEL_END, UnitType.STREAM_HEADER):
                 if self.allow_prefix and self.stream.models:
                     return self.stream
                 raise ContainerError("MISSING_UNIT", "SPEC 7.1: the stream ends without its stream end unit; "
-                                     "a prefix of whole models can be asked for", len(self.stream.units))
+                                     "a prefix of whole models can be asked for", len(self.stream.units), rules="R7.1-3")
             unit = self._next_unit(offset)
-            if unit.type not in EXTENSION_TYPES:
+            if unit.type in _KNOWN_TYPES:
                 self._check_order(before, unit)
                 self._read(unit)
                 before = unit.type
             offset = unit.end
         if offset != source.size:
-            raise ContainerError("TRAILING_DATA", "SPEC 6.1: bytes after the stream end unit", len(self.stream.units) - 1)
+            self.violated(ContainerError("TRAILING_DATA", "SPEC 6.1: bytes after the stream end unit",
+                                         len(self.stream.units) - 1, rules="R7.1-4"))
+        if not self.stream.models:
+            self.violated(ContainerError("MISSING_UNIT", "SPEC 7.1: the stream holds no model", len(self.stream.units) - 1,
+                                         rules="R7.1-5"))
         self.stream.complete = True
         return self.stream
 
+    def violated(self, error: OmcError) -> None:
+        """What becomes of a broken rule that leaves sense in what follows it: parsing stops, but not in a validator."""
+        raise error
+
     def _next_unit(self, offset: int) -> Unit:
         number = len(self.stream.units)
-        unit = read_unit(self.stream.source, offset, number)
+        unit = read_unit(self.stream.source, offset, number, self.violated)
         if number >= self.stream.level.units:
-            raise SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.units} units", number)
+            raise SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.units} units", number,
+                                 rules="R7.2-7")
         self.stream.units.append(unit)
         return unit
 
@@ -136,7 +146,8 @@ class Parser:
         allowed = _FOLLOWERS[before] if before is not None else {UnitType.STREAM_HEADER}
         if unit.type not in allowed:
             after = UnitType(before).name if before is not None else "the start"
-            raise ContainerError("ORDER", f"SPEC 7.1: {UnitType(unit.type).name} after {after}", unit.number)
+            self.violated(ContainerError("ORDER", f"SPEC 7.1: {UnitType(unit.type).name} after {after}", unit.number,
+                                         rules="R7.1-2"))
 
     def _structure(self, unit: Unit, function, x):
         body = read_body(self.stream.source, unit, self.stream.level.unit_bytes, self.header_body)
@@ -159,7 +170,8 @@ class Parser:
     def _model_header(self, unit: Unit) -> None:
         number = len(self.stream.models)
         if number >= self.stream.level.models:
-            raise SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.models} models", unit.number)
+            self.violated(SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.models} models", unit.number,
+                                         rules="R7.4-5"))
         self.model = ParsedModel(ModelState(self.stream.header.profile, number), unit)
         state = self.model.state
         reader, header = self._structure(unit, syntax.model_header, ModelHeader())
@@ -173,7 +185,8 @@ class Parser:
             state.tensors = header.tensor
         names = {t.tensor_name for t in state.tensors}
         if len(names) != len(state.tensors):
-            raise reader.fail(SemanticsError, "DUPLICATE_ID", "SPEC 7.4: two tensors have the same name")
+            self.violated(reader.fail(SemanticsError, "DUPLICATE_ID", "SPEC 7.4: two tensors have the same name",
+                                      "R7.4-4"))
         self.stream.models.append(self.model)
 
     def _reference_table(self, reference, number: int):
@@ -208,29 +221,35 @@ class Parser:
         _, self.model.metadata = self._structure(unit, syntax.metadata, Metadata())
         keys = [e.metadata_key for e in self.model.metadata.entry]
         if len(set(keys)) != len(keys):
-            raise SemanticsError("DUPLICATE_ID", "SPEC 7.8: two metadata entries have the same key", unit.number)
+            self.violated(SemanticsError("DUPLICATE_ID", "SPEC 7.8: two metadata entries have the same key", unit.number,
+                                         rules="R7.8-1"))
 
     def _index(self, unit: Unit) -> None:
         _, self.model.index = self._structure(unit, syntax.index, Index())
         if index_of(self.model) != self.model.index:
-            raise SemanticsError("DANGLING_REFERENCE", "SPEC 7.9: the index does not fit the tensor data units", unit.number)
+            self.violated(SemanticsError("DANGLING_REFERENCE", "SPEC 7.9: the index does not fit the tensor data units",
+                                         unit.number, rules="R7.9.1-1"))
 
     def _model_end(self, unit: Unit) -> None:
         _, self.model.end = self._structure(unit, syntax.model_end, ModelEnd())
         self.model.end_unit = unit
         if self.model.end.tensor_data_count != len(self.model.tensor_units):
-            raise SemanticsError("MISSING_UNIT", "SPEC 7.10: tensor data units were removed or added", unit.number)
+            self.violated(SemanticsError("MISSING_UNIT", "SPEC 7.10: tensor data units were removed or added", unit.number,
+                                         rules="R7.10-1"))
         missing = len(self.model.state.tensors) - len(self.model.unit_of)
         if missing:
-            raise SemanticsError("MISSING_UNIT", f"SPEC 7.10: {missing} tensors have no data", unit.number)
+            self.violated(SemanticsError("MISSING_UNIT", f"SPEC 7.10: {missing} tensors have no data", unit.number,
+                                         rules="R7.10-2"))
 
     def _stream_end(self, unit: Unit) -> None:
         _, x = self._structure(unit, syntax.stream_end, StreamEnd())
         if x.model_count != len(self.stream.models) or x.unit_count != len(self.stream.units):
-            raise SemanticsError("MISSING_UNIT", "SPEC 7.11: models or units were removed or added", unit.number)
+            self.violated(SemanticsError("MISSING_UNIT", "SPEC 7.11: models or units were removed or added", unit.number,
+                                         rules="R7.11-1"))
         offsets = [u.offset for u in self.stream.units if u.type == UnitType.INDEX]
         if x.index_offset != (offsets[-1] if offsets else 0) or unit.end - unit.offset != STREAM_END_SIZE:
-            raise SemanticsError("DANGLING_REFERENCE", "SPEC 7.11: index_offset is not the last index unit", unit.number)
+            self.violated(SemanticsError("DANGLING_REFERENCE", "SPEC 7.11: index_offset is not the last index unit",
+                                         unit.number, rules="R7.11-2"))
 
 
 def index_of(model: ParsedModel) -> Index:
@@ -257,7 +276,8 @@ def check_topology(topology: Topology, state: ModelState, unit: Unit) -> None:
             if s.slot_flag:
                 number += 1 + s.slot_tensor_delta
                 if not 0 <= number < len(state.tensors):
-                    raise SemanticsError("DANGLING_REFERENCE", f"SPEC 7.5: a slot for tensor {number}", unit.number)
+                    raise SemanticsError("DANGLING_REFERENCE", f"SPEC 7.5: a slot for tensor {number}", unit.number,
+                                         rules="R7.5.2-1")
 
 
 def parse(stream, references: Sequence[Model] = (), allow_prefix: bool = False) -> ParsedStream:

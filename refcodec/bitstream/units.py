@@ -5,10 +5,11 @@ from __future__ import annotations
 import lzma
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..entropy.byte_coding import LZMA_FILTERS, NotExpandable, expand, lzma_machine
-from ..errors import ContainerError, FormatError
+from ..errors import ContainerError, FormatError, OmcError
 from .structures import UnitCoding, UnitType
 
 MAGIC = b"\x8fOMC"
@@ -83,35 +84,43 @@ def _read_leb(head: bytes, at: int, number: int) -> tuple[int, int]:
     value = 0
     for i in range(9):
         if at + i >= len(head):
-            raise ContainerError("TRUNCATED", "SPEC 6.2: the stream ends inside a unit's head", number)
+            raise ContainerError("TRUNCATED", "SPEC 6.2: the stream ends inside a unit's head", number, rules="R7.1-3")
         byte = head[at + i]
         value |= (byte & 127) << (7 * i)
         if byte < 128:
             if byte == 0 and i > 0:
-                raise ContainerError("FORBIDDEN_PATTERN", "SPEC 4.4: leb(v) is not in its shortest form", number)
+                raise ContainerError("FORBIDDEN_PATTERN", "SPEC 4.4: leb(v) is not in its shortest form", number,
+                                     rules="R4.4-6")
             return value, at + i + 1
-    raise ContainerError("FORBIDDEN_PATTERN", "SPEC 4.4: leb(v) is longer than 9 bytes", number)
+    raise ContainerError("FORBIDDEN_PATTERN", "SPEC 4.4: leb(v) is longer than 9 bytes", number, rules="R4.4-6")
 
 
-def read_unit(source: ByteSource, offset: int, number: int) -> Unit:
+def stop(error: OmcError) -> None:
+    """What becomes of a broken rule that leaves sense in what follows it: a decoder stops, a validator may go on."""
+    raise error
+
+
+def read_unit(source: ByteSource, offset: int, number: int, violated: Callable[[OmcError], None] = stop) -> Unit:
     """The head of the unit at `offset`. Raises ContainerError (TRUNCATED, RESERVED_VALUE, FORBIDDEN_PATTERN)."""
     head = source.read(offset, 19)
     if not head:
-        raise ContainerError("TRUNCATED", "SPEC 6.2: the stream ends where a unit must begin", number)
+        raise ContainerError("TRUNCATED", "SPEC 6.2: the stream ends where a unit must begin", number, rules="R7.1-3")
     kind, coding = head[0] >> 2, head[0] & 3
     if kind not in UnitType._value2member_map_ and kind not in EXTENSION_TYPES:
-        raise ContainerError("RESERVED_VALUE", f"SPEC 7.2: unit_type {kind} is reserved", number)
-    if coding and kind not in CODED_TYPES and kind not in EXTENSION_TYPES:
-        raise ContainerError("FORBIDDEN_PATTERN", f"SPEC 7.2: a unit of type {kind} has a plain body", number)
-    if coding == UnitCoding.DEFLATE_HEADER and kind not in DICTIONARY_TYPES:
-        raise ContainerError("FORBIDDEN_PATTERN", f"SPEC 7.2: a unit of type {kind} has no preset dictionary", number)
+        violated(ContainerError("RESERVED_VALUE", f"SPEC 7.2: unit_type {kind} is reserved", number, rules="R7.2-1"))
+    elif coding and kind not in CODED_TYPES and kind not in EXTENSION_TYPES:
+        violated(ContainerError("FORBIDDEN_PATTERN", f"SPEC 7.2: a unit of type {kind} has a plain body", number,
+                                rules="R7.2-2"))
+    elif coding == UnitCoding.DEFLATE_HEADER and kind not in DICTIONARY_TYPES and kind not in EXTENSION_TYPES:
+        violated(ContainerError("FORBIDDEN_PATTERN", f"SPEC 7.2: a unit of type {kind} has no preset dictionary",
+                                number, rules="R7.2-2"))
     size, at = _read_leb(head, 1, number)
     expanded = size
     if coding:
         expanded, at = _read_leb(head, at, number)
     unit = Unit(number, kind, UnitCoding(coding), offset, offset + at, size, expanded)
     if unit.end > source.size:
-        raise ContainerError("TRUNCATED", f"SPEC 6.2: the stream ends inside unit {number}", number)
+        raise ContainerError("TRUNCATED", f"SPEC 6.2: the stream ends inside unit {number}", number, rules="R7.1-3")
     return unit
 
 
@@ -122,12 +131,13 @@ def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = 
     """
     whole = source.read(unit.offset, unit.end - unit.offset)
     if zlib.crc32(memoryview(whole)[:-4]) != int.from_bytes(whole[-4:], "big"):
-        raise ContainerError("DIGEST_MISMATCH", "SPEC 7.2: unit_check does not fit, the unit is damaged", unit.number)
+        raise ContainerError("DIGEST_MISMATCH", "SPEC 7.2: unit_check does not fit, the unit is damaged", unit.number,
+                             rules="R7.2-8")
     if unit.type == UnitType.TENSOR_DATA or unit.type in EXTENSION_TYPES:
         return memoryview(whole)[unit.body_offset - unit.offset : -4]
     if max(unit.expanded_size, unit.size) > maximum:
         raise ContainerError("RESOURCE_LIMIT", f"SPEC A.2: a body of {unit.expanded_size} bytes, the level allows "
-                             f"{maximum}", unit.number)
+                             f"{maximum}", unit.number, rules="R7.2-6")
     body = whole[unit.body_offset - unit.offset : -4]
     return body if unit.coding == UnitCoding.PLAIN else _expand(body, unit, dictionary)
 
@@ -141,7 +151,8 @@ def _expand(body: bytes, unit: Unit, dictionary: bytes) -> bytes:
     try:
         return bytes(expand(machine, body, unit.expanded_size))
     except NotExpandable as error:
-        raise ContainerError(error.code, f"SPEC 7.2: the coded body cannot be expanded: {error}", unit.number) from None
+        raise ContainerError(error.code, f"SPEC 7.2: the coded body cannot be expanded: {error}", unit.number,
+                             rules="R7.2-4" if error.code == "ENTROPY_END" else "R7.2-5") from None
 
 
 def deflated(body: bytes, dictionary: bytes) -> bytes:

@@ -16,6 +16,8 @@ from ..errors import OmcError, SemanticsError, StreamSyntaxError
 from .limits import Level
 
 UE_MAX_PREFIX = 63       # leading zeros of the longest ue(v)
+UE_MAX = 1 << 63
+LIMIT_RULE = "4.3"       # the clause of limit( e, level.f ), which has no id of its own
 
 
 class Visitor:
@@ -31,31 +33,36 @@ class Visitor:
     def bit(self) -> int:
         raise TypeError("a subclass knows its position")
 
-    def fail(self, kind: type[OmcError], code: str, message: str) -> OmcError:
-        """An error of this unit and bit (to be raised by the caller)."""
+    def fail(self, kind: type[OmcError], code: str, message: str, rules: str) -> OmcError:
+        """An error of this unit and bit (to be raised by the caller). rules: see OmcError."""
         structure = f"{self.clauses[-1][1]}( ), SPEC {self.clauses[-1][0]}: " if self.clauses else ""
-        return kind(code, structure + message, self.unit, self.bit)
+        return kind(code, structure + message, self.unit, self.bit, rules)
 
-    def check(self, name: str, value: int, low: int, high: int | type) -> int:
+    def violated(self, error: OmcError) -> None:
+        """What becomes of a broken rule after which parsing can go on: it ends here, but not for a validator."""
+        raise error
+
+    def check(self, name: str, value: int, low: int, high: int | type, rules: str = "R4.4-7") -> int:
         if isinstance(high, type):                     # an enumeration
             if value not in high._value2member_map_:
-                raise self.fail(SemanticsError, "RESERVED_VALUE", f"{name} {value} is reserved")
+                raise self.fail(SemanticsError, "RESERVED_VALUE", f"{name} {value} is reserved", rules)
         elif not low <= value <= high:
-            raise self.fail(SemanticsError, "OUT_OF_RANGE", f"{name} is {value}, allowed are {low}..{high}")
+            self.violated(self.fail(SemanticsError, "OUT_OF_RANGE", f"{name} is {value}, allowed are {low}..{high}", rules))
         return value
 
-    def limit(self, name: str, value: int, maximum: int) -> int:
+    def limit(self, name: str, value: int, maximum: int, rules: str = LIMIT_RULE) -> int:
         """The level's limit on a value just coded; checked before anything is allocated for it."""
         if value > maximum:
-            raise self.fail(SemanticsError, "RESOURCE_LIMIT",
-                            f"{name} is {value}, level {self.level.number} allows {maximum}")
+            self.violated(self.fail(SemanticsError, "RESOURCE_LIMIT",
+                                    f"{name} is {value}, level {self.level.number} allows {maximum}", rules))
         return value
 
     def resize(self, items: list, count: int, make: Callable) -> None:
         """Reader: give a list `count` fresh items, of at least one bit each. Writer: nothing."""
         if self.reading:
             if count > self.size - self.pos:       # before anything is allocated for them
-                raise self.fail(StreamSyntaxError, "TRUNCATED", f"{count} items in the last {self.size - self.pos} bits of a unit")
+                raise self.fail(StreamSyntaxError, "TRUNCATED", f"{count} items in the last "
+                                f"{self.size - self.pos} bits of a unit", "R4.4-1")
             items[:] = [make() for _ in range(count)]
 
     @contextmanager
@@ -85,7 +92,7 @@ class Reader(Visitor):
 
     def _need(self, name: str, count: int) -> None:
         if self.pos + count > self.size:
-            raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}")
+            raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}", "R4.4-1")
 
     def _window(self, count: int) -> int:
         # Start of the cursor in the window, which is moved so that it holds the next `count` bits.
@@ -108,18 +115,19 @@ class Reader(Visitor):
         value = self._read(name, n)
         return self.check(name, value, low, high) if high is not None else value
 
-    def ue(self, name: str, value: int, low: int = 0, high=2**63) -> int:
+    def ue(self, name: str, value: int, low: int = 0, high=UE_MAX) -> int:
         most = min(self.size - self.pos, UE_MAX_PREFIX + 1)
         start = self._window(most)
         found = self._bits.find("0b1", start, start + most) if most else None
         if found is None:
             if most <= UE_MAX_PREFIX:
-                raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}")
-            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} has over {UE_MAX_PREFIX} leading zeros")
+                raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}", "R4.4-1")
+            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} has over {UE_MAX_PREFIX} leading zeros", "R4.4-2")
         zeros = found - start
         self._need(name, 2 * zeros + 1)
         self.pos = self._base + found
-        return self.check(name, self._read(name, zeros + 1) - 1, low, high)
+        value = self.check(name, self._read(name, zeros + 1) - 1, 0, UE_MAX, "R4.4-3")
+        return self.check(name, value, low, high)
 
     def se(self, name: str, value: int, low: int = -(2**62), high: int = 2**62) -> int:
         k = self.ue(name, 0)
@@ -137,26 +145,26 @@ class Reader(Visitor):
         return self._bits[start : start + 8 * n].to_bytes()
 
     def string(self, name: str, value: str) -> str:
-        n = self.limit(name + " length", self.ue(name, 0), self.level.name_length)
+        n = self.limit(name + " length", self.ue(name, 0), self.level.name_length, "R4.4-4")
         self.byte_alignment()
         try:
             text = bytes(self.b(name, b"", n)).decode("utf-8")
         except UnicodeDecodeError:
-            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} is not UTF-8") from None
+            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} is not UTF-8", "R4.4-5") from None
         if "\0" in text:
-            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} holds a NUL")
+            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} holds a NUL", "R4.4-5")
         return text
 
     def byte_alignment(self) -> None:
         n = -self.pos % 8
         if n and self._read("byte_alignment", n):
-            raise self.fail(StreamSyntaxError, "BAD_ALIGNMENT", "alignment bits are not zero")
+            self.violated(self.fail(StreamSyntaxError, "BAD_ALIGNMENT", "alignment bits are not zero", "R4.4-8"))
 
     def end(self) -> None:
         """The body must end here, after zero bits up to a byte border (SPEC 6.2)."""
         self.byte_alignment()
         if self.pos != self.size:
-            raise self.fail(StreamSyntaxError, "BAD_SIZE", "the unit is longer than its syntax structure")
+            raise self.fail(StreamSyntaxError, "BAD_SIZE", "the unit is longer than its syntax structure", "R7.2-9")
 
 
 @dataclass
@@ -228,7 +236,7 @@ class Writer(Visitor):
         self._put(self.check(name, int(value), low, (1 << n) - 1 if high is None else high), n)
         return value
 
-    def ue(self, name: str, value: int, low: int = 0, high=2**63) -> int:
+    def ue(self, name: str, value: int, low: int = 0, high=UE_MAX) -> int:
         value = int(self.check(name, value, low, high))
         n = (value + 1).bit_length()
         self._put(value + 1, 2 * n - 1)
@@ -241,7 +249,7 @@ class Writer(Visitor):
 
     def b(self, name: str, value: bytes, n: int) -> bytes:
         if len(value) != n:
-            raise self.fail(SemanticsError, "BAD_SIZE", f"{name} has {len(value)} bytes, not {n}")
+            raise self.fail(SemanticsError, "BAD_SIZE", f"{name} has {len(value)} bytes, not {n}", "R4.4-7")
         if self.bit % 8 == 0:
             self.tail.append(value)
             self._tail_bits += 8 * n
@@ -251,7 +259,7 @@ class Writer(Visitor):
 
     def string(self, name: str, value: str) -> str:
         data = value.encode("utf-8")
-        self.ue(name, self.limit(name + " length", len(data), self.level.name_length))
+        self.ue(name, self.limit(name + " length", len(data), self.level.name_length, "R4.4-4"))
         self.byte_alignment()
         self.b(name, data, len(data))
         return value

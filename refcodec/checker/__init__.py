@@ -1,12 +1,12 @@
-"""Conformance: runs any decoder against a manifest of streams and gives a verdict for each (conformance/CONTRACT.md)."""
+"""Conformance: any decoder against a manifest of streams, a verdict for each (conformance/CONTRACT.md)."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
-_HOMES = {"Manifest": "manifest", "Report": "report", "Result": "verdicts", "Stream": "manifest", "Verdict": "verdicts",
-          "check": "checking", "load_manifest": "manifest"}
-__all__ = ["Manifest", "Report", "Result", "Stream", "Verdict", "check", "load_manifest"]
+_HOMES = {"Manifest": "manifest", "Report": "report", "Result": "verdicts", "Session": "session", "Stream": "manifest",
+          "Verdict": "verdicts", "check": "checking", "load_manifest": "manifest", "pytest_params": "session"}
+__all__ = ["Manifest", "Report", "Result", "Session", "Stream", "Verdict", "check", "load_manifest", "pytest_params"]
 
 
 def __getattr__(name: str):

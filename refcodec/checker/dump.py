@@ -1,4 +1,4 @@
-"""The canonical dump of a model: index.json and one file of little-endian words per tensor (conformance/CONTRACT.md)."""
+"""The canonical dump of a model: index.json and a file of little-endian words per tensor (conformance/CONTRACT.md)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..errors import FormatError
 from ..model import Model, Tensor
 
 INDEX = "index.json"
-INDEX_BYTES_MAX = 1 << 28
+INDEX_BYTES_MAX = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,13 @@ class DumpTensor:
 
     def words(self) -> np.ndarray:
         """The words, row-major, of the type's word. Raises FormatError BAD_SIZE."""
-        data = self.path.read_bytes()
-        if len(data) != self.nbytes:
-            raise FormatError("BAD_SIZE", f"{self.path.name} has {len(data)} bytes, {self.name!r} needs {self.nbytes}")
+        try:
+            size = self.path.stat().st_size               # before anything is read: it may be of any size
+            data = self.path.read_bytes() if size == self.nbytes else b""
+        except OSError as error:
+            raise FormatError("MISSING_FILE", f"cannot read {self.path.name}: {error.strerror}") from None
+        if size != self.nbytes:
+            raise FormatError("BAD_SIZE", f"{self.path.name} has {size} bytes, {self.name!r} needs {self.nbytes}")
         return np.frombuffer(data, self.dtype.word.newbyteorder("<")).astype(self.dtype.word)
 
 
@@ -61,7 +66,8 @@ def write_dump(model: Model, folder: str | os.PathLike) -> None:
     for i, (tensor, data, digest) in enumerate(tensor_results(model)):
         file = f"{i:04}.bin"
         (folder / file).write_bytes(data)
-        entries.append({"name": tensor.name, "dtype": tensor.dtype.name, "shape": list(tensor.shape), "file": file, "sha256": digest})
+        entries.append({"name": tensor.name, "dtype": tensor.dtype.name, "shape": list(tensor.shape), "file": file,
+                        "sha256": digest})
     index = {"model_digest": model.digest().hex(), "tensors": entries}
     (folder / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
 
@@ -71,8 +77,9 @@ def read_index(folder: str | os.PathLike) -> tuple[str, list[DumpTensor]]:
     folder = Path(folder)
     try:
         path = folder / INDEX
-        if path.stat().st_size > INDEX_BYTES_MAX:
-            raise ValueError("it is too large")
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > INDEX_BYTES_MAX:
+            raise ValueError("it is no file, or too large")
         index = json.loads(path.read_text(encoding="utf-8"))
         return str(index["model_digest"]), [_entry(folder, e) for e in index["tensors"]]
     except FileNotFoundError:
@@ -93,5 +100,8 @@ def _entry(folder: Path, e: dict) -> DumpTensor:
 
 def read_dump(folder: str | os.PathLike) -> Model:
     """The model of a dump, in memory. Raises FormatError."""
-    return Model([Tensor(t.name, dtype=t.dtype, shape=t.shape, load=lambda words=t.words(), t=t: words.view(t.dtype.numpy))
-                  for t in read_index(folder)[1]])
+    def tensor(t: DumpTensor) -> Tensor:
+        words = t.words()
+        return Tensor(t.name, dtype=t.dtype, shape=t.shape, load=lambda: words.view(t.dtype.numpy))
+
+    return Model([tensor(t) for t in read_index(folder)[1]])

@@ -26,10 +26,15 @@ class TensorResult:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The model that must come out."""
+    """The model that must come out: the last of the stream. earlier: the models before it, in order.
+
+    final_state: advisory, (unit, bit, range, code, position) of the range decoder at the end of each payload.
+    """
 
     tensors: tuple[TensorResult, ...]
     model_digest: str
+    earlier: tuple[Decoded, ...] = ()
+    final_state: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,14 @@ class Stream:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A suite. smoke: id of the stream that has to pass before the others are run."""
+    """A suite. smoke: id of the stream that has to pass before the others are run; sha256: of the manifest itself."""
 
     path: Path
     version: str
     spec_version: str
     smoke: str
     streams: tuple[Stream, ...] = field(default=())
+    sha256: str = ""
 
     def __getitem__(self, name: str) -> Stream:
         for stream in self.streams:
@@ -95,9 +101,11 @@ def load_manifest(path: str | os.PathLike) -> Manifest:
     """Read a manifest; its streams are verified by their digests. Raises FormatError."""
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
+        data = json.loads(raw.decode("utf-8"))
         streams = tuple(_stream(e, path.parent) for e in data["streams"])
-        manifest = Manifest(path, data["suite_version"], data["spec_version"], data["smoke"], streams)
+        manifest = Manifest(path, data["suite_version"], data["spec_version"], data["smoke"], streams,
+                            hashlib.sha256(raw).hexdigest())
     except OSError as error:
         raise FormatError("MISSING_FILE", f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -123,4 +131,5 @@ def _expected(e: dict) -> Decoded | Rejected:
     if "codes" in e:
         return Rejected(tuple(e["codes"]), tuple(e["phases"]), e["unit"], e["bit"])
     tensors = tuple(TensorResult(t["name"], t["dtype"], tuple(t["shape"]), t["sha256"]) for t in e["tensors"])
-    return Decoded(tensors, e["model_digest"])
+    return Decoded(tensors, e["model_digest"], tuple(_expected(model) for model in e.get("earlier", ())),
+                   tuple(tuple(state) for state in e.get("final_state", ())))

@@ -1,23 +1,35 @@
-"""Reports of a check: a table for the terminal, JSON, and JUnit XML for other tools."""
+"""Reports of a check: a table for the terminal, JSON, and JUnit XML for other tools (html_report.py makes a page)."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
+from .. import __version__
 from .manifest import Manifest
 from .verdicts import Result, Verdict
 
 ALL_PASSED, NOT_ALL_PASSED, NO_SMOKE = 0, 20, 21
+STDERR_CHARACTERS = 2000          # of the end of standard error that reports keep
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass
 class Report:
-    """What a check found. strays: what changed outside the folders of single runs, by whichever run."""
+    """What a check found.
+
+    strays: what changed outside the folders of single runs, by whichever run.  hello: what the decoder says of itself;
+    files: SHA-256 of the files that its command names.  started: UTC.
+    """
 
     command: str
     manifest: Manifest
@@ -26,13 +38,23 @@ class Report:
     strays: list[str] = field(default_factory=list)
     seconds: float = 0.0
     persistent: bool = False
+    jobs: int = 1
+    hello: dict = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    started: str = field(default_factory=_now)
 
     @property
     def exit_code(self) -> int:
-        """0: every stream passed; 20: not all; 21: the smoke stream did not, nothing else was run."""
+        """0: every stream passed, but for known failures; 20: not so; 21: the smoke stream failed, nothing else ran."""
         if self.smoke is not None and not self.smoke.passed:
             return NO_SMOKE
-        return ALL_PASSED if self.results and all(r.passed for r in self.results) and not self.strays else NOT_ALL_PASSED
+        good = self.results and not self.strays and not any(r.unexpected for r in self.results)
+        return ALL_PASSED if good else NOT_ALL_PASSED
+
+    @property
+    def conformant(self) -> bool:
+        """Every stream passed; a known failure is none."""
+        return self.exit_code == ALL_PASSED and all(r.passed for r in self.results)
 
     def counts(self) -> dict[str, int]:
         """Number of results by verdict, those that occur."""
@@ -47,56 +69,92 @@ class Report:
         return shlex.join(["refcodec", "check", "--decoder", self.command, "--manifest", str(self.manifest.path),
                            "--only", result.stream.id])
 
+    @property
+    def decoder_name(self) -> str:
+        """Name and version as the decoder gives them; its command where it gives none."""
+        told = " ".join(str(self.hello[k]) for k in ("name", "version") if self.hello.get(k))
+        return told or self.command
+
     def text(self) -> str:
         """The table for the terminal."""
-        lines = []
-        if self.smoke is not None and not self.smoke.passed:
-            lines += [f"smoke stream {self.smoke.stream.id}: {self.smoke.verdict.value}: {self.smoke.detail}",
-                      f"    {self.smoke.command}", *_indented(self.smoke.stderr)]
-        else:
-            for r in self.failures():
-                lines += [f"{r.verdict.value:13}{r.stream.id}", f"    {r.stream.purpose}", f"    {r.detail}",
-                          *([f"    {r.note}"] if r.note else []), *_indented(r.stderr), f"    {self.check_command(r)}",
-                          f"    {r.command}"]
+        lines = self._smoke_lines() or [line for r in self.results for line in self._lines(r)]
         lines += [f"wrote elsewhere: {name}" for name in self.strays]
-        kinds = sorted({r.stream.kind for r in self.results})
-        for kind in kinds:
+        for kind in sorted({r.stream.kind for r in self.results}):
             of_kind = [r for r in self.results if r.stream.kind == kind]
             lines.append(f"{kind:14}{sum(r.passed for r in of_kind):5} of {len(of_kind):4} PASS")
         summary = ", ".join(f"{n} {name}" for name, n in self.counts().items()) or "no stream was run"
-        lines.append(f"{summary}; suite {self.manifest.version}, OMC {self.manifest.spec_version}, {self.seconds:.1f} s")
-        return "\n".join(lines)
+        known, resumed = sum(not r.passed and bool(r.known) for r in self.results), sum(r.resumed for r in self.results)
+        summary += f"; {known} known failures" if known else ""
+        summary += f"; {resumed} passed in an earlier run" if resumed else ""
+        lines.append(f"{self.decoder_name}: {summary}")
+        lines.append(f"suite {self.manifest.version} ({self.manifest.sha256[:12]}), OMC {self.manifest.spec_version}, "
+                     f"refcodec {__version__}, Python {platform.python_version()}, "
+                     f"{platform.system()} {platform.machine()}, {self.seconds:.1f} s")
+        return _printable("\n".join(lines))
+
+    def _smoke_lines(self) -> list[str]:
+        if self.smoke is None or self.smoke.passed:
+            return []
+        return [f"smoke stream {self.smoke.stream.id}: {self.smoke.verdict.value}: {self.smoke.detail}",
+                f"    {self.smoke.command}", *_indented(self.smoke.stderr)]
+
+    def _lines(self, r: Result) -> list[str]:
+        if r.passed and r.known:
+            return [f"PASS, known to fail: {r.stream.id}", f"    take it from the list of known failures ({r.known})"]
+        if r.passed:
+            return []
+        if r.known:
+            return [f"known {r.verdict.value:13}{r.stream.id}: {r.known}"]
+        return [f"{r.verdict.value:13}{r.stream.id}", f"    {r.stream.purpose}", f"    {r.detail}",
+                *([f"    {r.note}"] if r.note else []), *_indented(r.stderr), f"    {self.check_command(r)}",
+                f"    {r.command}"]
+
+    def data(self) -> dict:
+        """All of it as plain values."""
+        return {
+            "decoder": self.command, "decoder_hello": self.hello, "decoder_files": self.files,
+            "manifest": str(self.manifest.path), "manifest_sha256": self.manifest.sha256,
+            "suite_version": self.manifest.version, "spec_version": self.manifest.spec_version,
+            "checker_version": __version__, "python": platform.python_version(), "platform": platform.platform(),
+            "processors": os.cpu_count(), "started": self.started, "persistent": self.persistent, "jobs": self.jobs,
+            "seconds": round(self.seconds, 3), "passed": self.conformant, "exit_code": self.exit_code,
+            "verdicts": self.counts(), "smoke": self.smoke.verdict.value if self.smoke else None, "strays": self.strays,
+            "results": [self._result(r) for r in self.results]}
+
+    def _result(self, r: Result) -> dict:
+        return {"id": r.stream.id, "verdict": r.verdict.value, "kind": r.stream.kind, "profile": r.stream.profile,
+                "required": r.stream.required, "seconds": round(r.seconds, 4), "detail": r.detail, "note": r.note,
+                "known": r.known, "resumed": r.resumed, "command": r.command,
+                "check_command": "" if r.passed else self.check_command(r), "stderr": r.stderr[-STDERR_CHARACTERS:]}
 
     def json(self) -> str:
-        """All results, machine-readable."""
-        return json.dumps({
-            "decoder": self.command, "manifest": str(self.manifest.path), "suite_version": self.manifest.version,
-            "spec_version": self.manifest.spec_version, "platform": platform.platform(), "persistent": self.persistent,
-            "seconds": round(self.seconds, 3), "passed": self.exit_code == ALL_PASSED, "verdicts": self.counts(),
-            "smoke": self.smoke.verdict.value if self.smoke else None, "strays": self.strays,
-            "results": [{"id": r.stream.id, "verdict": r.verdict.value, "kind": r.stream.kind, "profile": r.stream.profile,
-                         "required": r.stream.required, "seconds": round(r.seconds, 4), "detail": r.detail, "note": r.note,
-                         "command": r.command} for r in self.results]}, indent=1) + "\n"
+        """All of it, machine-readable."""
+        return json.dumps(self.data(), indent=1) + "\n"
 
     def junit(self) -> str:
         """JUnit XML: each stream is a test case, in a class by its kind."""
-        failures = self.failures()
-        skipped = [r for r in failures if r.verdict == Verdict.NOT_RUN]
-        suite = ElementTree.Element("testsuite", name=f"OMC conformance {self.manifest.version}", tests=str(len(self.results)),
-                                    failures=str(len(failures) - len(skipped)), skipped=str(len(skipped)), errors="0",
-                                    time=f"{self.seconds:.3f}")
+        failed = [r for r in self.results if r.unexpected and r.verdict != Verdict.NOT_RUN]
+        skipped = [r for r in self.failures() if r not in failed]
+        suite = ElementTree.Element("testsuite", name=f"OMC conformance {self.manifest.version}",
+                                    tests=str(len(self.results)), failures=str(len(failed)), skipped=str(len(skipped)),
+                                    errors="0", time=f"{self.seconds:.3f}", timestamp=self.started)
+        properties = ElementTree.SubElement(suite, "properties")
+        for name, value in self.data().items():
+            if isinstance(value, (str, int, float)):
+                ElementTree.SubElement(properties, "property", name=name, value=_printable(str(value)))
         for r in self.results:
             case = ElementTree.SubElement(suite, "testcase", name=r.stream.id, classname=f"conformance.{r.stream.kind}",
                                           time=f"{r.seconds:.3f}")
-            if not r.passed:
-                tag = "skipped" if r.verdict == Verdict.NOT_RUN else "failure"
-                body = ElementTree.SubElement(case, tag, message=_printable(f"{r.verdict.value}: {r.detail}"))
+            if not r.passed or r.known:
+                message = f"{r.verdict.value}: {r.detail or r.known}" + (f" (known: {r.known})" if r.known else "")
+                tag = "failure" if r in failed else "skipped"
+                body = ElementTree.SubElement(case, tag, message=_printable(message))
                 body.text = _printable(f"{r.stream.purpose}\n{r.command}\n{r.stderr}")
         return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 
 def _indented(stderr: str) -> list[str]:
-    return [f"    | {_printable(line)}" for line in stderr.splitlines()[-3:]]
+    return [f"    | {line}" for line in stderr.splitlines()[-3:]]
 
 
 def _printable(text: str) -> str:

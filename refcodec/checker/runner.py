@@ -1,29 +1,32 @@
-"""Runs of a decoder, each in a folder of its own, with limits of time and memory: once per stream, or as a served process."""
+"""Runs of a decoder, with limits of time, memory and output: once per stream, or as a served process."""
 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import resource
 import shlex
-import shutil
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from os import killpg
 from pathlib import Path
 
 from .manifest import Stream
+from .workspace import OUTPUT_BYTES_MAX, Workspace
 
-FILE_BYTES_MAX = 1 << 32          # of any file that a decoder writes
-OUTPUT_BYTES_MAX = 1 << 16        # of stdout and stderr that are looked at
+TEXT_BYTES_MAX = 1 << 16          # of standard output and error that are looked at
+LINES_MAX = 16                    # replies that may wait: there is one per request
+SLICE = 0.25                      # seconds between looks at what a decoder writes
+GRACE = 0.3                       # seconds in which what a decoder started has to end after it
 
 
 @dataclass
 class Run:
-    """What a decoder did. exit: code, or minus a signal; record: its JSON line; fault: what broke the contract's form."""
+    """What a decoder did. exit: code, or minus a signal; record: its JSON line; fault: what broke the contract."""
 
     exit: int = 0
     record: object = None
@@ -34,61 +37,19 @@ class Run:
     stderr: str = ""
 
 
-def decode_command(command: str, stream: Path, folder: Path, references: list[Path]) -> list[str]:
+class Flood(Exception):
+    """A decoder writes more than it may."""
+
+    def __str__(self) -> str:
+        return f"it wrote more than {OUTPUT_BYTES_MAX >> 20} MiB"
+
+
+def decode_command(command: str, stream: Path | str, folder: Path | str, references: Sequence[Path] = (),
+                   model: int | None = None) -> list[str]:
     """The one-shot command line of the contract."""
-    options = [part for r in references for part in ("--reference", str(r))]
+    options = [] if model is None else ["--model", str(model)]
+    options += [part for r in references for part in ("--reference", str(r))]
     return [*shlex.split(command), "decode", str(stream), str(folder), *options]
-
-
-class Workspace:
-    """A worker's folder: cwd/ and tmp/ for the decoder, and run/ with stream, references and out/ of the present run."""
-
-    def __init__(self, root: Path):
-        self.root = root
-        self.cwd, self.tmp, self.run = root / "cwd", root / "tmp", root / "run"
-        for folder in (self.cwd, self.tmp):
-            folder.mkdir(parents=True)
-        self.before: dict[str, tuple] = {}
-
-    @property
-    def out(self) -> Path:
-        return self.run / "out"
-
-    def begin(self, stream: Stream) -> tuple[Path, list[Path]]:
-        """Fresh copies of a stream and its references; returns their paths."""
-        if self.run.exists():
-            shutil.rmtree(self.run)
-        self.out.mkdir(parents=True)
-        copy, references = self.run / "stream.omc", []
-        shutil.copyfile(stream.file, copy)
-        for i, reference in enumerate(stream.references):
-            references.append(Path(shutil.copytree(reference, self.run / f"reference{i}")))
-        self.before = self._snapshot()
-        return copy, references
-
-    def strays(self) -> list[str]:
-        """What was made, changed or removed in this folder outside out/ and tmp/ since `begin`."""
-        after = self._snapshot()
-        return sorted(name for name in {*self.before, *after} if self.before.get(name) != after.get(name))
-
-    def _snapshot(self) -> dict[str, tuple]:
-        return snapshot(self.root, skip={self.out, self.tmp})
-
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "TMPDIR": str(self.tmp)}
-
-
-def snapshot(root: Path, skip: set[Path] = frozenset()) -> dict[str, tuple]:
-    """Files below a folder, and folders: relative name to (size, time of change)."""
-    found = {}
-    for folder, folders, files in os.walk(root):
-        folders[:] = [f for f in folders if Path(folder, f) not in skip]
-        for name in files:
-            path = Path(folder, name)
-            status = path.lstat()
-            found[str(path.relative_to(root))] = (status.st_size, status.st_mtime_ns)
-        found.update({str(Path(folder, f).relative_to(root)) + "/": () for f in folders})
-    return found
 
 
 def start(command: list[str], place: Workspace, memory: int, **pipes) -> subprocess.Popen:
@@ -97,7 +58,7 @@ def start(command: list[str], place: Workspace, memory: int, **pipes) -> subproc
     try:
         # From outside: code between fork and exec is not safe in a process with threads
         resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (OUTPUT_BYTES_MAX, OUTPUT_BYTES_MAX))
         if memory:
             resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
     except ProcessLookupError:
@@ -106,12 +67,35 @@ def start(command: list[str], place: Workspace, memory: int, **pipes) -> subproc
 
 
 def end(process: subprocess.Popen) -> None:
-    """Kill a decoder and all that it started."""
+    """Kill a decoder and its session."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
     process.wait()
+
+
+def watched(wait: Callable[[float], object], place: Workspace, seconds: float) -> object:
+    """wait(seconds) while the decoder keeps to what it may write. Raises TimeoutError and Flood."""
+    ends = time.monotonic() + seconds
+    while (left := ends - time.monotonic()) > 0:
+        try:
+            return wait(min(left, SLICE))
+        except (subprocess.TimeoutExpired, queue.Empty):
+            if place.floods():
+                raise Flood from None
+    raise TimeoutError
+
+
+def left_behind(place: Workspace) -> bool:
+    """Whether processes of a decoder outlive it; they are killed."""
+    ends = time.monotonic() + GRACE
+    while place.processes():
+        if time.monotonic() > ends:
+            place.kill_processes()
+            return True
+        time.sleep(GRACE / 10)
+    return False
 
 
 class OneShot:
@@ -120,35 +104,51 @@ class OneShot:
     def __init__(self, command: str, place: Workspace, memory: int | None):
         self.command, self.place, self.memory = command, place, memory
 
-    def decode(self, stream: Stream, seconds: float) -> Run:
-        """Run one stream; its output is in place.out until the next."""
+    def decode(self, stream: Stream, seconds: float, model: int | None = None) -> Run:
+        """Run one stream; its output is in place.out until the next. model: the one to dump, the last by default."""
         copy, references = self.place.begin(stream)
+        self.place.clear_tmp()
         memory = stream.memory if self.memory is None else self.memory
         run, began = Run(), time.monotonic()
         out, err = self.place.tmp / ".stdout", self.place.tmp / ".stderr"
         with open(out, "wb") as stdout, open(err, "wb") as stderr:
             try:
-                process = start(decode_command(self.command, copy, self.place.out, references), self.place, memory,
-                                stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-            except OSError as error:
+                command = decode_command(self.command, copy, self.place.out, references, model)
+                process = start(command, self.place, memory, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+            except (OSError, ValueError) as error:
                 return Run(fault=f"cannot be started: {error}")
             try:
-                run.exit = process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                run.timed_out = True
+                self._wait(process, run, seconds)
             finally:
                 end(process)
+                self.place.kill_processes()
         run.seconds, run.strays = time.monotonic() - began, self.place.strays()
+        if not run.fault and self.place.floods():
+            run.fault = str(Flood())
         run.record, run.stderr = _one_record(_head(out)), _head(err)
         return run
 
-    def close(self) -> None:
-        pass
+    def _wait(self, process: subprocess.Popen, run: Run, seconds: float) -> None:
+        try:
+            run.exit = watched(process.wait, self.place, seconds)
+            if left_behind(self.place):
+                run.fault = "it left a process behind"
+        except TimeoutError:
+            run.timed_out = True
+        except Flood as flood:
+            run.fault = str(flood)
+
+    def close(self) -> bool:
+        """Whether processes were left behind that belong to no run: never."""
+        return False
 
 
 def _head(path: Path) -> str:
-    with open(path, "rb") as file:
-        return file.read(OUTPUT_BYTES_MAX).decode("utf-8", "replace")
+    try:
+        with open(path, "rb") as file:
+            return file.read(TEXT_BYTES_MAX).decode("utf-8", "replace")
+    except OSError:
+        return ""                                       # the decoder removed it
 
 
 def _one_record(text: str) -> object:
@@ -166,26 +166,31 @@ class Persistent:
     def __init__(self, command: str, place: Workspace, memory: int):
         self.command, self.place, self.memory = command, place, memory
         self.process: subprocess.Popen | None = None
-        self.lines: queue.Queue[bytes] = queue.Queue()
+        self.lines: queue.Queue[bytes] = queue.Queue(LINES_MAX)
+        self.left = False
 
-    def decode(self, stream: Stream, seconds: float) -> Run:
-        """Run one stream; its output is in place.out until the next."""
+    def decode(self, stream: Stream, seconds: float, model: int | None = None) -> Run:
+        """Run one stream; its output is in place.out until the next. model: the one to dump, the last by default."""
         copy, references = self.place.begin(stream)
-        request = {"op": "decode", "stream": str(copy), "outdir": str(self.place.out), "references": [str(r) for r in references]}
+        request = {"op": "decode", "stream": str(copy), "outdir": str(self.place.out),
+                   "references": [str(r) for r in references]}
+        if model is not None:
+            request["model"] = model
         began = time.monotonic()
-        try:
-            run = self._ask(request, seconds)
-        except OSError as error:
-            run = Run(fault=f"cannot be served: {error}")
+        run = self._asked(request, seconds)
         run.seconds, run.strays = time.monotonic() - began, self.place.strays()
         if run.fault or run.timed_out or run.strays:
             self.close()
         return run
 
-    def _ask(self, request: dict, seconds: float) -> Run:
+    def hello(self, seconds: float) -> Run:
+        """What the decoder says of itself: the reply is the run's record."""
+        run = Run() if self.process is not None else self._start()
+        return run if run.fault else self._exchange({"op": "hello"}, seconds)
+
+    def _asked(self, request: dict, seconds: float) -> Run:
         if self.process is None:
-            self._start()
-            hello = self._exchange({"op": "hello"}, seconds)
+            hello = self.hello(seconds)
             if hello.fault or hello.timed_out:
                 return hello
         run = self._exchange(request, seconds)
@@ -197,21 +202,30 @@ class Persistent:
                 run.exit = reply["exit"]
         return run
 
-    def _start(self) -> None:
-        self.lines = queue.Queue()
-        with open(self.place.tmp / ".stderr", "wb") as stderr:
-            self.process = start([*shlex.split(self.command), "serve"], self.place, self.memory,
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
+    def _start(self) -> Run:
+        self.lines = queue.Queue(LINES_MAX)
+        try:
+            with open(self.place.tmp / ".stderr", "wb") as stderr:
+                self.process = start([*shlex.split(self.command), "serve"], self.place, self.memory,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
+        except (OSError, ValueError) as error:
+            return Run(fault=f"cannot be started: {error}")
         threading.Thread(target=_listen, args=(self.process.stdout, self.lines), daemon=True).start()
+        return Run()
 
     def _exchange(self, request: dict, seconds: float) -> Run:
         try:
+            early = self.lines.get_nowait() if not self.lines.empty() else b""
+            if early:
+                return Run(fault="it printed more than one line for a request")
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
-            line = self.lines.get(timeout=seconds)
-        except queue.Empty:
+            line = watched(lambda slice: self.lines.get(timeout=slice), self.place, seconds)
+        except TimeoutError:
             return Run(timed_out=True)
-        except BrokenPipeError:
+        except Flood as flood:
+            return Run(fault=str(flood))
+        except OSError:
             line = b""
         if not line:
             return Run(fault=f"the process ended ({self._exit_code()})", stderr=_head(self.place.tmp / ".stderr"))
@@ -224,8 +238,8 @@ class Persistent:
             return "its output was closed"
         return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
-    def close(self) -> None:
-        """Stop the process."""
+    def close(self) -> bool:
+        """Stop the process; whether processes were left behind, by this one or one before it."""
         if self.process is not None:
             try:
                 self.process.stdin.write(b'{"op": "stop"}\n')
@@ -237,12 +251,17 @@ class Persistent:
             except subprocess.TimeoutExpired:
                 pass
             end(self.process)
+            self.left |= left_behind(self.place)
             self.process = None
+        return self.left
 
 
 def _listen(pipe, lines: queue.Queue) -> None:
-    # A line beyond the limit arrives in pieces, of which none is a reply
+    # A line beyond the limit arrives in pieces, of which none is a reply; who prints on and on loses the pipe
     with pipe:
-        while line := pipe.readline(OUTPUT_BYTES_MAX):
-            lines.put(line)
-    lines.put(b"")
+        try:
+            while line := pipe.readline(TEXT_BYTES_MAX):
+                lines.put_nowait(line)
+            lines.put_nowait(b"")
+        except queue.Full:
+            pass

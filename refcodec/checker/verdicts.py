@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..decoder import decode
+from ..decoder import StreamDecoder
 from ..errors import FormatError, OmcError
 from .adapter import DECODED, REJECTED, UNSUPPORTED
-from .dump import DumpTensor, read_dump, read_index
+from .dump import DumpTensor, little_endian, read_dump, read_index
 from .manifest import Decoded, Stream
 from .runner import Run
 
@@ -32,7 +32,11 @@ class Verdict(Enum):
 
 @dataclass
 class Result:
-    """The verdict on one stream. detail: one line; command: what shows it again; note: what else was seen."""
+    """The verdict on one stream.
+
+    detail: one line; command: what shows it again; note: what else was seen.  known: why this failure was expected.
+    resumed: the stream passed in an earlier run that this one goes on with.
+    """
 
     stream: Stream
     verdict: Verdict
@@ -41,22 +45,29 @@ class Result:
     command: str = ""
     note: str = ""
     stderr: str = ""
+    known: str = ""
+    resumed: bool = False
 
     @property
     def passed(self) -> bool:
         return self.verdict == Verdict.PASS
 
+    @property
+    def unexpected(self) -> bool:
+        """A failure that is not known, or a known one that passes."""
+        return self.passed == bool(self.known)
 
-def judge(stream: Stream, run: Run, folder: Path) -> tuple[Verdict, str]:
-    """Verdict and detail of one run, whose output is in `folder`."""
+
+def judge(stream: Stream, run: Run, folder: Path, model: int | None = None) -> tuple[Verdict, str]:
+    """Verdict and detail of one run, whose output is in `folder`. model: number of the one that was asked for."""
     if run.timed_out:
         return Verdict.TIMEOUT, f"no answer within {run.seconds:.1f} s"
     if run.strays:
-        return Verdict.FAIL, "wrote outside its output folder: " + ", ".join(run.strays[:5])
+        return Verdict.FAIL, "wrote outside its output folder, or links into it: " + ", ".join(run.strays[:5])
     if run.fault:
         return Verdict.CRASH, run.fault
     if run.exit == DECODED:
-        return _decoded(stream, folder)
+        return _decoded(stream, folder, model)
     if run.exit not in (REJECTED, UNSUPPORTED):
         return Verdict.CRASH, f"exit code {run.exit}" if run.exit >= 0 else f"ended by signal {-run.exit}"
     record = run.record
@@ -79,44 +90,48 @@ def _rejected(stream: Stream, record: dict) -> tuple[Verdict, str]:
     return Verdict.PASS, ""
 
 
-def _decoded(stream: Stream, folder: Path) -> tuple[Verdict, str]:
+def _decoded(stream: Stream, folder: Path, model: int | None) -> tuple[Verdict, str]:
     if not isinstance(stream.expected, Decoded):
         return Verdict.WRONG_ACCEPT, f"expected {' or '.join(stream.expected.codes)} ({stream.purpose})"
+    expected = stream.expected if model is None else stream.expected.earlier[model]
+    which = "" if model is None else f"model {model}: "
     try:
         digest, tensors = read_index(folder)
-        difference = first_difference(stream, tensors)
+        difference = first_difference(stream, tensors, expected, model)
     except FormatError as error:
-        return Verdict.CRASH, f"exit code 0, but {error.message}"
-    if difference is None and digest.lower() != stream.expected.model_digest:
-        difference = f"model_digest {digest[:16]}..., expected {stream.expected.model_digest[:16]}..."
-    return (Verdict.PASS, "") if difference is None else (Verdict.FAIL, difference)
+        return Verdict.CRASH, f"{which}exit code 0, but {error.message}"
+    if difference is None and digest.lower() != expected.model_digest:
+        difference = f"model_digest {digest[:16]}..., expected {expected.model_digest[:16]}..."
+    return (Verdict.PASS, "") if difference is None else (Verdict.FAIL, which + difference)
 
 
-def first_difference(stream: Stream, tensors: list[DumpTensor]) -> str | None:
-    """The first tensor that is not as expected, with its first wrong element and that element's bits; None: all are right."""
-    expected = stream.expected.tensors
-    if len(tensors) != len(expected):
-        return f"{len(tensors)} tensors, expected {len(expected)}"
-    for i, (found, right) in enumerate(zip(tensors, expected)):
+def first_difference(stream: Stream, tensors: list[DumpTensor], expected: Decoded,
+                     model: int | None = None) -> str | None:
+    """The first tensor that is not as expected, and the bits of its first wrong element; None: all are right."""
+    if len(tensors) != len(expected.tensors):
+        return f"{len(tensors)} tensors, expected {len(expected.tensors)}"
+    for i, (found, right) in enumerate(zip(tensors, expected.tensors)):
         if (found.name, found.dtype.name, found.shape) != (right.name, right.dtype, right.shape):
             return (f"tensor {i} is {found.name!r} {found.dtype.name} {list(found.shape)}, "
                     f"expected {right.name!r} {right.dtype} {list(right.shape)}")
         words = found.words()
-        digest = hashlib.sha256(found.path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(little_endian(words)).hexdigest()
         if digest != right.sha256:
-            return f"tensor {i} {found.name!r}: " + _first_element(stream, i, words, found)
+            return f"tensor {i} {found.name!r}: " + _first_element(stream, i, words, found, model)
         if found.sha256.lower() != digest:
             return f"tensor {i} {found.name!r}: the sha256 in its index entry is not that of its file"
     return None
 
 
-def _first_element(stream: Stream, i: int, words: np.ndarray, found: DumpTensor) -> str:
+def _first_element(stream: Stream, i: int, words: np.ndarray, found: DumpTensor, model: int | None) -> str:
     # The right words are not in the manifest: the reference decoder makes them again
     try:
-        right = decode(stream.file, [read_dump(r) for r in stream.references]).tensors[i].words
+        with StreamDecoder(stream.file, [read_dump(r) for r in stream.references]) as decoder:
+            right = decoder.model(-1 if model is None else model).tensors[i].words
     except OmcError as error:
         return f"its words have another SHA-256 (the reference decoder: {error})"
     at = int(np.flatnonzero(words != right)[0])
-    width = found.dtype.bits
-    return (f"element {at // found.dtype.parts} is 0x{int(words[at]):0{-(-width // 4)}x}, expected 0x{int(right[at]):0{-(-width // 4)}x} "
+    digits = -(-found.dtype.bits // 4)
+    wrong, expected = (f"0x{int(w[at]):0{digits}x}" for w in (words, right))
+    return (f"element {at // found.dtype.parts} is {wrong}, expected {expected} "
             f"({int((words != right).sum())} of {words.size} words differ)")

@@ -16,9 +16,12 @@ from ..bitstream.structures import EntropyMode
 from ..errors import EntropyError
 
 LZMA_DICTIONARY = 1 << 24      # bytes; also of unit_coding LZMA (SPEC 7.2)
+ZLIB_FDICT = 0x20              # of the second byte of a zlib header: a preset dictionary
 LZMA_SMALL = 1 << 18           # bytes; the encoder takes its time below
 PIECE = 1 << 16                # bytes that a coder is given, and asked for, at once
 WIDTHS = (1, 2, 4, 8)          # bytes of an integer
+BZIP2_HEADER = b"BZh9"
+BZIP2_BLOCK = bytes.fromhex("314159265359")       # what a block begins with, at any bit
 
 
 # One LZMA2 filter. lc, lp and pb are the encoder's business: a decoder finds them in the chunks.
@@ -65,6 +68,34 @@ def expand(machine, coded: bytes | memoryview, size: int) -> bytearray:
     if not machine.eof or machine.unused_data or len(out) != size:
         raise NotExpandable("BAD_SIZE", f"it ends after {len(out)} bytes of {size}, or bytes follow the end")
     return out
+
+
+def forbid_randomised_blocks(coded: bytes) -> None:
+    """EntropyError ENTROPY_END if a block of a sound bzip2 stream has the bit 'randomised' [R9.9.2-4].
+
+    Blocks begin at any bit, with a magic number that may occur within them, too. Where it does begin one, the byte
+    with the bit before it ends the block before, and with that byte the decoder gives that block out.
+    """
+    machine, fed, first = bz2.BZ2Decompressor(), 0, 8 * len(BZIP2_HEADER)
+    for start in _marked_blocks(coded):
+        end = (start + 7) // 8                                  # of the block before, in bytes
+        machine.decompress(coded[fed : end - 1])
+        fed = end
+        if machine.decompress(coded[end - 1 : end]) or start == first:
+            raise EntropyError("ENTROPY_END", "SPEC 9.9.2: a block of bzip2 is randomised", rules="R9.9.2-4")
+
+
+def _marked_blocks(coded: bytes) -> list[int]:
+    # Bit positions, ascending, of BZIP2_BLOCK where the bit after it and 32 more bits is 1.
+    number, found = int.from_bytes(coded, "big"), []
+    for shift in range(8):
+        text = (number << shift).to_bytes(len(coded) + 1, "big")[1:]
+        at = text.find(BZIP2_BLOCK)
+        while at >= 0:
+            if text[at + 10 : at + 11] >= b"\x80":
+                found.append(8 * at + shift)
+            at = text.find(BZIP2_BLOCK, at + 1)
+    return sorted(found)
 
 
 def _laid_out(values: np.ndarray, planes: bool) -> bytes:
@@ -127,7 +158,9 @@ def _machine(data: bytes | memoryview, mode: EntropyMode, size: int):
     if mode == EntropyMode.LZMA:
         return lzma_machine(size)
     if mode == EntropyMode.GZIP and bytes(data[3:4]) != b"\0":
-        raise NotExpandable("ENTROPY_END", "the gzip header has optional fields")
+        raise EntropyError("ENTROPY_END", "SPEC 9.9.2: the gzip header has optional fields", rules="R9.9.2-3")
+    if mode == EntropyMode.DEFLATE and len(data) > 1 and data[1] & ZLIB_FDICT:
+        raise EntropyError("ENTROPY_END", "SPEC 9.9.2: the zlib header asks for a dictionary", rules="R9.9.2-2")
     return zlib.decompressobj(31 if mode == EntropyMode.GZIP else 15)
 
 
@@ -141,11 +174,15 @@ def decode_bytes(data: bytes | memoryview, count: int, mode: EntropyMode, width:
     dtype = _integer_type(width, signed)
     if mode != EntropyMode.RAW:
         try:
-            data = expand(_machine(data, mode, count * width), data, count * width)
+            expanded = expand(_machine(data, mode, count * width), data, count * width)
         except NotExpandable as error:
-            raise EntropyError("ENTROPY_END", f"SPEC 9.9: the payload cannot be expanded: {error}") from None
+            raise EntropyError("ENTROPY_END", f"SPEC 9.9: the payload cannot be expanded: {error}",
+                               rules="R9.9.2-1") from None
+        if mode == EntropyMode.BZIP2:
+            forbid_randomised_blocks(bytes(data))
+        data = expanded
     elif len(data) != count * width:
-        raise EntropyError("ENTROPY_END", f"SPEC 9.10.2: {len(data)} bytes instead of {count * width}")
+        raise EntropyError("ENTROPY_END", f"SPEC 9.10.2: {len(data)} bytes instead of {count * width}", rules="R9.10.2-1")
     return _integers(data, dtype, planes)
 
 

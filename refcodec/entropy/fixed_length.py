@@ -65,7 +65,8 @@ def decode_fixed(data: bytes | memoryview, count: int, length: int, signed: bool
     """
     bits = count * length
     if len(data) != (bits + 7) >> 3 or (bits & 7 and data[-1] & ((1 << (-bits & 7)) - 1)):
-        raise EntropyError("ENTROPY_END", f"SPEC 9.8: the payload is not that of {count} integers of {length} bits")
+        raise EntropyError("ENTROPY_END", f"SPEC 9.8: the payload is not that of {count} integers of {length} bits",
+                           rules="R9.8-1")
     natural = f"{'i' if signed else 'u'}{max(1, 1 << ((length - 1).bit_length() - 3)) if length > 8 else 1}"
     raw = np.frombuffer(data, np.uint8).copy()           # the compiled loops know one type of array, a writable one
     result = np.empty(count, dtype or natural)
@@ -75,6 +76,6 @@ def decode_fixed(data: bytes | memoryview, count: int, length: int, signed: bool
         _get(raw, base * length, length, int(signed or length == 64), values)
         # Unsigned integers of 64 bits stand in int64: negative ones are beyond all types but their own.
         if length > 8 * result.itemsize and not limits.min <= int(values.min()) <= int(values.max()) <= limits.max:
-            raise EntropyError("OUT_OF_RANGE", f"SPEC 9.8: an integer is beyond {result.dtype}")
+            raise EntropyError("OUT_OF_RANGE", f"SPEC 9.8: an integer is beyond {result.dtype}", rules="R9.8-2")
         result[base : base + len(values)] = values.astype(result.dtype)
     return result

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..errors import EntropyError
 from .huffman_loop import (
-    EXHAUSTED, EXTRA_SHIFT, FORBIDDEN, INDEX_MAX, LENGTH_MAX, LOOKUP_BITS, MEAN_START, OK, OUT_OF_RANGE, ROW,
-    TABLES_MAX, Book, build_table, decode_entries, encode_entries, read_table, read_ue,
+    BEYOND, EXHAUSTED, EXTRA_SHIFT, INCOMPLETE, INDEX_MAX, LENGTH_MAX, LONG_PREFIX, LOOKUP_BITS, MEAN_START, OK,
+    OUT_OF_RANGE, ROW, TABLES_MAX, Book, build_table, decode_entries, encode_entries, read_table, read_ue,
 )
 from .huffman_search import index_codes, nearest, search, search_bound, sparse
 from .huffman_tables import canonical_codes, index_symbols, least_table, symbol_extents, u_bits, ue_bits
@@ -21,14 +21,21 @@ from .huffman_tables import canonical_codes, index_symbols, least_table, symbol_
 __all__ = ["decode_huffman", "encode_huffman", "search_bound"]
 
 CHUNK = 1 << 16                                # elements decoded at once
-ERRORS = {EXHAUSTED: ("ENTROPY_END", "the payload ends before its last entry"),
-          OUT_OF_RANGE: ("OUT_OF_RANGE", "a number is out of its range"),
-          FORBIDDEN: ("FORBIDDEN_PATTERN", "a code is incomplete or over-full")}
+# status: code, message, requirement
+ERRORS = {EXHAUSTED: ("ENTROPY_END", "the payload ends before its last entry", "R9.7.1-3"),
+          OUT_OF_RANGE: ("OUT_OF_RANGE", "a run, symbol or length of a table is out of its range", "R9.7.3-1"),
+          LONG_PREFIX: ("FORBIDDEN_PATTERN", "ue(v) takes more than 64 bits", "R9.7.3-2"),
+          INCOMPLETE: ("FORBIDDEN_PATTERN", "a code is incomplete or over-full", "R9.7.2-1"),
+          BEYOND: ("OUT_OF_RANGE", "an entry lies behind the last element", "R9.7.4-1")}
 
 
 def _fail(status: int) -> EntropyError:
-    code, message = ERRORS[status]
-    return EntropyError(code, f"SPEC 9.7: {message}")
+    code, message, rule = ERRORS[status]
+    return EntropyError(code, f"SPEC 9.7: {message}", rules=rule)
+
+
+def _out_of_range(message: str, rule: str) -> EntropyError:
+    return EntropyError("OUT_OF_RANGE", f"SPEC 9.7: {message}", rules=rule)
 
 
 # Encoder
@@ -102,8 +109,10 @@ class _Reader:
         self.raw, self.bit, self.end = raw, 0, 8 * len(raw)
 
     def _moved(self, bit: int) -> None:
-        if not 0 <= bit <= self.end:
+        if bit > self.end or ~bit > self.end:
             raise _fail(EXHAUSTED)
+        if bit < 0:
+            raise _fail(LONG_PREFIX)
         self.bit = int(bit)
 
     def u(self, n: int) -> int:
@@ -112,11 +121,11 @@ class _Reader:
         field = int.from_bytes(self.raw[first >> 3 : (first + n + 7) >> 3].tobytes(), "big")
         return (field >> (-(first + n) & 7)) & ((1 << n) - 1)
 
-    def ue(self, largest: int) -> int:
+    def ue(self, largest: int, rule: str) -> int:
         value, bit = read_ue(self.raw, self.bit)
         self._moved(bit)
         if not 0 <= value <= largest:
-            raise _fail(OUT_OF_RANGE)
+            raise _out_of_range(f"a number is not in 0..{largest}", rule)
         return int(value)
 
     def table(self, size: int, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +134,7 @@ class _Reader:
             raise _fail(EXHAUSTED)
         symbols, lengths = np.zeros((2, size), np.int64)
         bit, status = read_table(self.raw, self.bit, first, symbols, lengths)
-        if status and bit <= self.end:
+        if status and 0 <= bit <= self.end:
             raise _fail(status)
         self._moved(bit)
         return symbols, lengths
@@ -133,9 +142,10 @@ class _Reader:
 
 def _read_tables(read: _Reader, symbols_max: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """(tables, thresholds): the table of values, then those of indices."""
-    size = read.ue((1 << 63) - 1) + 1
+    size = read.ue((1 << 63) - 1, "R9.7.1-1") + 1
     if size > symbols_max:
-        raise EntropyError("RESOURCE_LIMIT", f"SPEC 9.7: {size} different values, the level allows {symbols_max}")
+        raise EntropyError("RESOURCE_LIMIT", f"SPEC 9.7: {size} different values, the level allows {symbols_max}",
+                           rules="R9.7.1-2")
     width = read.u(6) + 1
     first = read.u(width)
     tables = [read.table(size, first - ((first >> (width - 1)) << width))]
@@ -143,12 +153,12 @@ def _read_tables(read: _Reader, symbols_max: int) -> tuple[list[tuple[np.ndarray
     first_index, extra = symbol_extents(bound, precision)
     thresholds = np.zeros(read.u(3), np.int64)
     for k in range(len(thresholds)):
-        thresholds[k] = read.ue(INDEX_MAX << 4) + (thresholds[k - 1] if k else 0)
+        thresholds[k] = read.ue(INDEX_MAX << 4, "R9.7.1-1") + (thresholds[k - 1] if k else 0)
     for _ in range(len(thresholds) + 1):
-        size = read.ue(len(extra) - 1) + 1
-        symbols, lengths = read.table(size, read.ue(len(extra) - 1))
+        size = read.ue(len(extra) - 1, "R9.7.3-3") + 1
+        symbols, lengths = read.table(size, read.ue(len(extra) - 1, "R9.7.3-3"))
         if symbols[-1] >= len(extra):
-            raise _fail(OUT_OF_RANGE)
+            raise _out_of_range("an index table has a symbol beyond the bound", "R9.7.3-3")
         tables.append((first_index[symbols] | extra[symbols] << EXTRA_SHIFT, lengths))
     return tables, thresholds
 
@@ -175,11 +185,11 @@ def decode_huffman(data: bytes | memoryview, count: int, dtype: np.dtype | type 
     read = _Reader(raw)
     entries = read.u(count.bit_length())
     if entries > count:
-        raise _fail(OUT_OF_RANGE)
+        raise _out_of_range(f"{entries} entries of {count} elements", "R9.7.1-1")
     tables, thresholds = _read_tables(read, symbols_max) if entries else ([], np.zeros(0, np.int64))
     limits = np.iinfo(dtype)
     if entries and dtype != np.uint64 and not limits.min <= tables[0][0][0] <= tables[0][0][-1] <= limits.max:
-        raise _fail(OUT_OF_RANGE)
+        raise _out_of_range(f"a value is beyond {dtype}", "R9.7.1-4")
     result = np.zeros(count, dtype)
     state = np.array([read.bit, entries, -1, 0, MEAN_START], np.int64)
     book = _book(tables)
@@ -193,5 +203,5 @@ def decode_huffman(data: bytes | memoryview, count: int, dtype: np.dtype | type 
         result[base : base + len(out)] = out.astype(dtype)
     rest = read.end - int(state[0])
     if rest not in range(8) or (rest and int(raw[-1]) & ((1 << rest) - 1)):
-        raise EntropyError("ENTROPY_END", "SPEC 9.7: the payload does not end with its last entry")
+        raise EntropyError("ENTROPY_END", "SPEC 9.7: the payload does not end with its last entry", rules="R9.7.1-3")
     return result

@@ -12,7 +12,7 @@ import numpy as np
 from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits
 
-OK, EXHAUSTED, OUT_OF_RANGE, FORBIDDEN = 0, 1, 2, 3
+OK, EXHAUSTED, OUT_OF_RANGE, LONG_PREFIX, INCOMPLETE, BEYOND = range(6)
 
 LENGTH_MAX = 20                 # bits of a codeword
 INDEX_MAX = 1 << 16             # the largest bound of relative indices
@@ -49,13 +49,13 @@ def _wrapped(x):
 
 @inlined
 def _golomb(raw, bit, shift):
-    # ue(v) << shift | u(shift), modulo 2^64. Returns (value, position); position -1 if it takes more than 64 bits.
+    # ue(v) << shift | u(shift), modulo 2^64. Returns (value, position); ~position if it takes more than 64 bits.
     zeros = 0
     while zeros <= PREFIX_MAX and get_bits(raw, bit, 1) == 0:
         zeros += 1
         bit += 1
     if zeros + shift > PREFIX_MAX:
-        return 0, -1
+        return 0, ~bit
     high = (1 << zeros) - 1 + get_bits(raw, bit + 1, zeros)
     bit += 1 + zeros
     return _wrapped((high << shift) | get_bits(raw, bit, shift)), bit + shift
@@ -63,7 +63,7 @@ def _golomb(raw, bit, shift):
 
 @compiled
 def read_ue(raw: np.ndarray, bit: int) -> tuple[int, int]:
-    """ue(v) at a bit position of raw (uint8). Returns (value modulo 2^64, position after it or -1)."""
+    """ue(v) at a bit position of raw (uint8). Returns (value modulo 2^64, position after it; ~position if it is too long)."""
     return _golomb(raw, bit, 0)
 
 
@@ -75,7 +75,9 @@ def _read_symbols(raw, bit, first, symbols):
         run = 1
         if count - n > 1:
             more, bit = _golomb(raw, bit, 0)
-            if bit < 0 or more < 0 or more >= count - n:
+            if bit < 0:
+                return bit, LONG_PREFIX
+            if more < 0 or more >= count - n:
                 return bit, OUT_OF_RANGE
             run += more
         for _ in range(run):
@@ -90,7 +92,7 @@ def _read_symbols(raw, bit, first, symbols):
                 bit += 6
             gap, bit = _golomb(raw, bit, shift)
             if bit < 0:
-                return bit, FORBIDDEN
+                return bit, LONG_PREFIX
             symbol = _wrapped(symbol + gap + 1)
     return bit, OK
 
@@ -104,14 +106,16 @@ def _read_lengths(raw, bit, lengths):
     for n in range(len(lengths)):
         if n:
             k, bit = _golomb(raw, bit, 0)
-            if bit < 0 or k < 0 or k > 2 * LENGTH_MAX:
+            if bit < 0:
+                return bit, LONG_PREFIX
+            if k < 0 or k > 2 * LENGTH_MAX:
                 return bit, OUT_OF_RANGE
             length += (k + 1) >> 1 if k & 1 else -(k >> 1)
         if length < 0 or length > LENGTH_MAX:
             return bit, OUT_OF_RANGE
         lengths[at(n)] = length
         space += 1 << (LENGTH_MAX - length)
-    return bit, (OK if space == 1 << LENGTH_MAX else FORBIDDEN)
+    return bit, (OK if space == 1 << LENGTH_MAX else INCOMPLETE)
 
 
 @compiled
@@ -196,7 +200,7 @@ def decode_entries(raw: np.ndarray, book: Book, thresholds: np.ndarray, state: n
         left -= 1
         position += index
         if position >= count:
-            status = OUT_OF_RANGE
+            status = BEYOND
             break
         if position < end:
             out[at(position - base)] = value

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..dtypes import DType
 from .map_loop import (
-    BUFFER_FULL, CONTEXTS, MALFORMED, OCTAVE, OK, PREDICTED, RAW_EXHAUSTED, SETTINGS, WEIGHT_ONE, decode_map_rows,
-    encode_map_rows,
+    BUFFER_FULL, CONTEXTS, OCTAVE, OK, PREDICTED, RAW_EXHAUSTED, SETTINGS, WEIGHT_ONE, decode_map_rows, encode_map_rows,
 )
 from .range_coder import Coder, encoder_start, new_contexts
+from .word_loop import BAD_SHIFT
 from .words import as_int64, median, signed
 
-__all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "MapParameters", "choose_map_parameters", "decode_map",
+__all__ = ["BAD_SHIFT", "BUFFER_FULL", "OK", "RAW_EXHAUSTED", "MapParameters", "choose_map_parameters", "decode_map",
            "encode_map", "estimate_map_bits", "new_map_contexts"]
 
 CHUNK = 1 << 15             # elements staged as int64 at a time
@@ -159,14 +159,13 @@ def decode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, pl
                ) -> tuple[Coder, int, int]:
     """Inverse of encode_map: fills words [rows, columns], reading buf through r and raw from bit raw_bit on.
 
-    Returns (coder, next raw bit, status): OK, MALFORMED (a shift or class that the type does not have, or the
-    payload ran out) or RAW_EXHAUSTED; after an error the contents of words are undefined.
+    Returns (coder, next raw bit, status of word_loop); after an error the contents of words are undefined.
     """
     params, raw_bit = _get_parameters(dtype, raw, raw_bit)
     if raw_bit < 0:
         return r, 0, RAW_EXHAUSTED
     if params.shift > (dtype.mantissa if dtype.kind == "f" else dtype.bits - 1):
-        return r, raw_bit, MALFORMED
+        return r, raw_bit, BAD_SHIFT
     layout, state = _layout(dtype, params, plane_rows), _new_state(words.shape[1], dtype, first_row)
     for rows in _chunks(words.shape):
         values, part = np.empty(words[rows].shape, np.int64), _staged(predictor, rows, dtype, params)

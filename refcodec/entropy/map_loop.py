@@ -11,8 +11,8 @@ from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
 from .range_coder import DECODE, ENCODE
 from .word_loop import (
-    BUFFER_FULL, CLASS_NODES, MALFORMED, OCTAVE, OK, POWER_FLOOR, RATE, RAW_EXHAUSTED, ROOM, TRAILING_MAX, clip, code_class,
-    float_parts, float_word, integer_of, integer_parts, moved_mean, word_bin,
+    BAD_ESCAPE, BUFFER_FULL, CLASS_NODES, ENDED, MALFORMED, OCTAVE, OK, POWER_FLOOR, RATE, RAW_EXHAUSTED, ROOM,
+    TRAILING_MAX, clip, code_class, float_parts, float_word, integer_of, integer_parts, moved_mean, word_bin,
 )
 
 PLANE_WINDOW, OVERALL_WINDOW = 256, 1024
@@ -168,7 +168,7 @@ def _code_planes(mode, values, predictor, layout, above, above_values, weights, 
             if mode == ENCODE and (r.pos + r.pending + ROOM > len(buf) or not room(raw, raw_bit, 128)):
                 return r, raw_bit, BUFFER_FULL
             if mode == DECODE and r.pos > r.end + 3:
-                return r, raw_bit, MALFORMED
+                return r, raw_bit, ENDED
             if j & 15 == 0:
                 rate = RATE // (POWER_FLOOR + power)
             v, cls, sign, mantissa = 0, 0, 0, 0
@@ -204,7 +204,9 @@ def _code_planes(mode, values, predictor, layout, above, above_values, weights, 
                     phase = (expected + OCTAVE // 2 & 255) >> 5
                     place = CLASS_PLACE + (setting * PHASES + phase) * CLASS_NODES
                     cls, r, ok = code_class(mode, r, buf, contexts, place, centre, cls)
-                    if not ok or cls < 1 or cls > max_class:
+                    if not ok:
+                        return r, raw_bit, BAD_ESCAPE
+                    if cls < 1 or cls > max_class:
                         return r, raw_bit, MALFORMED
                     if signs:
                         around = ((left >> 3 & 3) * 3 + (up >> 3 & 3)) * 3 + (1 + there_sign if there_log else 0)

@@ -13,7 +13,8 @@ from ..compiler import at, bit_length, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
 from .range_coder import DECODE, ENCODE, WORD_COUNT_LIMIT, code_bin, code_bypass
 
-OK, BUFFER_FULL, MALFORMED, RAW_EXHAUSTED = 0, 1, 2, 3
+# Statuses. MALFORMED: a class that does not exist; ENDED: the payload ended early; BUFFER_FULL is the encoder's.
+OK, BUFFER_FULL, MALFORMED, RAW_EXHAUSTED, BAD_SHIFT, BAD_ESCAPE, ENDED = range(7)
 NO_SIGNS, RAW_SIGNS, MODELLED_SIGNS = 0, 1, 2
 
 ROOM = 256                  # bytes of buf that one element may need at most
@@ -212,13 +213,13 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
         if row_shifts:
             shift, r = _code_row_shift(mode, values, i, shift_limit, shift, contexts, r, buf)
             if shift > shift_limit:
-                return r, raw_bit, MALFORMED
+                return r, raw_bit, BAD_SHIFT
         row, row_count, left, left2, left_sign, rate = overall, 0, 0, 0, 0, 0
         for j in range(cols):
             if mode == ENCODE and (r.pos + r.pending + ROOM > len(buf) or not room(raw, raw_bit, 128)):
                 return r, raw_bit, BUFFER_FULL
             if mode == DECODE and r.pos > r.end + 3:
-                return r, raw_bit, MALFORMED
+                return r, raw_bit, ENDED
             if j & 15 == 0:
                 rate = RATE // (POWER_FLOOR + power)
             v, cls, sign, mantissa = 0, 0, 0, 0
@@ -280,7 +281,9 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                     if by_exponent:
                         centre, place = 1, EXPONENT_PLACE + ((e >> 8) & 31) * (1 + CLASS_NODES) + 1
                     cls, r, ok = code_class(mode, r, buf, contexts, place, centre, cls)
-                    if not ok or cls < 1 or cls + (0 if is_float else shift) > max_class:
+                    if not ok:
+                        return r, raw_bit, BAD_ESCAPE
+                    if cls < 1 or cls + (0 if is_float else shift) > max_class:
                         return r, raw_bit, MALFORMED
                     width = mantissa_bits - shift if is_float else cls - 1
                     place = MANTISSA_PLACE + 4 * (clip(-4, cls - centre, 4) + 4 if is_float or cls > 3 else 8 + cls)

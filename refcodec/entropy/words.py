@@ -187,8 +187,7 @@ def decode_words(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, 
                  ) -> tuple[Coder, int, int]:
     """Inverse of encode_words: fills words [rows, cols], reading buf through r and raw from bit raw_bit on.
 
-    Returns (coder, next raw bit, status): OK, MALFORMED (a class that the type does not have, or the
-    payload ran out) or RAW_EXHAUSTED; after an error the contents of words are undefined.
+    Returns (coder, next raw bit, status of word_loop); after an error the contents of words are undefined.
     """
     layout = _layout(dtype, predictor, params)
     state = _new_state(words.shape, dtype, predictor, params)

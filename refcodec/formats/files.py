@@ -25,7 +25,7 @@ def check_path(path: str) -> str:
            or ".." in parts or any(len(p.encode("utf-8", "replace")) > 255 or p.endswith((" ", ".")) for p in parts)
            or len(path.encode("utf-8", "replace")) > PATH_BYTES_MAX or not is_text(path))
     if bad:
-        raise FormatError("BAD_PATH", f"{path[:100]!r} is not a relative path inside the model's folder")
+        raise FormatError("BAD_PATH", f"{path[:100]!r} is not a relative path inside the model's folder", rules="R8.9.1-1")
     return path
 
 
@@ -35,13 +35,14 @@ def check_paths(paths: Sequence[str]) -> None:
     for path in paths:
         check_path(path)
         if path in seen:
-            raise FormatError("BAD_PATH", f"file {path!r} appears twice")
+            raise FormatError("BAD_PATH", f"file {path!r} appears twice", rules="R8.9.1-2")
         seen.add(path)
     for path in paths:
         parts = path.split("/")
         for n in range(1, len(parts)):
             if "/".join(parts[:n]) in seen:
-                raise FormatError("BAD_PATH", f"{'/'.join(parts[:n])!r} is both a file and a folder")
+                raise FormatError("BAD_PATH", f"{'/'.join(parts[:n])!r} is both a file and a folder",
+                                  rules="R8.9.1-2")
 
 
 def is_text(text: str) -> bool:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..dtypes import DType
+from ..errors import FormatError
 from ..model import SlotCoding
 
 VARINT_BYTES_MAX = 10
@@ -22,6 +23,16 @@ def size_range(dtype: DType, count: int, coding: SlotCoding) -> tuple[int, int]:
     if coding == SlotCoding.VARINT:
         return words, words * VARINT_BYTES_MAX
     return words * dtype.word.itemsize, words * dtype.word.itemsize
+
+
+def check_slot(name: str, dtype: DType, count: int, coding: SlotCoding, size: int) -> None:
+    """A slot of `size` bytes for a tensor of `count` elements. Raises FormatError FORBIDDEN_PATTERN or BAD_SIZE."""
+    if coding == SlotCoding.PACKED and dtype.bits >= 8 or coding not in list(SlotCoding):
+        raise FormatError("FORBIDDEN_PATTERN", f"slot coding {int(coding)} for {dtype.name}", rules="R8.9.2-1")
+    smallest, largest = size_range(dtype, count, coding)
+    if not smallest <= size <= largest:
+        raise FormatError("BAD_SIZE", f"slot of {size} bytes for tensor {name!r}, which takes {smallest}"
+                          + (f" to {largest}" if largest > smallest else ""), rules="R8.9-1")
 
 
 def encode_words(words: np.ndarray, dtype: DType, coding: SlotCoding) -> np.ndarray:

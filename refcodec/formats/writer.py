@@ -64,21 +64,13 @@ class SourceWriter:
                 if not 0 <= segment.tensor < len(self.tensors):
                     raise FormatError("DANGLING_REFERENCE", f"slot of tensor {segment.tensor}, there are "
                                                             f"{len(self.tensors)}")
-                self._check_slot(segment.tensor, segment.coding, segment.size)
+                tensor = self.tensors[segment.tensor]
+                slots.check_slot(tensor.name, tensor.dtype, tensor.size, segment.coding, segment.size)
                 self._places.setdefault(segment.tensor, []).append((number, offset, segment.coding, segment.size))
                 offset += segment.size
             total += offset
         if size_max is not None and total > size_max:
             raise FormatError("RESOURCE_LIMIT", f"the files take {total} bytes, allowed are {size_max}")
-
-    def _check_slot(self, index: int, coding: SlotCoding, size: int) -> None:
-        tensor = self.tensors[index]
-        if coding == SlotCoding.PACKED and tensor.dtype.bits >= 8 or coding not in list(SlotCoding):
-            raise FormatError("FORBIDDEN_PATTERN", f"slot coding {int(coding)} for {tensor.dtype.name}")
-        smallest, largest = slots.size_range(tensor.dtype, tensor.size, coding)
-        if not smallest <= size <= largest:
-            raise FormatError("BAD_SIZE", f"slot of {size} bytes for tensor {tensor.name!r}, which takes {smallest}"
-                                          + (f" to {largest}" if largest > smallest else ""))
 
     def _check_target(self) -> None:
         suffix = os.path.splitext(self.target)[1].lower()
@@ -129,7 +121,7 @@ class SourceWriter:
             data = slots.encode_words(words, tensor.dtype, coding)
             if data.size != size:
                 raise ReconstructionError("BAD_SIZE", f"tensor {tensor.name!r} takes {data.size} bytes, "
-                                                      f"its slot {size}")
+                                                      f"its slot {size}", rules="R8.9-1")
             try:
                 _write_at(self._files[number], data.data, offset)
             except OSError as error:

@@ -66,5 +66,6 @@ def subtract_spatial(indices: np.ndarray, predictor: int, plane_rows: int, first
 def _predicted_matrix(given: np.ndarray, add: int, predictor: int, plane_rows: int, first_row: int) -> np.ndarray:
     made = np.empty(given.shape, np.int64)
     if _predict(np.ascontiguousarray(given, np.int64), made, add, int(predictor), int(plane_rows), int(first_row)):
-        raise ReconstructionError("OUT_OF_RANGE", "SPEC 8.7.1: an index or a difference of indices is beyond 32 bits")
+        raise ReconstructionError("OUT_OF_RANGE", "SPEC 8.7.1: an index or a difference of indices is beyond 32 bits",
+                                  rules="R8.7.1-1")
     return made

@@ -25,7 +25,7 @@ def reconstruct_decimal(levels: np.ndarray, decimal_exponent: int, dtype: DType,
     if not 0 <= decimal_exponent <= EXPONENT_MAX:
         raise ReconstructionError("OUT_OF_RANGE", f"decimal exponent {decimal_exponent} is not in 0..{EXPONENT_MAX}")
     if levels.size and not -LEVEL_LIMIT <= int(levels.min()) <= int(levels.max()) <= LEVEL_LIMIT:
-        raise ReconstructionError("OUT_OF_RANGE", "a level is larger than 2^53 in magnitude")
+        raise ReconstructionError("OUT_OF_RANGE", "a level is larger than 2^53 in magnitude", rules="R8.5-9")
     power = POWERS[decimal_exponent]
     quotients = (part.astype(np.float64) / power for part in chunks(np.ascontiguousarray(levels).reshape(-1)))
     return assemble(quotients, levels.shape, dtype, prediction)

@@ -39,7 +39,7 @@ def check_width(levels: np.ndarray, width: int) -> None:
     """Raises ReconstructionError OUT_OF_RANGE where a level does not fit into `width` bits of two's complement."""
     low, high = level_range(width)
     if levels.size and not low <= int(levels.min()) <= int(levels.max()) <= high:
-        raise ReconstructionError("OUT_OF_RANGE", f"a level does not fit into {width} bits")
+        raise ReconstructionError("OUT_OF_RANGE", f"a level does not fit into {width} bits", rules="R8.5-10")
 
 
 def fixed_point_levels(values: np.ndarray, width: int, fraction_bits: int) -> np.ndarray:

@@ -22,10 +22,12 @@ def reconstruct_grid(halves: np.ndarray, scales: np.ndarray) -> np.ndarray:
     rows, columns = halves.shape
     out = np.empty((rows, columns), dtype=np.float32)
     if not np.isfinite(scales).all():
-        raise ReconstructionError("OVERFLOW", "a scale of the grid is not finite")
+        raise ReconstructionError("OVERFLOW", "a scale of the grid is not finite", rules="R8.5-8")
     step = max(1, _ROWS_IN_FLIGHT // max(1, columns))
     for start in range(0, rows, step):
         part = slice(start, start + step)
         h = np.ascontiguousarray(halves[part]).view(np.float16).astype(np.float64)
+        if not np.isfinite(h).all():
+            raise ReconstructionError("OVERFLOW", "a word of the grid is not finite", rules="R8.5-8")
         out[part] = round_to_dtype(h * scales[part].astype(np.float64)[:, None], BY_NAME["float32"])
     return out

@@ -19,5 +19,5 @@ def reconstruct_integer_codebook(levels: np.ndarray, integers: np.ndarray, zero_
     Raises ReconstructionError: OUT_OF_RANGE for an index outside the codebook, or an integer or a step beyond these;
     OVERFLOW where a value does not fit into the dtype.
     """
-    n = reconstruct_codebook(levels, integers.astype(np.int64, copy=False), zero_index)
+    n = reconstruct_codebook(levels, integers.astype(np.int64, copy=False), zero_index, "R8.5-11")
     return reconstruct_indices(n, step_mantissa, step_exponent, dtype, prediction)

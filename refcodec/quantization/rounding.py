@@ -58,7 +58,8 @@ def round_to_dtype(values: np.ndarray, dtype: DType) -> np.ndarray:
         fits = bool(_round_bits(bits, words, dtype.mantissa, 1 - bias, largest, sign, negative_zero))
         out = words.astype(dtype.word, copy=False).view(dtype.numpy).reshape(values.shape)
     if not fits:
-        raise ReconstructionError("OVERFLOW", f"a value is beyond the largest finite {dtype.name}")
+        raise ReconstructionError("OVERFLOW", f"a value is beyond the largest finite {dtype.name}",
+                                  rules="R8.5-3" if np.isfinite(values).all() else "R8.5-2")
     return out
 
 
@@ -67,7 +68,8 @@ def _round_to_integer(values: np.ndarray, dtype: DType) -> np.ndarray:
     low, high = (-2.0 ** (bits - 1), 2.0 ** (bits - 1)) if dtype.kind == "i" else (0.0, 2.0**bits)
     rounded = np.rint(values)
     if not bool(((rounded >= low) & (rounded < high)).all()):       # false for NaN, too
-        raise ReconstructionError("OVERFLOW", f"a value is outside the range of {dtype.name}")
+        raise ReconstructionError("OVERFLOW", f"a value is outside the range of {dtype.name}",
+                                  rules="R8.5-4" if np.isfinite(values).all() else "R8.5-2")
     wide = rounded.astype(np.uint64 if dtype.kind == "u" else np.int64)
     return wide.astype(dtype.numpy, copy=False)
 

@@ -23,7 +23,7 @@ STEP_EXPONENT_MIN, STEP_EXPONENT_MAX = -1074, 970
 def step_value(mantissa: int, exponent: int) -> float:
     """The step mantissa * 2^exponent as an exact float64; ReconstructionError OUT_OF_RANGE outside SPEC 8.5.3."""
     if not (1 <= mantissa <= 0xFFFF and STEP_EXPONENT_MIN <= exponent <= STEP_EXPONENT_MAX):
-        raise ReconstructionError("OUT_OF_RANGE", f"step {mantissa} * 2^{exponent} is not allowed")
+        raise ReconstructionError("OUT_OF_RANGE", f"step {mantissa} * 2^{exponent} is not allowed", rules="R8.5-5")
     return float(np.ldexp(float(mantissa), exponent))
 
 

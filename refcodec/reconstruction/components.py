@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bitstream.derive import segment_borders
-from ..bitstream.structures import RANGE_CODED, Component, EntropyMode, Quantiser
+from ..bitstream.structures import BYTES, RANGE_CODED, Component, EntropyMode, Quantiser
 from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
 from ..entropy.integers import decode_integers
@@ -30,6 +30,10 @@ from ..quantization.uniform import indices, reconstruct, reconstruct_indices
 from .factors import Factor
 
 LEVEL_LIMIT = 1 << 31      # of all quantisers but DECIMAL
+
+# The requirement that words fit their type, where it depends on the entropy mode.
+WORD_RULES = {EntropyMode.RAW: "R9.10.2-2", EntropyMode.HUFFMAN: "R9.7.1-4", EntropyMode.FIXED: "R9.8-2",
+              **dict.fromkeys(BYTES, "R9.9.1-1")}
 
 
 @dataclass
@@ -140,7 +144,7 @@ def _read_words(c: Component, layout: Layout, out: np.ndarray, predictor: np.nda
         reader.read(MapBlock(words, predictor, dtype, layout.plane_rows, part.start % layout.plane_rows))
     else:
         words[...] = _integers(c, payloads, dtype).reshape(out.shape)
-        _check_words(words, dtype)
+        _check_words(words, dtype, WORD_RULES[c.entropy_mode])
         if predictor is not None:
             add_difference(words, predictor, dtype)
     if c.quantiser == Quantiser.GRID:
@@ -162,7 +166,7 @@ def _read_levels(c: Component, layout: Layout, shape: tuple[int, ...], payloads:
     if c.quantiser == Quantiser.DECIMAL:
         return levels.astype(np.int64, copy=False)
     if not -LEVEL_LIMIT <= int(levels.min()) <= int(levels.max()) < LEVEL_LIMIT:
-        raise ReconstructionError("OUT_OF_RANGE", "SPEC 9.10.2: a level is beyond 32 bits")
+        raise ReconstructionError("OUT_OF_RANGE", "SPEC 9.10.1: a level is beyond 32 bits", rules="R9.10.1-2")
     return levels.astype(np.int32, copy=False)
 
 
@@ -176,9 +180,9 @@ def _integers(c: Component, payloads: Payloads, dtype: DType | None) -> np.ndarr
         raise
 
 
-def _check_words(words: np.ndarray, dtype: DType) -> None:
+def _check_words(words: np.ndarray, dtype: DType, rule: str) -> None:
     if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
-        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 5.2: a word is no {dtype.name}")
+        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 5.2: a word is no {dtype.name}", rules=rule)
 
 
 # Values
@@ -194,7 +198,7 @@ def _indices(c: Component, levels: np.ndarray, layout: Layout, part: slice) -> n
     """Levels of a segment to int64 indices, of which each stands for index * step (SPEC 8.5.4, 8.5.9, 8.5.10, 8.7.1)."""
     if c.quantiser == Quantiser.INTEGER_CODEBOOK:
         codebook = np.array(c.integer_codebook.codebook_integer, np.int64)
-        return reconstruct_codebook(levels, codebook, c.integer_codebook.zero_index)
+        return reconstruct_codebook(levels, codebook, c.integer_codebook.zero_index, "R8.5-11")
     if layout.spatial_predictor is not None:
         n = add_spatial(levels, layout.spatial_predictor, layout.plane_rows, part.start % layout.plane_rows)
     else:
@@ -212,8 +216,8 @@ def _values(c: Component, layout: Layout, levels: np.ndarray, predictor: np.ndar
     dtype, base = layout.dtype, None if predictor is None else predictor.view(layout.dtype.numpy)
     if c.quantiser == Quantiser.CODEBOOK:
         codebook = np.frombuffer(c.codebook.codebook_words, dtype.word.newbyteorder("<")).astype(dtype.word)
-        _check_words(codebook, dtype)
-        values = reconstruct_codebook(levels, codebook, c.codebook.zero_index)
+        _check_words(codebook, dtype, "R7.7.5-1")
+        values = reconstruct_codebook(levels, codebook, c.codebook.zero_index, "R8.5-7")
     elif c.quantiser == Quantiser.DECIMAL:
         values = reconstruct_decimal(levels.astype(np.int64, copy=False), c.decimal_exponent, dtype, base)
     elif c.quantiser == Quantiser.UNIFORM and layout.spatial_predictor is None:

@@ -60,12 +60,13 @@ def decompose(matrix: np.ndarray) -> Decomposition:
     """
     m, n = sorted(matrix.shape)
     if not bool(np.isfinite(matrix).all()):
-        raise ReconstructionError("OVERFLOW", "the matrix that a factor update refers to is not finite")
+        raise ReconstructionError("OVERFLOW", "the matrix that a factor update refers to is not finite", rules="R8.6.7-1")
     transposed = matrix.shape[0] > matrix.shape[1]
     x = _scaled(matrix.T if transposed else matrix)
     u, values = np.zeros((m, m)), np.zeros(m)
     if not _eigenvectors(x, u, values):
-        raise ReconstructionError("OVERFLOW", f"an eigenvalue is not found in {MAX_ITERATIONS} iterations")
+        raise ReconstructionError("OVERFLOW", f"an eigenvalue is not found in {MAX_ITERATIONS} iterations",
+                                  rules="R8.6.7-2")
     u = _signed(u[np.argsort(-values, kind="stable")])
     v, norms = np.zeros((m, n)), np.zeros(m)
     _project(u, x, v, norms)

@@ -101,7 +101,7 @@ def exact_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     if left.shape[1] != right.shape[0]:
         raise ReconstructionError("BAD_SIZE", f"factors of rank {left.shape[1]} and {right.shape[0]}")
     if left.shape[1] * magnitude(left) * magnitude(right) > EXACT_LIMIT:
-        raise ReconstructionError("OVERFLOW", "a product of factors may pass 2^53")
+        raise ReconstructionError("OVERFLOW", "a product of factors may pass 2^53", rules="R8.6-1")
     product = left.astype(np.float64) @ right.astype(np.float64)
     product += 0.0
     return product
@@ -128,5 +128,5 @@ def _integer_vectors(vectors: np.ndarray, rank: int) -> tuple[np.ndarray, int]:
 def _scale(product: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
     # product * (mantissa * 2^exponent), in place where it can be; mantissa < 2^32, so the factor is exact
     if not SCALE_EXPONENT_MIN <= exponent <= SCALE_EXPONENT_MAX:
-        raise ReconstructionError("OUT_OF_RANGE", f"the product of steps has the exponent {exponent}")
+        raise ReconstructionError("OUT_OF_RANGE", f"the product of steps has the exponent {exponent}", rules="R8.6-2")
     return np.multiply(product, math.ldexp(mantissa, exponent), out=product)

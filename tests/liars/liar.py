@@ -170,6 +170,125 @@ def unsupported(stream, folder, references):
     return honest(stream, folder, references)
 
 
+def survivor(stream, folder, references):
+    """Right, but a child in a session of its own lives on."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 and os.fork() == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for handle in range(3):
+            os.dup2(null, handle)
+        time.sleep(60)
+        os._exit(0)
+    return reply
+
+
+def disk(stream, folder, references):
+    """Right, and the disk is filled beside it, in files below each limit of size."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200:
+        for i in range(1 << 12):
+            (Path(os.environ["TMPDIR"]) / str(i)).write_bytes(b"x" * (1 << 24))
+    return reply
+
+
+def large_file(stream, folder, references):
+    """One file without end, in place of the first tensor."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 and reply["exit"] == 0:
+        with open(Path(folder) / "0000.bin", "wb") as file:
+            for _ in range(1 << 12):
+                file.write(b"x" * (1 << 24))
+    return reply
+
+
+def loud(stream, folder, references):
+    """Gigabytes on standard output."""
+    if Path(stream).stat().st_size > 200:
+        for _ in range(1 << 12):
+            sys.stdout.write("x" * (1 << 20) + "\n")
+    return honest(stream, folder, references)
+
+
+def talkative(stream, folder, references):
+    """A line too many, as a debug print would be."""
+    reply = honest(stream, folder, references)
+    if reply["exit"]:
+        print("rejecting", flush=True)
+    return reply
+
+
+def linked(stream, folder, references):
+    """The words of a tensor are a link to a file elsewhere."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 and reply["exit"] == 0:
+        words = Path(folder) / "0000.bin"
+        kept = Path(os.environ["TMPDIR"]) / "words"
+        shutil.move(words, kept)
+        words.symlink_to(kept)
+    return reply
+
+
+def pipe(stream, folder, references):
+    """The index is a pipe that nobody writes to: who reads it waits forever."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 and reply["exit"] == 0:
+        (Path(folder) / "index.json").unlink()
+        os.mkfifo(Path(folder) / "index.json")
+    return reply
+
+
+def swapped(stream, folder, references):
+    """OUTDIR itself is a link to another folder."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200:
+        kept = Path(os.environ["TMPDIR"]) / "out"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.move(folder, kept)
+        Path(folder).symlink_to(kept)
+    return reply
+
+
+def sparse(stream, folder, references):
+    """A tensor's file of 128 MiB, nearly all of it a hole."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 and reply["exit"] == 0:
+        os.truncate(Path(folder) / "0000.bin", 1 << 27)
+    return reply
+
+
+def locked(stream, folder, references):
+    """OUTDIR is left without any rights."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 and reply["exit"] == 0:
+        (Path(folder) / "index.json").unlink()
+        os.chmod(folder, 0)
+    return reply
+
+
+def nested(stream, folder, references):
+    """An index that a recursive parser chokes on."""
+    reply = honest(stream, folder, references)
+    if Path(stream).stat().st_size > 200 and reply["exit"] == 0:
+        (Path(folder) / "index.json").write_text('{"model_digest": "", "tensors": ' + "[" * 200_000)
+    return reply
+
+
+def meddler(stream, folder, references):
+    """The suite itself is changed, its time of change set back: named by OMC_VICTIM."""
+    reply = honest(stream, folder, references)
+    victim = Path(os.environ["OMC_VICTIM"])
+    status = victim.stat()
+    victim.write_bytes(victim.read_bytes().replace(b"smoke", b"smoky"))
+    os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return reply
+
+
+def last_model_only(stream, folder, references):
+    """The last model of a stream whatever model is asked for: its --model is not looked at."""
+    return honest(stream, folder, references)
+
+
 def stateful(stream, folder, references):
     """Right for the first stream of a process, wrong from then on."""
     stateful.runs = getattr(stateful, "runs", 0) + 1
@@ -187,7 +306,8 @@ def main() -> int:
             reply = {"contract": 1} if request["op"] == "hello" else decode(request["stream"], request["outdir"], request["references"])
             print(json.dumps(reply), flush=True)
         return 0
-    reply = decode(arguments[0], arguments[1], arguments[3::2])
+    options = list(zip(arguments[2::2], arguments[3::2]))
+    reply = decode(arguments[0], arguments[1], [value for name, value in options if name == "--reference"])
     code = reply.pop("exit")
     if code and reply:
         print(json.dumps(reply))

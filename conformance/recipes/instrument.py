@@ -1,0 +1,252 @@
+"""Conditions of the decoder's own source, watched while it runs uncompiled.
+
+A module of PARTS is compiled from a syntax tree in which every condition, every operand of && and ||, every loop over a
+range, Min, Max and Clip of the listed functions reports which way it went. Each such outcome is a point of coverage:
+`branch:<clause>:<condition of a syntax table>:<0 or 1>` or `path:<clause>:<function>: <condition>:<outcome>`.
+To be installed before refcodec is imported, in a process with REFCODEC_COMPILE=0.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.abc
+import importlib.machinery
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OUTCOMES = {"if": ("0", "1"), "for": ("none", "some"), "some": ("some",), "min": ("first", "second"), "max": ("first", "second"),
+            "clip": ("below", "inside", "above")}
+# Functions that code a bin or a number both ways, and which of their arguments is it.
+CODING = {"code": -1, "_code": -1, "word_bin": -1, "code_bin": -2, "code_probability": -1, "code_bypass": -2, "code_class": -1,
+          "_code_steps": -1, "_code_zero": -1, "_code_top": -1, "_code_trailing": -1}
+
+# Functions of the decoder and the clause that each of them carries out. Not listed: the encoder, chunks of memory, files.
+PARTS: dict[str, dict[str, str]] = {
+    "bitstream.syntax": {},                    # all: the clause stands in @structure
+    "bitstream.derive": {
+        "check_version": "7.3", "check_model_header": "7.4", "check_element_type": "7.4.2", "check_layer_tensor": "7.6.2",
+        "check_fold": "7.6.3", "begin_descriptor": "7.7", "tensor_index": "7.7.1", "check_prediction": "7.7.1",
+        "check_representation": "7.7.1", "check_rank": "7.7.2", "check_row_mask": "7.7.2", "component_shapes": "7.7.1",
+        "check_tools": "7.7.3", "check_trellis": "7.7.4", "check_quantiser": "7.7.3", "check_entries": "7.7.3",
+        "payload_count": "7.7", "check_payloads": "7.7"},
+    "bitstream.visitor": {"ue": "4.4", "se": "4.4", "string": "4.4", "byte_alignment": "4.4", "end": "7.2"},
+    "bitstream.units": {"_read_leb": "4.4", "read_unit": "7.2", "read_body": "7.2"},
+    "bitstream.parser": {"_next_unit": "7.2", "_check_order": "7.1", "_model_header": "7.4", "_metadata": "7.8",
+                         "_index": "7.9", "_model_end": "7.10", "_stream_end": "7.11", "check_topology": "7.5.2"},
+    "entropy.range_coder": {"_shift_in": "9.1.2", "code_probability": "9.1.2", "adapted": "9.2", "code_bin": "9.2",
+                            "code_bypass": "9.1.3", "finish": "9.1.4"},
+    "entropy.levels": {"trellis_masks": "9.3.2", "log_bucket": "9.3.3", "code_level": "9.3.5"},
+    "entropy.context_coding": {"_levels": "9.3.3"},
+    "entropy.mixed_coding": {"_code": "9.4.3", "_trained": "9.4.3", "_side": "9.4.4", "_ratio": "9.4.4", "_learned": "9.4.4",
+                             "_tap": "9.4.4", "_levels": "9.4.4"},
+    "entropy.word_loop": {"_code_steps": "9.5.6", "code_class": "9.5.6", "_code_top": "9.5.6", "_code_trailing": "9.5.6",
+                          "float_parts": "8.4.3", "float_word": "8.4.3", "integer_of": "8.4.3", "_code_row_shift": "9.5.4",
+                          "_find_repeat": "9.5.5", "_code_rows": "9.5.3"},
+    "entropy.map_loop": {"_logarithm": "9.6.2", "_ratio": "9.6.3", "_code_mantissa": "9.6.5", "_expectation": "9.6.3",
+                         "_code_zero": "9.6.3", "_code_again": "9.6.4", "_adapt": "9.6.3", "_parts": "9.6.2",
+                         "_code_planes": "9.6.3"},
+    "entropy.huffman_loop": {"_golomb": "9.7.3", "_read_symbols": "9.7.3", "_read_lengths": "9.7.3", "_rank": "9.7.2",
+                             "_index_table": "9.7.4", "decode_entries": "9.7.4"},
+    "entropy.huffman": {"_read_tables": "9.7.1", "decode_huffman": "9.7.1"},
+    "entropy.fixed_length": {"_get": "9.8"},
+    "entropy.byte_coding": {"_integers": "9.9.1", "decode_bytes": "9.9.2"},
+    "entropy.payload": {"finish": "9.10.1", "read": "9.10.1"},
+    "quantization.rounding": {"_round_bits": "8.5.2", "_round_to_integer": "8.5.2"},
+    "quantization.uniform": {"_indices": "8.5.4"},
+    "prediction.spatial": {"_predicted": "8.7.1", "_predict": "8.7.1"},
+    "reconstruction.components": {"_read_levels": "9.10.1", "_indices": "8.6", "_values": "8.5", "step_of": "8.6"},
+    "reconstruction.factors": {"exact_product": "8.6", "_scale": "8.6"},
+    "reconstruction.representations": {"rebuilt": "8.6", "_masked": "8.6.5"},
+    "reconstruction.decomposition": {"decompose": "8.6.7", "_signed": "8.6.7", "_project": "8.6.7",
+                                     "_tridiagonalise": "8.6.7", "_accumulate": "8.6.7", "_implicit_ql": "8.6.7", "_sweep": "8.6.7"},
+}
+
+
+class Watched:
+    """All outcomes of the modules that have been loaded: their ids, and for each a byte that is 1 once it was met."""
+
+    def __init__(self):
+        self.ids: list[str] = []
+        self.met = bytearray()
+
+    def add(self, name: str, kind: str) -> int:
+        """Number of the first outcome of a condition."""
+        first = len(self.ids)
+        self.ids += [f"{name}:{outcome}" for outcome in OUTCOMES[kind]]
+        self.met += bytes(len(OUTCOMES[kind]))
+        return first
+
+    def take(self) -> set[str]:
+        """The outcomes met since the last call."""
+        found = {self.ids[i] for i, hit in enumerate(self.met) if hit}
+        self.met[:] = bytes(len(self.met))
+        return found
+
+    # What the watched source calls.
+
+    def _if(self, n, value):
+        self.met[n + 1 if value else n] = 1
+        return value
+
+    def _for(self, n, values):
+        self.met[n + 1 if len(values) else n] = 1
+        return values
+
+    def _some(self, n, values):
+        self.met[n] = 1
+        return values
+
+    def _min(self, n, a, b):
+        if a != b:
+            self.met[n if a < b else n + 1] = 1
+        return min(a, b)
+
+    def _max(self, n, a, b):
+        if a != b:
+            self.met[n if a > b else n + 1] = 1
+        return max(a, b)
+
+    def _clip(self, n, clip, *arguments):
+        value = clip(*arguments)
+        x = arguments[1 if len(arguments) == 3 else 0]
+        self.met[n + (0 if value > x else 2 if value < x else 1)] = 1
+        return value
+
+
+watched = Watched()
+
+
+def _mode(test: ast.expr) -> bool | None:
+    """What `mode == X` is in a decoder; None for other expressions."""
+    match test:
+        case ast.Compare(left=ast.Name(id="mode"), ops=[ast.Eq()], comparators=[ast.Name(id=name)]):
+            return name == "DECODE"
+        case ast.BoolOp(op=ast.And(), values=[first, *_]):
+            return False if _mode(first) is False else None
+    return None
+
+
+class Marker(ast.NodeTransformer):
+    """Puts the calls of Watched into the functions of a module. functions: name to clause; None takes those with a clause of their own."""
+
+    def __init__(self, functions: dict[str, str], notation):
+        self.functions, self.notation = functions, notation
+        self.clause, self.function, self.names = None, "", {}
+
+    def visit_FunctionDef(self, node: ast.FunctionDef):
+        own = next((m.args[0].value for m in node.decorator_list
+                    if isinstance(m, ast.Call) and getattr(m.func, "id", "") == "structure"), None)
+        clause = own or self.functions.get(node.name)
+        if clause is None:
+            return node
+        outer, self.clause, self.function = (self.clause, self.function), clause, "" if own else f"{node.name}: "
+        node.body = [self.visit(statement) for statement in node.body]
+        self.clause, self.function = outer
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef):
+        if node.name in ("Writer", "_Writer", "Tracer"):
+            return node
+        return self.generic_visit(node)
+
+    def _watch(self, kind: str, text: str, *arguments: ast.expr) -> ast.Call:
+        """A call of Watched._<kind> with the number of the point and the arguments."""
+        name = f"{'path' if self.function else 'branch'}:{self.clause}:{self.function}{' '.join(text.split())}"
+        self.names[name] = self.names.get(name, 0) + 1             # the same condition again is told apart by its number
+        number = watched.add(name if self.names[name] == 1 else f"{name} ({self.names[name]})", kind)
+        call = ast.Attribute(ast.Name("__watched__", ast.Load()), f"_{kind}", ast.Load())
+        return ast.Call(call, [ast.Constant(number), *arguments], [])
+
+    def _text(self, node: ast.expr) -> str:
+        return ast.unparse(node) if self.function else self.notation(node)
+
+    def _condition(self, test: ast.expr) -> ast.expr:
+        """The test of a branch; of && and || each operand, too."""
+        match test:
+            case ast.BoolOp(op=ast.And(), values=[first, *_]) if _mode(first) is False:
+                return test                                        # the encoder's alone
+            case ast.BoolOp(op=op, values=values):
+                text, whole = self._text(test), ast.BoolOp(op, [self._condition(value) for value in values])
+                return whole if any(_mode(value) is not None for value in values) else self._watch("if", text, whole)
+            case ast.UnaryOp(op=ast.Not(), operand=ast.BoolOp() as operand):
+                return ast.UnaryOp(ast.Not(), self._condition(operand))
+            case ast.Constant():
+                return test
+        return test if _mode(test) is not None else self._watch("if", self._text(test), self.visit(test))
+
+    def _branch(self, node: ast.If | ast.IfExp):
+        if self.clause is None:
+            return self.generic_visit(node)
+        decoder = _mode(node.test)
+        node.test = self._condition(node.test)
+        for arm, dead in (("body", False), ("orelse", True)):
+            inside = getattr(node, arm)
+            if decoder is not dead:                                # the other arm is the encoder's
+                setattr(node, arm, [self.visit(s) for s in inside] if isinstance(inside, list) else self.visit(inside))
+        return node
+
+    visit_If = visit_IfExp = _branch
+
+    def visit_While(self, node: ast.While):
+        node.test = self._condition(node.test) if self.clause else node.test
+        return self.generic_visit(node)
+
+    def visit_For(self, node: ast.For):
+        node = self.generic_visit(node)
+        if self.clause and not self.function:                      # a loop of a syntax table
+            count = node.iter.args[0]
+            kind = "some" if isinstance(count, ast.BinOp) else "for"        # n_minus1 + 1: never none
+            node.iter = self._watch(kind, f"{node.target.id} < {self.notation(count)}", node.iter)
+        return node
+
+    def visit_Call(self, node: ast.Call):
+        name, text = getattr(node.func, "id", ""), ast.unparse(node)
+        encoded = node.args.pop(CODING[name]) if name in CODING else None      # what an encoder codes: not a decoder's
+        node = self.generic_visit(node)
+        if encoded is not None:
+            node.args.insert(len(node.args) + 1 + CODING[name], encoded)
+        if not self.clause or not self.function or node.keywords:
+            return node
+        if name in ("min", "max") and len(node.args) == 2:
+            return self._watch(name, text, *node.args)
+        return self._watch("clip", text, node.func, *node.args) if name in ("clip", "_clip") else node
+
+
+def notation_of_spec():
+    """What writes an expression of a syntax function as SPEC 4.3 has it."""
+    sys.path.append(str(ROOT / "tools"))
+    from syntax_tables import expression
+    return expression
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module of PARTS from its marked tree, never from a cache."""
+
+    def get_code(self, fullname):
+        source, name = Path(self.path).read_text(encoding="utf-8"), fullname.removeprefix("refcodec.")
+        marker = Marker(PARTS[name], notation_of_spec() if name == "bitstream.syntax" else None)
+        return compile(ast.fix_missing_locations(marker.visit(ast.parse(source))), self.path, "exec")
+
+    def exec_module(self, module):
+        module.__watched__ = watched
+        super().exec_module(module)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the modules of PARTS."""
+
+    def find_spec(self, fullname, path, target=None):
+        if fullname.removeprefix("refcodec.") not in PARTS or not fullname.startswith("refcodec."):
+            return None
+        file = ROOT / (fullname.replace(".", "/") + ".py")
+        return importlib.machinery.ModuleSpec(fullname, Loader(fullname, str(file)), origin=str(file))
+
+
+def install() -> Watched:
+    """Watch every module of PARTS that is imported from now on. Raises RuntimeError where one has been already."""
+    early = [name for name in PARTS if f"refcodec.{name}" in sys.modules]
+    if early:
+        raise RuntimeError(f"imported before they could be watched: {', '.join(early)}")
+    sys.meta_path.insert(0, Finder())
+    return watched

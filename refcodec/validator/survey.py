@@ -1,0 +1,145 @@
+"""Parsing that goes on after violations (SPEC 6, 7): what is damaged is skipped, what depends on it is not checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..bitstream.derive import ModelState
+from ..bitstream.limits import LEVELS, Profile
+from ..bitstream.parser import ParsedModel, ParsedStream, Parser
+from ..bitstream.structures import UnitType
+from ..bitstream.units import ByteSource, Unit, read_body
+from ..bitstream.visitor import Reader
+from ..errors import OmcError
+from .findings import Finding, Kind
+
+# Requirements that say nothing where a unit before was damaged: of its model, or a model header of the stream.
+ABOUT_TENSOR_UNITS = {"R7.7.1-3", "R7.9.1-1", "R7.10-1", "R7.10-2"}
+FRAMING = (UnitType.STREAM_HEADER, UnitType.MODEL_HEADER, UnitType.STREAM_END)      # need no model
+VIOLATIONS_MAX = 10                      # of one unit that are listed
+ABOUT_MODELS = {"R7.11-1", "R7.11-2"}
+
+
+class NotChecked(OmcError):
+    """Nothing can be said of a unit. message: what, and why."""
+
+    def __init__(self, message: str, unit: int | None):
+        super().__init__("", message, unit)
+
+
+class _LenientReader(Reader):
+    violated: Callable[[OmcError], None]
+
+
+class Survey(Parser):
+    """A Parser that tells `found` of each violation and goes on where it can.
+
+    doubtful: units with violations.  unreadable: numbers of models whose tensor data have no meaning, as their header or
+    their folds are damaged.  number_of: (model, unit type): the number of the last such unit.
+    """
+
+    def __init__(self, found: Callable[[Finding], None], source: ByteSource, find_reference, allow_prefix: bool = False):
+        super().__init__(source, find_reference, allow_prefix, self._make_reader)
+        self.found = found
+        self.doubtful: set[int | None] = set()
+        self.unreadable: set[int] = set()
+        self.number_of: dict[tuple[int, int], int] = {}
+        self._headless: set[int] = set()         # units whose head is wrong, so that their body cannot be understood
+        self._incomplete: set[int] = set()       # models that lack tensor data units
+
+    def parse(self) -> ParsedStream:
+        """As much of the stream as can be parsed."""
+        try:
+            super().parse()
+        except OmcError as error:
+            self.violated(error)
+        return self.stream
+
+    def violated(self, error: OmcError) -> None:
+        """Reports it, unless it may come of damage that has been reported."""
+        number, rules = len(self.stream.models) - 1, set(error.rules)
+        consequence = rules & ABOUT_TENSOR_UNITS and number in self._incomplete or rules & ABOUT_MODELS and self.unreadable
+        if consequence:
+            self.found(Finding(Kind.UNCHECKED, f"{error.rules[0]}, as units before are damaged", error.unit))
+            return
+        if error.unit in self.doubtful and error.rules:
+            error.message += " (this may follow from the violation before)"
+        self.doubtful.add(error.unit)
+        self.found(Finding.of(error))
+
+    def _make_reader(self, *arguments) -> Reader:
+        reader, count = _LenientReader(*arguments), 0
+
+        def violated(error: OmcError) -> None:
+            nonlocal count
+            count += 1
+            self.violated(error)
+            if count == VIOLATIONS_MAX:
+                raise NotChecked(f"the rest of this unit, after {VIOLATIONS_MAX} violations", error.unit)
+
+        reader.violated = violated
+        return reader
+
+    def _reference_table(self, reference, number: int):
+        table = super()._reference_table(reference, number)
+        known = not isinstance(table, ModelState) or len(table.coded) == len(table.tensors)
+        return table if known else None                      # as for an external model that is not at hand
+
+    def _next_unit(self, offset: int) -> Unit:
+        unit = super()._next_unit(offset)
+        if unit.number in self.doubtful:
+            self._headless.add(unit.number)
+        return unit
+
+    def _read(self, unit: Unit) -> None:
+        number = len(self.stream.models) - (unit.type != UnitType.MODEL_HEADER)
+        self.number_of[number, unit.type] = unit.number
+        try:
+            if self.model is None and unit.type not in FRAMING:
+                self._skip(unit)
+            super()._read(unit)
+        except OmcError as error:
+            self.violated(error)
+            if unit.type == UnitType.TENSOR_DATA:
+                self._incomplete.add(number)
+        if unit.number in self.doubtful and self.model is not None:
+            if unit.type == UnitType.LAYER_DESCRIPTORS:
+                self.model.layers = None
+                self.unreadable.add(number)
+            elif unit.type == UnitType.TOPOLOGY:
+                self.model.topology = None
+
+    def _structure(self, unit: Unit, function, x):
+        outside = unit.type not in FRAMING and len(self.stream.models) - 1 in self.unreadable
+        if unit.number in self._headless or outside or unit.type == UnitType.STREAM_HEADER and unit.number:
+            self._skip(unit)
+        result = super()._structure(unit, function, x)
+        if unit.type == UnitType.MODEL_HEADER and unit.number in self.doubtful:
+            raise NotChecked("the other units of this model, as its header is wrong", unit.number)
+        return result
+
+    def _skip(self, unit: Unit) -> None:
+        """What can be said of a unit whose meaning is not known: its check and its expansion. Raises NotChecked."""
+        read_body(self.stream.source, unit, self.stream.level.unit_bytes, self.header_body)
+        raise NotChecked("the body of this unit, as what comes before it is damaged", unit.number)
+
+    def _stream_header(self, unit: Unit) -> None:
+        try:
+            super()._stream_header(unit)
+        finally:
+            header = self.stream.header
+            if not self.stream.models and (unit.number in self.doubtful or header.level not in LEVELS):
+                header.level, header.profile = max(LEVELS), Profile.HIGH      # nothing is beyond what is not known
+
+    def _model_header(self, unit: Unit) -> None:
+        number = len(self.stream.models)
+        try:
+            super()._model_header(unit)
+            parents = [number - r.model_distance for r in self.model.header.reference if not r.external_flag]
+            if self.unreadable.intersection(parents):
+                self.unreadable.add(number)
+        finally:
+            if len(self.stream.models) == number:            # its number is taken, whatever it holds
+                self.model = ParsedModel(ModelState(Profile.HIGH, number), unit)
+                self.stream.models.append(self.model)
+                self.unreadable.add(number)

@@ -1,0 +1,10 @@
+"""Mutants that no stream can tell from the original: (file, old, new) to the reason."""
+
+from __future__ import annotations
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("entropy/words.py", 'magnitude - (negative << (dtype.bits - 1)))', 'magnitude + (negative << (dtype.bits - 1)))'):
+        "2^(bits-1) and -2^(bits-1) are the same modulo 2^bits, and all that is made of them is taken modulo 2^bits",
+    ("entropy/huffman.py", 'if entries > count:', 'if entries > count + 1:'):
+        "each entry takes an element at least, so that the last of count + 1 lies outside the array: OUT_OF_RANGE, too",
+}
