@@ -102,6 +102,8 @@ class Order:
 
     def of(self, mutant: Mutant, first: int | None) -> Manifest:
         likely = ranking.scores(self.lines, self.package, mutant.file, mutant.old)
+        broken = ranking.rules(self.package, mutant.file, mutant.old)
+        likely.update({s.id: len(broken & set(s.requirements)) for s in self.manifest.streams})
         streams = sorted(self.manifest.streams, key=lambda s: (-likely[s.id], -self.caught[s.id], s.size, s.id))
         return replace(self.manifest, streams=(self.manifest[self.manifest.smoke], *streams[:first]))
 

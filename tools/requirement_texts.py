@@ -14,7 +14,6 @@ import re
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "refcodec" / "validator" / "requirements.json"
 HEADING = re.compile(r"#+ (?:Annex )?([\dA-F][\d.]*) (.*)")
-LIMIT = re.compile(r"\| `(limit\( .*? \))` \| (.*) \|")        # the one 'shall' of a stream that has no id
 REQUIREMENT = re.compile(r" *(- )?\[(R[\d.]+-\d+)\] (.*)")
 
 
@@ -25,8 +24,6 @@ def requirements(spec: str) -> dict[str, dict[str, str]]:
     for i, line in enumerate(lines):
         if heading := HEADING.match(line):
             clause, title = heading.groups()
-        if limit := LIMIT.match(line):
-            found[clause] = {"clause": clause, "title": title, "text": f"{limit[1]}: {limit[2]}."}
         if start := REQUIREMENT.match(line):
             text, item = [start[3]], start[1]          # the lines of a list's item are indented
             while item and re.match(r" +(?!- )\S", lines[i + len(text)]):

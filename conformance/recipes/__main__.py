@@ -18,7 +18,17 @@ from refcodec.decoder import StreamDecoder
 from refcodec.errors import OmcError
 from refcodec.model import Model
 
-from . import border_faults, borders, combinations, cover, coverage, extremes, invalid, parents, valid
+from . import (
+    border_faults,
+    borders,
+    combinations,
+    cover,
+    coverage,
+    extremes,
+    invalid,
+    parents,
+    valid,
+)
 from .builder import build, literals
 from .edits import EditedStream
 from .features import final_states, trace
@@ -91,8 +101,8 @@ def entry(m: Made, external: dict[str, Model]) -> dict:
             "limits": {"seconds": SECONDS, "memory": MEMORY}, "licence": "CC0-1.0", "expected": expected(m, references)}
 
 
-def write(folder: Path) -> None:
-    """Write the whole suite into a folder."""
+def write(folder: Path, traced: bool = True) -> None:
+    """Write the whole suite into a folder. traced: and its coverage, which takes a minute or two."""
     made, external = make()
     for name in ("streams", "references"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -103,6 +113,8 @@ def write(folder: Path) -> None:
         write_dump(model, folder / "references" / name)
     entries = [entry(m, external) for m in made]
     write_manifest(folder, entries, "smoke")
+    if not traced:
+        return
     measured = coverage.measure(folder, entries)
     (folder / "coverage.json").write_text(coverage.as_json(measured, SPEC_VERSION), encoding="utf-8")
     (folder / "coverage.md").write_text(coverage.report(entries, measured), encoding="utf-8")
@@ -119,9 +131,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m conformance.recipes", description=__doc__)
     parser.add_argument("--out", type=Path, default=SUITE, metavar="FOLDER", help="where to (default: here)")
     parser.add_argument("--learn", action="store_true", help="let general-purpose coders make what literals.json does not have")
+    parser.add_argument("--untraced", action="store_true", help="leave out coverage.md and coverage.json, which take longest")
     arguments = parser.parse_args()
     literals.learn = arguments.learn
-    write(arguments.out)
+    write(arguments.out, not arguments.untraced)
     literals.save()
     return 0
 

@@ -113,7 +113,7 @@ def far_matches(b: Builder) -> None:
 
 
 def many_per_byte(b: Builder) -> None:
-    """More than 8192 zeros of each byte of a payload, alone and joined. The limit is 11398 (9.1.4)."""
+    """More than 8192 zeros of each byte of a payload, alone and joined. The limit is 11398 (SPEC 9.1.4)."""
     shape = (1, 17000)
     b.model("zeros", [(f"{i}", "float32", shape) for i in range(3)])
     b.tensors((0, direct(levels(np.zeros(shape), uniform()))))

@@ -33,12 +33,12 @@ from refcodec.bitstream.structures import (
     UnitCoding,
     UnitType,
 )
-from refcodec.bitstream.units import LZMA_FILTERS, MAGIC, Unit, deflated, leb, seal
+from refcodec.bitstream.units import MAGIC, Unit, deflated, leb, seal
 from refcodec.decoder import StreamDecoder
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
 from refcodec.encoder.stream_writer import body_of
-from refcodec.entropy.byte_coding import encode_bytes
+from refcodec.entropy.byte_coding import encode_bytes, lzma_filters
 from refcodec.entropy.payload import encode_payload
 from refcodec.model import Fold, Model, model_digest, tensor_digest
 
@@ -118,7 +118,7 @@ class Builder:
         if coding == UnitCoding.PLAIN:
             return body
         dictionary = self.header_body if coding == UnitCoding.DEFLATE_HEADER else b""
-        make = (lambda: lzma.compress(body, lzma.FORMAT_RAW, filters=LZMA_FILTERS)) if coding == UnitCoding.LZMA else (
+        make = (lambda: lzma.compress(body, lzma.FORMAT_RAW, filters=lzma_filters(len(body)))) if coding == UnitCoding.LZMA else (
             lambda: deflated(body, dictionary))
         return literals.get(f"unit-{coding.name.lower()}", dictionary + body, make)
 

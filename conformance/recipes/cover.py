@@ -331,7 +331,7 @@ def faults() -> Iterator[Fault]:
               ("v-sources", TOPOLOGY, "literal_size", ONE.unit_bytes), ("units-plain", METADATA, "metadata_size", ONE.unit_bytes)]
     for parent, unit, name, most in counts:
         which = f"{name.replace('_', '')}{'-integers' if 'integercodebook' in parent else ''}"
-        yield fault("R4.4-7", f"limit-{which}", parent, put(unit, name, most + 1), "RESOURCE_LIMIT TRUNCATED",
+        yield fault("R4.3-1", which, parent, put(unit, name, most + 1), "RESOURCE_LIMIT TRUNCATED",
                     f"{name} beyond the limit of level 1, in a stream that is not so long")
     for parent, unit, name in (("v-sources", TOPOLOGY, "literal_size"), ("units-plain", METADATA, "metadata_size")):
         yield fault("R4.4-1", name.replace("_", ""), parent, put(unit, name, ONE.unit_bytes), "TRUNCATED RESOURCE_LIMIT",

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..entropy.byte_coding import LZMA_FILTERS, NotExpandable, expand, lzma_machine
+from ..entropy.byte_coding import NotExpandable, expand, lzma_filters, lzma_machine
 from ..errors import ContainerError, FormatError, OmcError
 from .structures import UnitCoding, UnitType
 
@@ -165,7 +165,7 @@ def seal_unit(kind: int, body: bytes, compress: bool = True, dictionary: bytes =
     coding, coded = UnitCoding.PLAIN, body
     if compress and kind in CODED_TYPES and len(body) > 16:
         candidates = [(UnitCoding.DEFLATE, deflated(body, b"")),
-                      (UnitCoding.LZMA, lzma.compress(body, lzma.FORMAT_RAW, filters=LZMA_FILTERS))]
+                      (UnitCoding.LZMA, lzma.compress(body, lzma.FORMAT_RAW, filters=lzma_filters(len(body))))]
         if dictionary and kind in DICTIONARY_TYPES:
             candidates.append((UnitCoding.DEFLATE_HEADER, deflated(body, dictionary)))
         for candidate, data in candidates:

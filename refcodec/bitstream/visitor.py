@@ -17,7 +17,6 @@ from .limits import Level
 
 UE_MAX_PREFIX = 63       # leading zeros of the longest ue(v)
 UE_MAX = 1 << 63
-LIMIT_RULE = "4.3"       # the clause of limit( e, level.f ), which has no id of its own
 
 
 class Visitor:
@@ -50,7 +49,7 @@ class Visitor:
             self.violated(self.fail(SemanticsError, "OUT_OF_RANGE", f"{name} is {value}, allowed are {low}..{high}", rules))
         return value
 
-    def limit(self, name: str, value: int, maximum: int, rules: str = LIMIT_RULE) -> int:
+    def limit(self, name: str, value: int, maximum: int, rules: str = "R4.3-1") -> int:
         """The level's limit on a value just coded; checked before anything is allocated for it."""
         if value > maximum:
             self.violated(self.fail(SemanticsError, "RESOURCE_LIMIT",

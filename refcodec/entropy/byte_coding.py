@@ -36,10 +36,14 @@ class NotExpandable(ValueError):
         self.code = code
 
 
+def lzma_filters(size: int, **changes: int) -> list[dict]:
+    """The filter for `size` bytes: no reference goes back further, so that no larger dictionary need be allocated."""
+    return [LZMA_FILTERS[0] | {"dict_size": min(max(size, 4096), LZMA_DICTIONARY)} | changes]
+
+
 def lzma_machine(size: int) -> lzma.LZMADecompressor:
-    """A decoder of one LZMA2 stream without container that makes `size` bytes: no reference goes back further."""
-    dictionary = {"dict_size": min(max(size, 4096), LZMA_DICTIONARY)}
-    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[LZMA_FILTERS[0] | dictionary])
+    """A decoder of one LZMA2 stream without container that makes `size` bytes."""
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=lzma_filters(size))
 
 
 def expand(machine, coded: bytes | memoryview, size: int) -> bytearray:
@@ -121,7 +125,7 @@ def _lzma_candidates(data: bytes, alignment: int) -> Iterable[bytes]:
     small = len(data) < LZMA_SMALL
     for context in (0, min(3, 4 - alignment)) if small else (min(3, 4 - alignment),):
         changes = {"preset": 9 | lzma.PRESET_EXTREME if small else 6, "lc": context, "lp": alignment, "pb": alignment}
-        yield lzma.compress(data, lzma.FORMAT_RAW, filters=[LZMA_FILTERS[0] | changes])
+        yield lzma.compress(data, lzma.FORMAT_RAW, filters=lzma_filters(len(data), **changes))
 
 
 def _compressed(data: bytes, mode: EntropyMode, alignment: int) -> bytes:

@@ -38,9 +38,10 @@ class TrainedUpdate(FactorUpdate):
 
 @dataclass(frozen=True)
 class Trainable:
-    """free: starts of the trained arrays.  frozen: what the receiver has or makes of a seed.  build: (frozen, free) -> W'.
+    """free: starts of the trained arrays.  frozen: what the receiver has or makes of a seed.
 
-    representation: None where all elements are sent.  rows: those that FP keeps.  extra: further fields of the update.
+    build: (frozen, free) -> W'.  representation: None where all elements are sent.  rows: those that FP
+    keeps.  extra: further fields of the update.
     """
 
     representation: Representation | None
@@ -70,10 +71,12 @@ def trainable(method: str, size: float, x: np.ndarray, seed: int, last: bool = F
     return {"KA": _augmentation, "ML": _mapping, "LRA": _low_rank, "LRU": _low_rank_update}[method](x, int(size), seed)
 
 
-def trainables(network: Network, deployed: Parameters, method: str, size: float, seed: int) -> dict[str, Trainable]:
+def trainables(network: Network, deployed: Parameters, method: str, size: float,
+               seed: int) -> dict[str, Trainable]:
     """Each weight of a deployed network under a method, by tensor name."""
     names = [f"{x.name}.weight" for x in network.all_layers() if x.kind in ("conv", "dense")]
-    return {name: trainable(method, size, deployed[name].reshape(len(deployed[name]), -1), 1000 * seed + k, name == names[-1])
+    matrices = {name: deployed[name].reshape(len(deployed[name]), -1) for name in names}
+    return {name: trainable(method, size, matrices[name], 1000 * seed + k, name == names[-1])
             for k, name in enumerate(names)}
 
 

@@ -35,7 +35,7 @@ QUICK_FILE, QUICK_SEED = "s4_updates.npz", 1
 
 @dataclass(frozen=True)
 class Task:
-    """deployed_epochs: of the training on a part of the upright images.  epochs: of the refinement on all of the new domain."""
+    """deployed_epochs: of training on a part of the upright images.  epochs: of refining on all of the new domain."""
 
     network: Network
     deployed_epochs: int
@@ -47,7 +47,10 @@ TASKS = {"lenet": Task(lenet(28), 12, 2), "vgg": Task(vgg(8, (16, 32, 64), 128),
 
 @dataclass(frozen=True)
 class Point:
-    """One update. size: of the method.  update_bytes: the stream.  values: numbers sent.  trained, decoded: accuracies, %."""
+    """One update. size: of the method.  update_bytes: the stream.  values: numbers sent.
+
+    trained, decoded: accuracies, %, before and after the stream.
+    """
 
     method: str
     size: float
@@ -216,8 +219,8 @@ def quick_points(folder: pathlib.Path) -> tuple[float, int, list[Point]]:
         others = {name: entries[f"{prefix}/{name}"] for name in vectors(network, start, made)}
         arrays = rebuilt(start, made, free, others)
         coded = send_update(arrays, start, made, free)
-        found.append(Point(method, size, QUICK_SEED, coded.size, values_sent(made, others),
-                           accuracy(network, arrays, images, labels), accuracy(network, coded.received, images, labels)))
+        trained, decoded = (accuracy(network, p, images, labels) for p in (arrays, coded.received))
+        found.append(Point(method, size, QUICK_SEED, coded.size, values_sent(made, others), trained, decoded))
     return accuracy(network, start, images, labels), bytes_of(start), found
 
 

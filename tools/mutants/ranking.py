@@ -50,6 +50,13 @@ def scores(lines: Lines, package: Path, file: str, old: str) -> Counter[str]:
     return found
 
 
+def rules(package: Path, file: str, old: str) -> set[str]:
+    """The ids of requirements that stand around the text `old` in a file."""
+    text = (package / file).read_text(encoding="utf-8")
+    first = text[: text.index(old)].count("\n")
+    return set(re.findall(r"R[0-9.]+-[0-9]+", "\n".join(text.splitlines()[max(0, first - 2) : first + AFTER + 1])))
+
+
 def main(manifest_path: str) -> int:
     import coverage
 
