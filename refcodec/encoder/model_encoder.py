@@ -166,7 +166,7 @@ class ModelEncoder:
         if config.profile:
             return Profile[config.profile.upper()]
         stepped = any(s is not None for s in self.layer_steps(step))
-        if (config.lossy or stepped) and (config.mixed or EntropyMode.CM in config.modes):
+        if (config.lossy or stepped or config.factors) and (config.mixed or EntropyMode.CM in config.modes):
             return Profile.HIGH
         return Profile.MAIN if stepped and config.trellis_states or config.update or config.factors else Profile.BASELINE
 
