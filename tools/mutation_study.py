@@ -211,12 +211,14 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="where the table goes, too")
     parser.add_argument("--first", type=int, metavar="N",
                         help="only the N streams that are most likely to see each: a quick pass")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th mutant: a sample")
     parser.add_argument("--again", action="store_true", help="run those again that survived")
     parser.add_argument("--fresh", action="store_true", help="run all, whatever FILE says")
     parser.add_argument("--equivalent", action="store_true", help="run also those that are said to be equivalent")
     arguments = parser.parse_args()
 
-    mutants, manifest = [m for m in all_mutants() if arguments.only in m.file], load_manifest(arguments.manifest)
+    mutants = [m for m in all_mutants() if arguments.only in m.file][:: max(1, arguments.every)]
+    manifest = load_manifest(arguments.manifest)
     stale = [str(e) for m in mutants if (e := _stale(m, arguments.package))]
     print("".join(f"does not apply: {e}\n" for e in stale), end="", file=sys.stderr)
     mutants = [m for m in mutants if not _stale(m, arguments.package)]

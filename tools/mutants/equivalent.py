@@ -7,6 +7,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "2^(bits-1) and -2^(bits-1) are the same modulo 2^bits, and all that is made of them is taken modulo 2^bits",
     ("entropy/huffman.py", 'if entries > count:', 'if entries > count + 1:'):
         "each entry takes an element at least, so that the last of count + 1 lies outside the array: OUT_OF_RANGE, too",
+    ("entropy/words.py", 'np.where((x < 0) & (x != top), -x | top, x)', 'np.where(x < 0, -x | top, x)'):
+        "-top | top is top",
     ("entropy/context_coding.py", '(3 * left + up + 4)', '(3 * up + left + 4)'):
         "nine contexts that start alike, each for one pair of signs, in another order",
 }
