@@ -148,7 +148,7 @@ def test_filters(visit, manifest):
     tab.select_option("[name=verdict]", "WRONG-ACCEPT")
     assert shown(tab) == 1 and tab.locator(f"#s-{REJECTED}").is_visible()
     tab.click("button[type=reset]")
-    tab.wait_for_function("document.querySelector('#shown').textContent.startsWith(document.querySelectorAll('#table tbody tr').length)")
+    tab.locator("#shown").get_by_text(f"{everything} of ").wait_for()
     tab.select_option("[name=profile]", "high")
     assert shown(tab) == sum(s.profile == "high" for s in manifest.streams)
     tab.select_option("[name=profile]", "")
@@ -162,7 +162,9 @@ def test_filters(visit, manifest):
 def test_links_lead_to_streams_clauses_and_failures(visit, manifest):
     tab = visit("mixed")
     tab.click("#c-7\\.2 .evidence a")
-    assert shown(tab) == sum(any(r.startswith("R7.2-") for r in s.requirements) for s in manifest.streams) > 10
+    broken = [s.id for s in manifest.streams if any(r.startswith("R7.2-") for r in s.requirements)]
+    assert len(manifest.streams) > shown(tab) >= len(broken) > 10                  # others show it without breaking it
+    assert all(tab.locator(f"#s-{name}").is_visible() for name in broken)
     tab.click(f"#s-{REJECTED} summary")
     tab.click(f"#s-{REJECTED} .chip:text('[R7.2-1]')")
     assert tab.url.endswith("#r-R7.2-1") and tab.locator("#r-R7\\.2-1").is_visible()

@@ -34,7 +34,9 @@ INVALID = [s for s in SUITE.streams if s.kind == "invalid"]
 VALID = [s for s in SUITE.streams if s.kind != "invalid"]
 
 # Streams that break another requirement before theirs, too.
-EARLIER = {"x-r7_4_2-2-empty": "R4.3-1", "x-r7_10-1-dropped": "R7.9.1-1", "x-r8_5-5-mantissa": "R4.4-7"}
+EARLIER = {"x-r7_4_2-2-empty": "R4.3-1", "x-r7_10-1-dropped": "R7.9.1-1", "x-r8_5-5-mantissa": "R4.4-7",
+           "x-r7_7_1-5-copy": "R7.7.1-3", "x-r7_4-5-references": "R4.3-1"}
+UNWRITABLE = ("n-slots",)           # their tensors decode; their files cannot be written
 
 
 def found(stream, every: bool = True):
@@ -74,6 +76,9 @@ def test_invalid_streams_break_the_requirement_that_they_were_made_for(part):
 def test_valid_streams_break_none(part):
     for stream in VALID[part::4]:
         validation = found(stream)
+        if stream.id in UNWRITABLE:
+            assert validation.violations and all(r.startswith("R8.9") for r in rules(validation)), stream.id
+            continue
         assert (validation.exit_code, validation.violations) == (0, []), stream.id
         assert validation.tensors >= len(stream.expected.tensors), stream.id
 

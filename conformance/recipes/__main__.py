@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 from refcodec.bitstream.limits import Profile
@@ -27,6 +28,7 @@ from . import (
     extremes,
     invalid,
     parents,
+    products,
     valid,
 )
 from .builder import build, literals
@@ -37,17 +39,19 @@ from .streams import Made
 SUITE = Path(__file__).parents[1]
 SUITE_VERSION, SPEC_VERSION = "0.1", "0.1"
 OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
+DECODING = (valid, parents, combinations, cover, extremes, borders, products)         # modules with recipes()
+DAMAGED = (invalid, cover, extremes, border_faults, products)                         # modules with faults()
 SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
 
 
 def make() -> tuple[list[Made], dict[str, Model]]:
     """All streams, and the models outside them."""
     external, made = valid.external_models(), {}
-    for r in [*valid.recipes(), *parents.recipes(), *combinations.recipes(), *cover.recipes(), *extremes.recipes(), *borders.recipes()]:
+    for r in chain.from_iterable(module.recipes() for module in DECODING):
         data = build(r.write, r.profile, r.level, [external[n] for n in r.references])
         where = r.write.__module__.rpartition(".")[2]
         made[r.id] = Made(r.id, r.purpose, r.kind, f"{where}: {r.id}", data, r.references)
-    for f in [*invalid.faults(), *cover.faults(), *extremes.faults(), *border_faults.faults()]:
+    for f in chain.from_iterable(module.faults() for module in DAMAGED):
         parent = made[f.parent]
         stream = EditedStream(parent.data, [external[n] for n in parent.references])
         f.edit(stream)

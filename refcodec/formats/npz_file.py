@@ -19,6 +19,7 @@ from .files import is_text
 from .writer import tensor_words
 
 DTYPES_ENTRY = "__dtypes__"
+_PARSING = threading.Lock()     # numpy evaluates headers by `ast`, whose depth count threads disturb (CPython 3.11)
 _DEFLATE_RATIO_MAX = 1032       # deflate cannot do better: a larger claim is a lie
 
 
@@ -96,7 +97,8 @@ def _header(f: io.BufferedIOBase, size: int, name: str) -> tuple[np.dtype, tuple
     # numpy's own parser; it stops at 10000 characters and evaluates literals only.
     version = np.lib.format.read_magic(f)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(f)
+    with _PARSING:
+        shape, _, dtype = read(f)
     count = 1
     for n in shape:
         count *= n
@@ -111,7 +113,8 @@ def _read_array(f: io.BufferedIOBase, size: int, name: str) -> np.ndarray:
         dtype, shape = _header(f, size, name)
         _dtype(dtype, name)
         f.seek(0)
-        array = np.lib.format.read_array(f, allow_pickle=False)
+        with _PARSING:
+            array = np.lib.format.read_array(f, allow_pickle=False)
     except FormatError:
         raise
     except Exception as error:      # numpy raises ValueError, SyntaxError, TypeError, zlib.error, EOFError, ...

@@ -9,6 +9,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "each entry takes an element at least, so that the last of count + 1 lies outside the array: OUT_OF_RANGE, too",
     ("entropy/words.py", 'np.where((x < 0) & (x != top), -x | top, x)', 'np.where(x < 0, -x | top, x)'):
         "-top | top is top",
+    ("entropy/payload.py", 'if count > ELEMENTS_PER_BYTE * coded_size:', 'if False:'):
+        "says sooner, and before anything is allocated, what the end of the payload says anyway: ENTROPY_END (9.1.4)",
     ("entropy/context_coding.py", '(3 * left + up + 4)', '(3 * up + left + 4)'):
         "nine contexts that start alike, each for one pair of signs, in another order",
 }
