@@ -29,6 +29,7 @@ from . import (
     invalid,
     parents,
     products,
+    unseen,
     valid,
 )
 from .builder import build, literals
@@ -39,8 +40,8 @@ from .streams import Made
 SUITE = Path(__file__).parents[1]
 SUITE_VERSION, SPEC_VERSION = "0.1", "0.1"
 OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
-DECODING = (valid, parents, combinations, cover, extremes, borders, products)         # modules with recipes()
-DAMAGED = (invalid, cover, extremes, border_faults, products)                         # modules with faults()
+DECODING = (valid, parents, combinations, cover, extremes, borders, products, unseen)  # modules with recipes()
+DAMAGED = (invalid, cover, extremes, border_faults, products, unseen)                 # modules with faults()
 SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
 
 

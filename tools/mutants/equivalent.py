@@ -11,6 +11,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "-top | top is top",
     ("entropy/payload.py", 'if count > ELEMENTS_PER_BYTE * coded_size:', 'if False:'):
         "says sooner, and before anything is allocated, what the end of the payload says anyway: ENTROPY_END (9.1.4)",
+    ("bitstream/syntax.py", 'x.step_exponent, -1074, 970)', 'x.step_exponent, -1075, 970)'):
+        "reconstruction finds the same step out of range: R8.5-5, OUT_OF_RANGE, too",
+    ("bitstream/syntax.py", 'x.trellis_size, 3, 0, 5)', 'x.trellis_size, 3, 0, 7)'):
+        "reconstruction has no trellis of so many states: OUT_OF_RANGE, too",
     ("entropy/context_coding.py", '(3 * left + up + 4)', '(3 * up + left + 4)'):
         "nine contexts that start alike, each for one pair of signs, in another order",
 }
