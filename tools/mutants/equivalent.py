@@ -15,6 +15,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "reconstruction finds the same step out of range: R8.5-5, OUT_OF_RANGE, too",
     ("bitstream/syntax.py", 'x.trellis_size, 3, 0, 5)', 'x.trellis_size, 3, 0, 7)'):
         "reconstruction has no trellis of so many states: OUT_OF_RANGE, too",
+    ("reconstruction/decomposition.py", 'r = (float(d[at(i)]) - g) * s + 2.0 * c * b',
+     'r = (float(d[at(i)]) - g) * s + c * b * 2.0'): "doubling is exact, before a product or after it",
     ("entropy/context_coding.py", '(3 * left + up + 4)', '(3 * up + left + 4)'):
         "nine contexts that start alike, each for one pair of signs, in another order",
 }
