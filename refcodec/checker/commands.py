@@ -165,7 +165,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[list[dict], dict[str, str]]:
         return data
 
     if arguments.html:
-        from . import html_report         # noqa: F401  (says now, not after the run, what is not installed)
+        from . import html_report  # noqa: F401  (says now, not after the run, what is not installed)
     others, known = [read(path) for path in arguments.others], read(arguments.known) if arguments.known else {}
     if not all(isinstance(reason, str) and reason for reason in known.values()):
         raise ConfigError("BAD_CONFIG", f"{arguments.known}: each known failure needs a reason")

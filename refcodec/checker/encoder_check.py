@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +20,7 @@ from ..validator import validate
 from .adapter import DECODED, UNSUPPORTED
 from .dump import read_dump
 from .report import ALL_PASSED, NOT_ALL_PASSED
-from .runner import Flood, Run, _head, _one_record, end, left_behind, start, watched
+from .runner import Run, run_once
 from .verdicts import Verdict
 from .workspace import Workspace, remove
 
@@ -125,27 +123,8 @@ class _Place(Workspace):
 
 def _run(command: str, model: Path, lossless: bool, place: _Place, seconds: float, memory: int) -> Run:
     """One run of an encoder; its output is in place.out until the next."""
-    copy, run, began = place.begin_model(model), Run(), time.monotonic()
-    out, err = place.tmp / ".stdout", place.tmp / ".stderr"
-    with open(out, "wb") as stdout, open(err, "wb") as stderr:
-        try:
-            process = start(encode_command(command, copy, place.out, lossless), place, memory, stdin=subprocess.DEVNULL,
-                            stdout=stdout, stderr=stderr)
-        except (OSError, ValueError) as error:
-            return Run(fault=f"cannot be started: {error}")
-        try:
-            run.exit = watched(process.wait, place, seconds)
-            run.fault = "it left a process behind" if left_behind(place) else ""
-        except TimeoutError:
-            run.timed_out = True
-        except Flood as flood:
-            run.fault = str(flood)
-        finally:
-            end(process)
-            place.kill_processes()
-    run.seconds, run.strays = time.monotonic() - began, place.strays()
-    run.record, run.stderr = _one_record(_head(out)), _head(err)
-    return run
+    copy = place.begin_model(model)
+    return run_once(lambda: encode_command(command, copy, place.out, lossless), place, memory, seconds)
 
 
 def judge(run: Run, folder: Path, model: Model, lossless: bool) -> tuple[Verdict, str]:

@@ -98,6 +98,32 @@ def left_behind(place: Workspace) -> bool:
     return False
 
 
+def run_once(command: Callable[[], list[str]], place: Workspace, memory: int, seconds: float) -> Run:
+    """One process from start to end. command: makes the command line, or raises ValueError where it cannot be split."""
+    run, began = Run(), time.monotonic()
+    out, err = place.tmp / ".stdout", place.tmp / ".stderr"
+    with open(out, "wb") as stdout, open(err, "wb") as stderr:
+        try:
+            process = start(command(), place, memory, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        except (OSError, ValueError) as error:
+            return Run(fault=f"cannot be started: {error}")
+        try:
+            run.exit = watched(process.wait, place, seconds)
+            run.fault = "it left a process behind" if left_behind(place) else ""
+        except TimeoutError:
+            run.timed_out = True
+        except Flood as flood:
+            run.fault = str(flood)
+        finally:
+            end(process)
+            place.kill_processes()
+    run.seconds, run.strays = time.monotonic() - began, place.strays()
+    if not run.fault and place.floods():
+        run.fault = str(Flood())
+    run.record, run.stderr = _one_record(_head(out)), _head(err)
+    return run
+
+
 class OneShot:
     """A process for each stream."""
 
@@ -109,34 +135,7 @@ class OneShot:
         copy, references = self.place.begin(stream)
         self.place.clear_tmp()
         memory = stream.memory if self.memory is None else self.memory
-        run, began = Run(), time.monotonic()
-        out, err = self.place.tmp / ".stdout", self.place.tmp / ".stderr"
-        with open(out, "wb") as stdout, open(err, "wb") as stderr:
-            try:
-                command = decode_command(self.command, copy, self.place.out, references, model)
-                process = start(command, self.place, memory, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-            except (OSError, ValueError) as error:
-                return Run(fault=f"cannot be started: {error}")
-            try:
-                self._wait(process, run, seconds)
-            finally:
-                end(process)
-                self.place.kill_processes()
-        run.seconds, run.strays = time.monotonic() - began, self.place.strays()
-        if not run.fault and self.place.floods():
-            run.fault = str(Flood())
-        run.record, run.stderr = _one_record(_head(out)), _head(err)
-        return run
-
-    def _wait(self, process: subprocess.Popen, run: Run, seconds: float) -> None:
-        try:
-            run.exit = watched(process.wait, self.place, seconds)
-            if left_behind(self.place):
-                run.fault = "it left a process behind"
-        except TimeoutError:
-            run.timed_out = True
-        except Flood as flood:
-            run.fault = str(flood)
+        return run_once(lambda: decode_command(self.command, copy, self.place.out, references, model), self.place, memory, seconds)
 
     def close(self) -> bool:
         """Whether processes were left behind that belong to no run: never."""

@@ -61,11 +61,11 @@ class Runs:
         return self._python("tools", count,
                             lambda p: campaigns.fuzz_files("info and trace", inputs, python_targets.describe, count, p))
 
-    def validate(self, count: int) -> Tally | None:
+    def validate(self, count: int) -> Tally:
         target = python_targets.validator()
         inputs = campaigns.stream_files(self.seeds, self.seed)
-        return target and self._python("validate", count,
-                                       lambda p: campaigns.fuzz_files("validate", inputs, target, count, p))
+        return self._python("validate", count,
+                            lambda p: campaigns.fuzz_files("validate", inputs, target, count, p))
 
     def files(self, count: int) -> Tally:
         inputs = campaigns.model_files(self.seed)
