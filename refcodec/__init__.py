@@ -12,7 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import (
-    ConfigError, ContainerError, EntropyError, FormatError, OmcError, ReconstructionError, SemanticsError,
+    ConfigError,
+    ContainerError,
+    EntropyError,
+    FormatError,
+    OmcError,
+    ReconstructionError,
+    SemanticsError,
     StreamSyntaxError,
 )
 

@@ -5,56 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 
-from .bitstream.units import MAGIC
 from .decoder import StreamDecoder
 from .encoder import encode_to
 from .encoder.config import Config
 from .errors import ConfigError
-from .formats import load, open_writer
+from .files import atomic_file
+from .formats import open_writer
 from .formats.features import LAYER as FEATURE_LAYER
 from .formats.features import load_features, save_features
-from .info import describe_stream, print_info, printable, unused
+from .inputs import load_any
+from .inspection.describe import describe_stream, print_info, printable, unused
 from .model import Model
 from .options import check_models, config_of, name_models, named_root, network_inputs
-
-
-def is_stream(path: str) -> bool:
-    """True if the file begins as an OMC stream."""
-    with open(path, "rb") as f:
-        return f.read(4) == MAGIC
-
-
-def load_any(path: str, references: list[Model] = ()) -> Model:
-    """A model from a model file or from a stream."""
-    if os.path.isfile(path) and is_stream(path):
-        return StreamDecoder(path, references).model()
-    return load(path)
-
-
-@contextmanager
-def atomic_file(path: str):
-    """A file beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    folder = os.path.dirname(os.path.abspath(path))
-    try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.", suffix=".part")
-    except OSError as error:
-        error.filename = path                    # the file that was asked for, not the one beside it
-        raise
-    try:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        with os.fdopen(handle, "wb") as f:
-            yield f
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 @contextmanager
@@ -120,8 +85,8 @@ def _input_size(paths: list[str], models: list[Model]) -> int:
 
 
 def _calibrated(models: list[Model], config: Config, arguments) -> tuple[list[Model], Config]:
-    from .encoder.hybrid.activations import adapt
-    from .fixed_point_check import network_of
+    from .integers.allocate import adapt
+    from .integers.evaluate import network_of
 
     if len(models) > 1:
         raise ConfigError("BAD_CONFIG", "--calibration is of one model; encode each by itself")
@@ -232,7 +197,7 @@ def _decode_model(decoder: StreamDecoder, number: int, arguments) -> dict:
 def info(arguments) -> None:
     description = describe_stream(arguments.input)
     if arguments.why:
-        from .why import alternatives, summed
+        from .inspection.why import alternatives, summed
 
         with StreamDecoder(arguments.input, [load_any(path) for path in arguments.reference]) as decoder:
             for number, model in enumerate(description["models"]):
@@ -245,9 +210,9 @@ def info(arguments) -> None:
 
 
 def check_integers(arguments) -> None:
-    from .fixed_point_check import network_of
-    from .integer_check import check_integers as check
-    from .integer_check import print_check
+    from .integers.check import check_integers as check
+    from .integers.check import print_check
+    from .integers.evaluate import network_of
 
     model = load_any(arguments.input, [load_any(path) for path in arguments.reference])
     inputs, others = network_inputs(arguments.inputs, network_of(model))
@@ -263,7 +228,7 @@ def check_integers(arguments) -> None:
 
 
 def trace(arguments) -> None:
-    from .report import trace_stream
+    from .inspection.trace import trace_stream
 
     for element in trace_stream(arguments.input, arguments.reference, arguments.bins):
         if arguments.json:
@@ -274,7 +239,7 @@ def trace(arguments) -> None:
 
 
 def compare(arguments) -> None:
-    from .report import compare_models, print_comparison
+    from .inspection.compare import compare_models, print_comparison
 
     references = [load_any(path) for path in arguments.reference]
     result = compare_models(load_any(arguments.a, references), load_any(arguments.b, references))

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from .bitstream import structures
 from .bitstream.structures import (
-    FileEntry, FoldParameters, LayerDescriptor, LayerDescriptors, LayerTensor, SegmentEntry, SourceFormat, Topology,
+    FileEntry,
+    FoldParameters,
+    LayerDescriptor,
+    LayerDescriptors,
+    LayerTensor,
+    SegmentEntry,
+    SourceFormat,
+    Topology,
 )
 from .model import ActivationFormat, Fold, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
 

@@ -17,7 +17,16 @@ from refcodec.bitstream.limits import LEVELS
 from refcodec.bitstream.parser import Parser, index_of, parse
 from refcodec.bitstream.structures import UnitCoding, UnitType
 from refcodec.bitstream.units import (
-    CODED_TYPES, EXTENSION_TYPES, MAGIC, STREAM_END_SIZE, ByteSource, leb, read_body, read_unit, seal, seal_unit,
+    CODED_TYPES,
+    EXTENSION_TYPES,
+    MAGIC,
+    STREAM_END_SIZE,
+    ByteSource,
+    leb,
+    read_body,
+    read_unit,
+    seal,
+    seal_unit,
 )
 from refcodec.bitstream.visitor import Reader, Tracer, Writer
 from refcodec.encoder.stream_writer import lowest_level

@@ -192,7 +192,7 @@ def test_a_command_that_does_not_exist(manifest):
 
 def test_a_process_that_outlives_the_decoder_is_found_and_ended(reports):
     once, served = reports["survivor", False], reports["survivor", True]
-    assert {r.stream.id: r.verdict for r in once.results} == {s: Verdict.CRASH for s in STREAMS}
+    assert {r.stream.id: r.verdict for r in once.results} == dict.fromkeys(STREAMS, Verdict.CRASH)
     assert all("left a process behind" in r.detail for r in once.results)
     assert served.strays == ["a served process left others behind"]
     assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"liar.py\0survivor" in _bytes(p)]

@@ -41,7 +41,7 @@ def matrices(model: dict) -> dict[str, dict]:
 # Names
 
 def test_choices_are_those_of_the_encoder():
-    assert cli.PRESETS == tuple(encoder_config.PRESETS)
+    assert tuple(encoder_config.PRESETS) == cli.PRESETS
     assert cli.ENTROPY == encoder_config.ENTROPY and cli.QUANTISERS == encoder_config.QUANTISERS
     for name, values, _ in SERVES.values():
         assert set(values) <= set(cli.QUANTISERS if name == "quantiser" else encoder_config.UPDATES)

@@ -15,8 +15,20 @@ from refcodec.bitstream.derive import ModelState
 from refcodec.bitstream.limits import LEVELS
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (
-    Codebook, Component, EntropyMode, ModelEnd, ModelHeader, Payload, PredictionMode, Quantiser, StreamEnd,
-    StreamHeader, TensorData, TensorDescriptor, TensorEntry, UnitType,
+    Codebook,
+    Component,
+    EntropyMode,
+    ModelEnd,
+    ModelHeader,
+    Payload,
+    PredictionMode,
+    Quantiser,
+    StreamEnd,
+    StreamHeader,
+    TensorData,
+    TensorDescriptor,
+    TensorEntry,
+    UnitType,
 )
 from refcodec.bitstream.units import ByteSource, UnitCoding, leb, read_body, seal, seal_unit
 from refcodec.bitstream.visitor import Writer

@@ -123,7 +123,7 @@ def paper_qbits(w: float, k: int, s: int = 12, f: Fraction = Fraction(2, 5)) -> 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 def test_qbits_is_exact(dtype):
     w = np.random.default_rng(6).laplace(0, 0.05, (20, 60)).astype(dtype)
-    for k in range(0, 13):
+    for k in range(13):
         levels = qbits_levels(w, k)
         assert levels.dtype == np.int64 and levels.shape == w.shape
         assert levels.reshape(-1).tolist() == [paper_qbits(float(x), k) for x in w.reshape(-1)]

@@ -614,9 +614,8 @@ def test_npz_refusals(tmp_path):
     for bad in ("__dtypes__", "a\0b", "x" * 70000):
         with pytest.raises(FormatError):
             save(Model([Tensor(bad, np.ones(1))]), tmp_path / "o.npz")
-    with pytest.raises(ReconstructionError):
-        with open_writer(tmp_path / "o.npz", None, T3) as writer:
-            writer.commit()
+    with pytest.raises(ReconstructionError), open_writer(tmp_path / "o.npz", None, T3) as writer:
+        writer.commit()
     assert sorted(os.listdir(tmp_path)) == ["m.npy", "m.npz", "void.npz"]
 
 

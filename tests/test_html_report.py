@@ -16,8 +16,8 @@ from refcodec.checker.badge import badge
 
 pytest.importorskip("jinja2", reason="the extra 'report' is not installed")
 pytest.importorskip("markdown_it", reason="the extra 'report' is not installed")
-from refcodec.checker.html_report import page  # noqa: E402
-from refcodec.checker.spec_page import clauses, read_spec  # noqa: E402
+from refcodec.checker.html_report import page
+from refcodec.checker.spec_page import clauses, read_spec
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

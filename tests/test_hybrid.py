@@ -15,15 +15,34 @@ from onnx.reference import ReferenceEvaluator
 from refcodec import Config, ConfigError, Model, Tensor, decode, encode, load
 from refcodec.bitstream.parser import parse
 from refcodec.bitstream.structures import EntropyMode, Quantiser, Representation
-from refcodec.encoder.hybrid.activations import (
-    Prices, WeightOption, adapt, allocate_widths, best_format, layer_inputs, with_accumulator, with_weights,
+from refcodec.encoder.hybrid.operating_points import (
+    HybridPoint,
+    cheapest,
+    hybrid_levels,
+    hybrid_points,
+    level_width,
+    price_of_a_bit,
 )
-from refcodec.encoder.hybrid.points import (
-    HybridPoint, cheapest, hybrid_levels, hybrid_points, level_width, price_of_a_bit,
+from refcodec.integers.allocate import (
+    Prices,
+    WeightOption,
+    adapt,
+    allocate_widths,
+    best_format,
+    layer_inputs,
+    with_accumulator,
+    with_weights,
 )
-from refcodec.fixed_point_check import (
-    FixedPointNetwork, fixed_point_network, integer_range, integer_weights, name_of, network_of, products_of,
-    to_integers, width_of,
+from refcodec.integers.evaluate import (
+    FixedPointNetwork,
+    fixed_point_network,
+    integer_range,
+    integer_weights,
+    name_of,
+    network_of,
+    products_of,
+    to_integers,
+    width_of,
 )
 from refcodec.model import ActivationFormat
 

@@ -44,7 +44,7 @@ def test_ranges(store, serving):
     for asked in (f"{size}-", f"{10**17}-", "-0"):
         status, headers, _ = ask(serving, "GET", f"/objects/{found}", range=f"bytes={asked}")
         assert status == 416 and headers["content-range"] == f"bytes */{size}"
-    for asked in ("bytes=9-5", "bytes=-", "bytes=a-b", "bytes=1-2,4-5", "lines=1-2", "bytes=-1-2", 
+    for asked in ("bytes=9-5", "bytes=-", "bytes=a-b", "bytes=1-2,4-5", "lines=1-2", "bytes=-1-2",
                   "bytes=" + "9" * 400, "x" * 3000):
         status, _, body = ask(serving, "GET", f"/objects/{found}", range=asked)
         assert status == 200 and body == data, asked

@@ -12,14 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_words import TYPES, random_words, special_words
 
+from refcodec.bitstream.structures import WordParameters
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.map_coding import (
-    BAD_SHIFT, BUFFER_FULL, OK, RAW_EXHAUSTED, MapParameters, choose_map_parameters, decode_map, encode_map,
-    estimate_map_bits, new_map_contexts,
+    BAD_SHIFT,
+    BUFFER_FULL,
+    OK,
+    RAW_EXHAUSTED,
+    MapParameters,
+    choose_map_parameters,
+    decode_map,
+    encode_map,
+    estimate_map_bits,
+    new_map_contexts,
 )
 from refcodec.entropy.payload import MapBlock, PayloadReader, WordBlock, encode_payload
 from refcodec.entropy.range_coder import decoder_start, encoder_start
-from refcodec.entropy.words import WordParameters
 from refcodec.errors import EntropyError
 
 FLOAT32 = BY_NAME["float32"]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
+from refcodec.encoder.level_search import quantise
 from refcodec.encoder.rate_control import representable, search_step, squared_error, step_for_snr, step_parts
-from refcodec.encoder.trellis import quantise
 from refcodec.errors import ConfigError, ReconstructionError
 from refcodec.quantization.codebook import reconstruct_codebook
 from refcodec.quantization.grid import reconstruct_grid
@@ -330,7 +330,7 @@ def test_step_for_snr():
 def test_compiled_and_uncompiled_search_agree():
     script = (
         "import numpy as np, hashlib\n"
-        "from refcodec.encoder.trellis import quantise\n"
+        "from refcodec.encoder.level_search import quantise\n"
         "from refcodec.quantization.uniform import reconstruct\n"
         "from refcodec.dtypes import BY_NAME\n"
         "x = np.random.default_rng(4).laplace(size=(4, 25)).astype(np.float32)\n"

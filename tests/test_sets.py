@@ -16,10 +16,16 @@ from refcodec import Config, ConfigError, Model, Tensor, encode
 from refcodec.decoder import StreamDecoder
 from refcodec.encoder.sets.arborescence import minimal_parents
 from refcodec.encoder.sets.budget import budget_steps, model_steps, sources_of, utility
+from refcodec.encoder.sets.coding_order import SetPlan, chain_plan, kl_matrix, plan_set
 from refcodec.encoder.sets.laplacian import (
-    distortion, fit, kl_histogram, kl_laplacian, rate, step_for_distortion, step_for_rate,
+    distortion,
+    fit,
+    kl_histogram,
+    kl_laplacian,
+    rate,
+    step_for_distortion,
+    step_for_rate,
 )
-from refcodec.encoder.sets.plan import SetPlan, chain_plan, kl_matrix, plan_set
 
 sys.path.insert(0, str(ROOT / "tools"))
 

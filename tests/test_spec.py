@@ -245,7 +245,7 @@ def test_constants():
 
 
 def test_map_coding_shares_the_other_constants_of_word_coding():
-    for name in "OCTAVE POWER_FLOOR RATE CLASS_NODES TRAILING_MAX moved_mean word_bin".split():
+    for name in ["OCTAVE", "POWER_FLOOR", "RATE", "CLASS_NODES", "TRAILING_MAX", "moved_mean", "word_bin"]:
         assert getattr(map_loop, name) is getattr(word_loop, name)       # RECIPROCAL is that of moved_mean
 
 

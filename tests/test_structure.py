@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refcodec.dtypes import BY_NAME, dtype_of
-from refcodec.encoder.structure import find_structure
+from refcodec.encoder.hidden_structure import find_structure
 from refcodec.quantization.codebook import reconstruct_codebook
 from refcodec.quantization.grid import reconstruct_grid
 from refcodec.quantization.uniform import reconstruct

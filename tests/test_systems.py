@@ -9,12 +9,12 @@ import pytest
 from conftest import ROOT, weights
 
 sys.path.insert(0, str(ROOT / "tools"))
-import coding_systems as systems  # noqa: E402
+import coding_systems as systems
 
-from refcodec import Config, Model, Tensor, decode, encode  # noqa: E402
-from refcodec.bitstream.parser import parse  # noqa: E402
-from refcodec.bitstream.structures import EntropyMode, Quantiser, Representation  # noqa: E402
-from refcodec.model import Fold, Layer, Role  # noqa: E402
+from refcodec import Config, Model, Tensor, decode, encode
+from refcodec.bitstream.parser import parse
+from refcodec.bitstream.structures import EntropyMode, Quantiser, Representation
+from refcodec.model import Fold, Layer, Role
 
 MODES = list(systems.modes())
 

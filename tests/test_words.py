@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from conftest import uncompiled
 
+from refcodec.bitstream.structures import WordParameters
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.range_coder import decoder_finish, decoder_start, encoder_finish, encoder_start
 from refcodec.entropy.words import (
-    BUFFER_FULL, OK, WordParameters, choose_parameters, decode_words, encode_words, estimate_bits,
+    BUFFER_FULL,
+    OK,
+    choose_parameters,
+    decode_words,
+    encode_words,
+    estimate_bits,
     new_word_contexts,
 )
 

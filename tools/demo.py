@@ -33,8 +33,8 @@ import refcodec
 from refcodec import compiler
 from refcodec.bitstream.units import MAGIC
 from refcodec.cli import EXIT_CONFIG, EXIT_REJECTED
-from refcodec.encoder.plan import Treatment, is_finite, roles_of, treatment
-from refcodec.report import describe_stream
+from refcodec.encoder.treatment import Treatment, is_finite, roles_of, treatment
+from refcodec.inspection.describe import describe_stream
 
 LAYERS = 3
 SNR_SLACK = 1.0             # dB by which the encoder may miss: it measures before rounding to bfloat16 or float16

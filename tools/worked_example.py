@@ -16,9 +16,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 if __name__ == "__main__":
     os.environ["REFCODEC_COMPILE"] = "0"           # the loops run as plain Python, so that each bin can be seen
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from refcodec.entropy import range_coder  # noqa: E402
+from refcodec.entropy import range_coder
 
 BIAS = np.array([[0.5, -0.75, 1.0], [0.0, 0.6875, -0.25]], np.float32)
 IDS = np.array([3, -1, 0, 1000], np.int64)
@@ -34,12 +34,11 @@ def make_stream() -> bytes:
     from refcodec.bitstream.derive import ModelState
     from refcodec.bitstream.limits import LEVELS as LIMITS
     from refcodec.bitstream.limits import Profile
-    from refcodec.bitstream.structures import EntropyMode, Quantiser, UnitType
+    from refcodec.bitstream.structures import EntropyMode, Quantiser, UnitType, WordParameters
     from refcodec.bitstream.units import MAGIC, seal_unit
     from refcodec.bitstream.visitor import Writer
     from refcodec.dtypes import BY_NAME
     from refcodec.entropy.payload import LevelBlock, WordBlock, encode_payload
-    from refcodec.entropy.words import WordParameters
     from refcodec.model import Model, Tensor
 
     model = Model([Tensor("bias", BIAS), Tensor("ids", IDS), Tensor("weight", WEIGHT)])
@@ -190,6 +189,7 @@ class BinLog:
 
 def further_payloads() -> list[str]:
     """C.6: payloads of one segment each, for the tools that the stream does not use. Each is decoded again."""
+    from refcodec.bitstream.structures import WordParameters
     from refcodec.dtypes import BY_NAME
     from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
     from refcodec.entropy.huffman import decode_huffman, encode_huffman
@@ -200,7 +200,6 @@ def further_payloads() -> list[str]:
         WordBlock,
         encode_payload,
     )
-    from refcodec.entropy.words import WordParameters
 
     def words(rows: list[str], dtype: str) -> np.ndarray:
         return np.array([[int(w, 16) for w in row.split()] for row in rows], BY_NAME[dtype].word)

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-import refcodec          # the decoder behind this adapter
+import refcodec  # the decoder behind this adapter
 from refcodec.checker.dump import read_dump
 
 

@@ -38,8 +38,9 @@ from refcodec.decoder import StreamDecoder
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
 from refcodec.encoder.stream_writer import body_of
-from refcodec.entropy.byte_coding import encode_bytes, lzma_filters
+from refcodec.entropy.byte_coding import encode_bytes
 from refcodec.entropy.payload import encode_payload
+from refcodec.expansion import lzma_filters
 from refcodec.model import Fold, Model, model_digest, tensor_digest
 
 LITERALS = Path(__file__).with_name("literals.json")

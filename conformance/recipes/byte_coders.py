@@ -32,7 +32,7 @@ def dynamic_block(literals: dict[int, int], distances: dict[int, int], symbols: 
     hlit = hlit or max(257, max(literals) + 1)
     hdist = max(1, max(distances, default=0) + 1)
     listed = [literals.get(i, 0) for i in range(hlit)] + [distances.get(i, 0) for i in range(hdist)]
-    used = {length: 5 for length in range(16)} | {17: 2, 18: 2}            # complete: 16 / 32 + 2 / 4
+    used = dict.fromkeys(range(16), 5) | {17: 2, 18: 2}            # complete: 16 / 32 + 2 / 4
     code = canonical(used)
     text = [str(int(last)), low_first(2, 2), low_first(hlit - 257, 5), low_first(hdist - 1, 5), low_first(19 - 4, 4)]
     text += [low_first(used.get(symbol, 0), 3) for symbol in LENGTH_ORDER]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .byte_coders import (
-    bzip2, bzip2_block, bzip2_crc, deflate, dynamic_block, low_first, lzma_chunk, zlib_stream,
+    bzip2,
+    bzip2_block,
+    bzip2_crc,
+    deflate,
+    dynamic_block,
+    low_first,
+    lzma_chunk,
+    zlib_stream,
 )
 from .edits import payload
 from .faults import Fault, fault

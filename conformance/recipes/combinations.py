@@ -13,8 +13,24 @@ from refcodec.reconstruction.random_integers import random_choice
 
 from .builder import Builder
 from .parts import (
-    MODES, P, Q, R, codebook, decimal, direct, fixed_point, float_words, integer_codebook, integers, levels,
-    predicted, represented, small_levels, spatial, uniform, words,
+    MODES,
+    P,
+    Q,
+    R,
+    codebook,
+    decimal,
+    direct,
+    fixed_point,
+    float_words,
+    integer_codebook,
+    integers,
+    levels,
+    predicted,
+    represented,
+    small_levels,
+    spatial,
+    uniform,
+    words,
 )
 from .streams import Recipe
 

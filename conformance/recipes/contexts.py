@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from refcodec.bitstream.limits import Profile
-from refcodec.bitstream.structures import EntropyMode, PredictionMode
+from refcodec.bitstream.structures import EntropyMode, PredictionMode, WordParameters
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
 from refcodec.entropy.payload import LevelBlock, MapBlock, WordBlock
-from refcodec.entropy.words import WordParameters
 
 from .builder import Builder, build
 from .chooser import Chooser, Draw

@@ -20,13 +20,14 @@ from refcodec.bitstream.structures import (
     EntropyMode,
     Payload,
     Quantiser,
+    WordParameters,
 )
 from refcodec.dtypes import BY_NAME, DType
 from refcodec.encoder.candidate import Part
 from refcodec.entropy.fixed_length import encode_fixed, least_length
 from refcodec.entropy.huffman import encode_huffman
 from refcodec.entropy.payload import LevelBlock, MapBlock, WordBlock
-from refcodec.entropy.words import WordParameters, add_difference
+from refcodec.entropy.words import add_difference
 
 from .chooser import Chooser, Draw, drive
 from .parts import codebook, decimal, fixed_point, integer_codebook, uniform

@@ -14,8 +14,8 @@ from .edits import payload
 from .faults import Fault, fault
 from .parts import MODES, direct, fixed_point, uniform, words
 from .scripts import packed, se, u, ue
-from .streams import Recipe
 from .single import simple
+from .streams import Recipe
 
 COUNT = 24
 

@@ -9,8 +9,22 @@ from refcodec.bitstream.structures import UnitCoding, UnitType
 from . import byte_faults, huffman_scripts, scripted
 from .byte_coders import zlib_stored
 from .edits import (
-    Edit, EditedStream, EditedUnit, all_of, change, cut_after, drop, move, on_unit, pattern, payload, plain_as, put,
-    repeat, set_unit, stream_field,
+    Edit,
+    EditedStream,
+    EditedUnit,
+    all_of,
+    change,
+    cut_after,
+    drop,
+    move,
+    on_unit,
+    pattern,
+    payload,
+    plain_as,
+    put,
+    repeat,
+    set_unit,
+    stream_field,
 )
 from .faults import Fault, fault
 

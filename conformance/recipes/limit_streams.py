@@ -8,7 +8,19 @@ from refcodec.bitstream.limits import LEVELS
 
 from .builder import Builder
 from .parts import (
-    MODES, P, R, copy, decimal, direct, fixed_point, float_words, levels, predicted, represented, uniform, words,
+    MODES,
+    P,
+    R,
+    copy,
+    decimal,
+    direct,
+    fixed_point,
+    float_words,
+    levels,
+    predicted,
+    represented,
+    uniform,
+    words,
 )
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from refcodec.bitstream.structures import ActivationFormat, FoldParameters, LayerDescriptor, LayerDescriptors, LayerTensor
+from refcodec.bitstream.structures import (
+    ActivationFormat,
+    FoldParameters,
+    LayerDescriptor,
+    LayerDescriptors,
+    LayerTensor,
+)
 
 from .builder import Builder
 from .parts import MODES, direct, float_words, integers, levels, small_levels, spatial, uniform, words

@@ -10,11 +10,27 @@ from refcodec.bitstream.limits import Profile
 
 from .builder import Builder
 from .parts import (
-    MODES, P, R, any_words, codebook, copy, decimal, direct, fixed_point, float_words, integer_codebook, levels,
-    predicted, represented, small_levels, spatial, uniform, words,
+    MODES,
+    P,
+    R,
+    any_words,
+    codebook,
+    copy,
+    decimal,
+    direct,
+    fixed_point,
+    float_words,
+    integer_codebook,
+    levels,
+    predicted,
+    represented,
+    small_levels,
+    spatial,
+    uniform,
+    words,
 )
-from .streams import Recipe
 from .single import several, simple
+from .streams import Recipe
 
 INT4 = any_words(200, "int4", (4, 6))
 WORK_WIDTH, WORK_DEPTH = 10, 8

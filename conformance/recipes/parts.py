@@ -5,13 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from refcodec.bitstream.structures import (
-    BYTES, ByteParameters, Codebook, Component, EntropyMode, FactorParameters, FixedPoint, IntegerCodebook, Payload,
-    PredictionMode, Quantiser, Representation, TensorDescriptor, UniformParameters,
+    BYTES,
+    ByteParameters,
+    Codebook,
+    Component,
+    EntropyMode,
+    FactorParameters,
+    FixedPoint,
+    IntegerCodebook,
+    Payload,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    TensorDescriptor,
+    UniformParameters,
+    WordParameters,
 )
 from refcodec.dtypes import BY_NAME, DType
 from refcodec.encoder.candidate import Part
 from refcodec.entropy.huffman import encode_huffman
-from refcodec.entropy.words import WordParameters, difference
+from refcodec.entropy.words import difference
 from refcodec.reconstruction.random_integers import random_words
 
 from .builder import Coded, compressed_payload

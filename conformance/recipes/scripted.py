@@ -16,8 +16,8 @@ from .edits import Edit, EditedStream, payload
 from .faults import Fault, fault
 from .parts import MODES, direct, levels, uniform, words
 from .scripts import MAP_CONTEXTS, NODES, WORD_CONTEXTS, BinScript, MixedScript, level_script
-from .streams import Recipe
 from .single import simple
+from .streams import Recipe
 
 LEVEL_MAX = 2**30 - 1
 CLASS_MAX = 28

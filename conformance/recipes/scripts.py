@@ -13,8 +13,16 @@ import numpy as np
 from refcodec.entropy.levels import NODES
 from refcodec.entropy.mixed_coding import new_cm_state
 from refcodec.entropy.range_coder import (
-    ENCODE, LEVEL_COUNT_LIMIT, WORD_COUNT_LIMIT, adapted, code_bin, code_bypass, code_probability, encoder_finish,
-    encoder_start, new_contexts,
+    ENCODE,
+    LEVEL_COUNT_LIMIT,
+    WORD_COUNT_LIMIT,
+    adapted,
+    code_bin,
+    code_bypass,
+    code_probability,
+    encoder_finish,
+    encoder_start,
+    new_contexts,
 )
 from refcodec.entropy.tables import SQUASH, STRETCH
 

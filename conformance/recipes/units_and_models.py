@@ -6,15 +6,37 @@ import numpy as np
 
 from refcodec.bitstream import syntax
 from refcodec.bitstream.structures import (
-    FileEntry, FoldParameters, LayerDescriptor, LayerDescriptors, LayerTensor, Metadata, MetadataEntry, SegmentEntry,
-    Topology, UnitCoding, UnitType,
+    FileEntry,
+    FoldParameters,
+    LayerDescriptor,
+    LayerDescriptors,
+    LayerTensor,
+    Metadata,
+    MetadataEntry,
+    SegmentEntry,
+    Topology,
+    UnitCoding,
+    UnitType,
 )
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.stream_writer import body_of
 from refcodec.model import Model, Tensor
 
 from .builder import Builder
-from .parts import MODES, P, any_words, codebook, copy, direct, float_words, levels, predicted, small_levels, uniform, words
+from .parts import (
+    MODES,
+    P,
+    any_words,
+    codebook,
+    copy,
+    direct,
+    float_words,
+    levels,
+    predicted,
+    small_levels,
+    uniform,
+    words,
+)
 from .streams import External
 
 

@@ -8,8 +8,20 @@ import numpy as np
 
 from refcodec.bitstream import syntax
 from refcodec.bitstream.structures import (
-    BYTES, Component, FileEntry, FoldParameters, LayerDescriptor, LayerDescriptors, LayerTensor, Metadata, MetadataEntry, Payload,
-    SegmentEntry, Topology, UnitCoding, UnitType,
+    BYTES,
+    Component,
+    FileEntry,
+    FoldParameters,
+    LayerDescriptor,
+    LayerDescriptors,
+    LayerTensor,
+    Metadata,
+    MetadataEntry,
+    Payload,
+    SegmentEntry,
+    Topology,
+    UnitCoding,
+    UnitType,
 )
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
@@ -18,12 +30,34 @@ from refcodec.entropy.payload import MapBlock, encode_payload
 
 from .builder import Builder
 from .byte_coders import (
-    LzmaChunk, bzip2, bzip2_block, bzip2_crc, deflate, dynamic_block, low_first, lzma_chunk, lzma_stored, zlib_stream,
+    LzmaChunk,
+    bzip2,
+    bzip2_block,
+    bzip2_crc,
+    deflate,
+    dynamic_block,
+    low_first,
+    lzma_chunk,
+    lzma_stored,
+    zlib_stream,
 )
-from .parts import MODES, R, codebook, direct, fixed_point, integer_codebook, integers, levels, represented, spatial, uniform, words
+from .parts import (
+    MODES,
+    R,
+    codebook,
+    direct,
+    fixed_point,
+    integer_codebook,
+    integers,
+    levels,
+    represented,
+    spatial,
+    uniform,
+    words,
+)
 from .scripts import WORD_CONTEXTS, BinScript, packed, u
-from .streams import Recipe
 from .single import several, simple
+from .streams import Recipe
 
 
 def given(mode: MODES, dtype: str, coded: bytes, bypass: bytes = b"", **parameters):

@@ -17,7 +17,12 @@ from .single import several, simple
 from .streams import Recipe
 from .units_and_models import extensions, external, external_models, joined, models, side_units, stored
 from .words_and_types import (
-    WORD_MODES, all_types, all_types_of_levels, constants, types_of_codebooks, word_parameters,
+    WORD_MODES,
+    all_types,
+    all_types_of_levels,
+    constants,
+    types_of_codebooks,
+    word_parameters,
 )
 
 __all__ = ["external_models", "recipes", "several", "simple"]

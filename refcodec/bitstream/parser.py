@@ -15,8 +15,19 @@ from . import syntax
 from .derive import ModelState
 from .limits import LEVELS, Level
 from .structures import (
-    Index, IndexEntry, LayerDescriptors, Metadata, ModelEnd, ModelHeader, StreamEnd, StreamHeader, TensorData,
-    TensorDescriptor, TensorEntry, Topology, UnitType,
+    Index,
+    IndexEntry,
+    LayerDescriptors,
+    Metadata,
+    ModelEnd,
+    ModelHeader,
+    StreamEnd,
+    StreamHeader,
+    TensorData,
+    TensorDescriptor,
+    TensorEntry,
+    Topology,
+    UnitType,
 )
 from .units import MAGIC, STREAM_END_SIZE, ByteSource, Unit, read_body, read_unit
 from .visitor import Reader

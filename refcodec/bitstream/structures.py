@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from ..entropy.words import WordParameters
-
 
 class UnitType(IntEnum):
     """unit_type. 10..31 are reserved (a decoder rejects them); 32..63 are extensions (skipped)."""
@@ -234,6 +232,31 @@ class IntegerCodebook:
 class FixedPoint:
     fixed_point_width: int = 8
     fraction_bits: int = 0
+
+
+@dataclass
+class WordParameters:
+    """Syntax elements of word_parameters() (SPEC 7.7.8).
+
+    zeros:      word_zeros_flag, 0..1: a zero flag is coded for every element; 0: no element is zero.
+    signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
+    scale_rule: word_scale_rule, 0..2: first weights of row and column in the expected scale, one half or one each;
+                2: steady, no weights; zero flag and class by the overall mean or the predictor's exponent alone.
+    trailing:   word_trailing_flag, 0..1: the trailing zeros of each mantissa are modelled.
+    row_shifts: word_row_shift_flag, 0..1: each row codes how many more low bits are zero.
+    shift:      word_shift, 0..63: low bits of mantissa (float) or integer that are zero in all elements.
+    offset:     word_offset, 0..2^bits-1: subtracted modulo 2^bits from integer words without predictor.
+    repeats:    0..1: repeats are coded. Not in the descriptor: a segment of floats without predictor starts with it.
+    """
+
+    zeros: int = 1
+    signs: int = 1
+    scale_rule: int = 0
+    trailing: int = 0
+    row_shifts: int = 0
+    shift: int = 0
+    offset: int = 0
+    repeats: int = 0
 
 
 @dataclass

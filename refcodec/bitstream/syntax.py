@@ -10,9 +10,23 @@ import functools
 from . import derive
 from .limits import LEVELS, Profile
 from .structures import (
-    Component, EntropyMode, FileEntry, IndexEntry, LayerDescriptor, LayerTensor, MetadataEntry, Payload,
-    PredictionMode, Quantiser, ReferenceEntry, Representation, SegmentEntry, SourceFormat, SpatialPredictor,
-    TensorDescriptor, TensorEntry,
+    Component,
+    EntropyMode,
+    FileEntry,
+    IndexEntry,
+    LayerDescriptor,
+    LayerTensor,
+    MetadataEntry,
+    Payload,
+    PredictionMode,
+    Quantiser,
+    ReferenceEntry,
+    Representation,
+    SegmentEntry,
+    SourceFormat,
+    SpatialPredictor,
+    TensorDescriptor,
+    TensorEntry,
 )
 
 STRUCTURES: dict[str, tuple[str, object]] = {}       # name: (clause, function)

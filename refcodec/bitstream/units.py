@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..entropy.byte_coding import NotExpandable, expand, lzma_filters, lzma_machine
 from ..errors import ContainerError, FormatError, OmcError
+from ..expansion import NotExpandable, expand, lzma_filters, lzma_machine
 from .structures import UnitCoding, UnitType
 
 MAGIC = b"\x8fOMC"

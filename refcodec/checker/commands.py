@@ -118,8 +118,8 @@ def run_check(arguments: argparse.Namespace) -> int:
 def _check_encoder(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..commands import atomic_file
     from ..errors import ConfigError
+    from ..files import atomic_file
     from .encoder_check import check_encoder
 
     if not arguments.models:
@@ -175,7 +175,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[list[dict], dict[str, str]]:
 
 
 def _write_reports(arguments: argparse.Namespace, report, others: list[dict]) -> None:
-    from ..commands import atomic_file
+    from ..files import atomic_file
 
     def page() -> str:
         from .html_report import page

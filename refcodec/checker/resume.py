@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from ..commands import atomic_file
+from ..files import atomic_file
 from .session import decoder_files
 from .verdicts import Result
 

@@ -13,7 +13,7 @@ from ..model import Model
 from .config import Config, Rule
 from .model_encoder import ModelEncoder, Progress, quantised_tensors, write_stream
 from .sets.budget import budget_steps, sources_of, steps_for_bits
-from .sets.plan import SetPlan, plan_set
+from .sets.coding_order import SetPlan, plan_set
 
 
 def encode(model: Model | Sequence[Model], config: Config | None = None, references: Sequence[Model] = (), *,

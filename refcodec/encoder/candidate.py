@@ -11,13 +11,26 @@ import numpy as np
 
 from ..bitstream.derive import ENTRY_MIN_ELEMENTS, segment_borders
 from ..bitstream.structures import (
-    RANGE_CODED, WORDS, ByteParameters, Codebook, Component, EntropyMode, FixedPoint, IntegerCodebook, Payload, PredictionMode,
-    Quantiser, Representation, TensorDescriptor, UniformParameters,
+    RANGE_CODED,
+    WORDS,
+    ByteParameters,
+    Codebook,
+    Component,
+    EntropyMode,
+    FixedPoint,
+    IntegerCodebook,
+    Payload,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    TensorDescriptor,
+    UniformParameters,
+    WordParameters,
 )
 from ..dtypes import BY_NAME, DType
 from ..entropy.integers import encode_integers
 from ..entropy.payload import LevelBlock, MapBlock, WordBlock, encode_payload
-from ..entropy.words import WordParameters, difference
+from ..entropy.words import difference
 from ..parallel import run_all
 
 ALPHABET_MAX = 4095        # different values, and 0, that Huffman codes are made for

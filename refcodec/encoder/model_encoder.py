@@ -22,15 +22,15 @@ from ..prediction import fitted
 from ..topology import layer_structure, topology_of
 from .candidate import Candidate, Prediction, copy_candidate
 from .config import Config
+from .copies_and_joins import JOIN_ELEMENTS, find_copies, joined_units
 from .hybrid.coder import plan_hybrid
-from .hybrid.points import HybridPoint
-from .job import Choice, TensorJob
-from .plan import Treatment, folds_of, is_finite, roles_of, treatment
+from .hybrid.operating_points import HybridPoint
 from .rate_control import representable, search_step, step_for_snr
-from .sets.plan import SetPlan, chain_plan
-from .sharing import JOIN_ELEMENTS, find_copies, joined_units
+from .sets.coding_order import SetPlan, chain_plan
 from .stream_writer import StreamWriter, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
+from .tensor_job import Choice, TensorJob
+from .treatment import Treatment, folds_of, is_finite, roles_of, treatment
 from .updates.coder import FACTOR_SIDE
 
 INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written

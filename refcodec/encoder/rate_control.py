@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..quantization.uniform import STEP_EXPONENT_MAX, STEP_EXPONENT_MIN, indices
-from .trellis import quantise
+from .level_search import quantise
 
 TOLERANCE_DB = 0.005
 SAMPLE = 1 << 19          # elements of the first, coarse iterations

@@ -10,7 +10,15 @@ from ..bitstream.derive import ModelState
 from ..bitstream.limits import LEVELS, Level, Profile
 from ..bitstream.parser import ParsedModel, TensorUnit, index_of
 from ..bitstream.structures import (
-    Metadata, MetadataEntry, ModelEnd, ModelHeader, Payload, PredictionMode, StreamEnd, StreamHeader, TensorData,
+    Metadata,
+    MetadataEntry,
+    ModelEnd,
+    ModelHeader,
+    Payload,
+    PredictionMode,
+    StreamEnd,
+    StreamHeader,
+    TensorData,
     UnitType,
 )
 from ..bitstream.units import MAGIC, Unit, UnitCoding, seal_unit

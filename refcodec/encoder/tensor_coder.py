@@ -12,16 +12,22 @@ from ..entropy.words import choose_parameters, estimate_bits
 from ..prediction.spatial import subtract_spatial
 from ..quantization.uniform import reconstruct
 from .candidate import (
-    Candidate, Prediction, codebook_candidate, copy_candidate, entry_count, grid_candidate,
-    levels_candidate, words_candidate,
+    Candidate,
+    Prediction,
+    codebook_candidate,
+    copy_candidate,
+    entry_count,
+    grid_candidate,
+    levels_candidate,
+    words_candidate,
 )
 from .config import Config
-from .job import Choice, TensorJob
-from .plan import Treatment, is_finite
-from .quantisers.own import code_own_quantiser
+from .hidden_structure import find_structure
+from .level_search import LAMBDA_SCALAR, default_lambda, quantise
+from .quantisers.coder import code_own_quantiser
 from .rate_control import step_parts
-from .structure import find_structure
-from .trellis import LAMBDA_SCALAR, default_lambda, quantise
+from .tensor_job import Choice, TensorJob
+from .treatment import Treatment, is_finite
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions

@@ -9,7 +9,18 @@ import numpy as np
 
 from ..compiler import at, compiled, inlined
 from .levels import (
-    BUCKETS, EXHAUSTED, LEVEL_MAX, NODES, OK, OUT_OF_RANGE, ROOM, code_level, log_bucket, moved, reciprocal, sign,
+    BUCKETS,
+    EXHAUSTED,
+    LEVEL_MAX,
+    NODES,
+    OK,
+    OUT_OF_RANGE,
+    ROOM,
+    code_level,
+    log_bucket,
+    moved,
+    reciprocal,
+    sign,
     trellis_masks,
 )
 from .range_coder import COST, DECODE, ENCODE, LEVEL_COUNT_LIMIT, Coder, code_bin, new_contexts, start

@@ -12,8 +12,25 @@ import numpy as np
 
 from ..errors import EntropyError
 from .huffman_loop import (
-    BEYOND, EXHAUSTED, EXTRA_SHIFT, INCOMPLETE, INDEX_MAX, LENGTH_MAX, LONG_PREFIX, LOOKUP_BITS, MEAN_START, OK,
-    OUT_OF_RANGE, ROW, TABLES_MAX, Book, build_table, decode_entries, encode_entries, read_table, read_ue,
+    BEYOND,
+    EXHAUSTED,
+    EXTRA_SHIFT,
+    INCOMPLETE,
+    INDEX_MAX,
+    LENGTH_MAX,
+    LONG_PREFIX,
+    LOOKUP_BITS,
+    MEAN_START,
+    OK,
+    OUT_OF_RANGE,
+    ROW,
+    TABLES_MAX,
+    Book,
+    build_table,
+    decode_entries,
+    encode_entries,
+    read_table,
+    read_ue,
 )
 from .huffman_search import index_codes, nearest, search, search_bound, sparse
 from .huffman_tables import canonical_codes, index_symbols, least_table, symbol_extents, u_bits, ue_bits

@@ -13,7 +13,16 @@ import numpy as np
 
 from ..dtypes import DType
 from .map_loop import (
-    BUFFER_FULL, CONTEXTS, OCTAVE, OK, PREDICTED, RAW_EXHAUSTED, SETTINGS, WEIGHT_ONE, decode_map_rows, encode_map_rows,
+    BUFFER_FULL,
+    CONTEXTS,
+    OCTAVE,
+    OK,
+    PREDICTED,
+    RAW_EXHAUSTED,
+    SETTINGS,
+    WEIGHT_ONE,
+    decode_map_rows,
+    encode_map_rows,
 )
 from .range_coder import Coder, encoder_start, new_contexts
 from .word_loop import BAD_SHIFT

@@ -11,8 +11,26 @@ from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
 from .range_coder import DECODE, ENCODE
 from .word_loop import (
-    BAD_ESCAPE, BUFFER_FULL, CLASS_NODES, ENDED, MALFORMED, OCTAVE, OK, POWER_FLOOR, RATE, RAW_EXHAUSTED, ROOM,
-    TRAILING_MAX, clip, code_class, float_parts, float_word, integer_of, integer_parts, moved_mean, word_bin,
+    BAD_ESCAPE,
+    BUFFER_FULL,
+    CLASS_NODES,
+    ENDED,
+    MALFORMED,
+    OCTAVE,
+    OK,
+    POWER_FLOOR,
+    RATE,
+    RAW_EXHAUSTED,
+    ROOM,
+    TRAILING_MAX,
+    clip,
+    code_class,
+    float_parts,
+    float_word,
+    integer_of,
+    integer_parts,
+    moved_mean,
+    word_bin,
 )
 
 PLANE_WINDOW, OVERALL_WINDOW = 256, 1024

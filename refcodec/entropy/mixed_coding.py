@@ -13,7 +13,18 @@ import numpy as np
 
 from ..compiler import at, bit_length, compiled, inlined
 from .levels import (
-    BUCKETS, EXHAUSTED, LEVEL_MAX, NODES, OK, OUT_OF_RANGE, ROOM, code_level, log_bucket, moved, reciprocal, sign,
+    BUCKETS,
+    EXHAUSTED,
+    LEVEL_MAX,
+    NODES,
+    OK,
+    OUT_OF_RANGE,
+    ROOM,
+    code_level,
+    log_bucket,
+    moved,
+    reciprocal,
+    sign,
     trellis_masks,
 )
 from .range_coder import COST, DECODE, ENCODE, LEVEL_COUNT_LIMIT, Coder, adapted, code_probability, new_contexts, start

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..bitstream.structures import WordParameters
 from ..dtypes import DType
 from ..errors import EntropyError, OmcError
 from . import map_coding, word_loop
@@ -19,7 +20,6 @@ from . import words as word_coding
 from .context_coding import decode_levels_cc, encode_levels_cc, new_cc_contexts
 from .mixed_coding import decode_levels_cm, encode_levels_cm, new_cm_state
 from .range_coder import decoder_finish, decoder_start, encoder_finish, encoder_start
-from .words import WordParameters
 
 OK, FULL, OUT_OF_RANGE = 0, 1, 2
 

@@ -8,48 +8,33 @@ expected from the row and the column; the bits that look random go to the bypass
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from ..bitstream.structures import WordParameters
 from ..dtypes import DType
 from .range_coder import Coder, encoder_start, new_contexts
 from .word_loop import (
-    BUFFER_FULL, CONTEXTS, MALFORMED, MODELLED_SIGNS, NO_SIGNS, OCTAVE, OK, RAW_EXHAUSTED, RAW_SIGNS, WEIGHT_START,
-    WINDOW_MAX, decode_rows, encode_rows,
+    BUFFER_FULL,
+    CONTEXTS,
+    MALFORMED,
+    MODELLED_SIGNS,
+    NO_SIGNS,
+    OCTAVE,
+    OK,
+    RAW_EXHAUSTED,
+    WEIGHT_START,
+    WINDOW_MAX,
+    decode_rows,
+    encode_rows,
 )
 
-__all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "WordParameters", "choose_parameters", "decode_words",
+__all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "choose_parameters", "decode_words",
            "encode_words", "estimate_bits", "new_word_contexts"]
 
 CHUNK = 1 << 15             # elements staged as int64 at a time
 SAMPLE = 1 << 15            # elements coded for an estimate
-
-
-@dataclass
-class WordParameters:
-    """Syntax elements of word_parameters() (SPEC 7.7.8).
-
-    zeros:      word_zeros_flag, 0..1: a zero flag is coded for every element; 0: no element is zero.
-    signs:      word_sign_mode, 0..2: no element is negative; sign in the bypass substream; sign modelled.
-    scale_rule: word_scale_rule, 0..2: first weights of row and column in the expected scale, one half or one each;
-                2: steady, no weights; zero flag and class by the overall mean or the predictor's exponent alone.
-    trailing:   word_trailing_flag, 0..1: the trailing zeros of each mantissa are modelled.
-    row_shifts: word_row_shift_flag, 0..1: each row codes how many more low bits are zero.
-    shift:      word_shift, 0..63: low bits of mantissa (float) or integer that are zero in all elements.
-    offset:     word_offset, 0..2^bits-1: subtracted modulo 2^bits from integer words without predictor.
-    repeats:    0..1: repeats are coded. Not in the descriptor: a segment of floats without predictor starts with it.
-    """
-
-    zeros: int = 1
-    signs: int = RAW_SIGNS
-    scale_rule: int = 0
-    trailing: int = 0
-    row_shifts: int = 0
-    shift: int = 0
-    offset: int = 0
-    repeats: int = 0
-
 
 _PLAIN = WordParameters()
 

@@ -22,7 +22,14 @@ from . import slots
 from .files import array_reader, check_path, cut, file_inside, main_name, read_range
 from .onnx_layers import find_layers
 from .onnx_records import (
-    DIMS_MAX, AttributeRecord, GraphRecord, ModelRecord, NodeRecord, SparseRecord, TensorRecord, read_model,
+    DIMS_MAX,
+    AttributeRecord,
+    GraphRecord,
+    ModelRecord,
+    NodeRecord,
+    SparseRecord,
+    TensorRecord,
+    read_model,
 )
 from .protobuf_wire import LENGTH
 

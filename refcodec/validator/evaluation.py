@@ -14,7 +14,7 @@ def check_accumulators(model: Model, unit: int) -> Iterator[Finding]:
     layers = [x for x in model.layers if x.activation]
     if not layers:
         return
-    from ..fixed_point_check import LayerCheck, network_of, products_of      # onnx is loaded for these alone
+    from ..integers.evaluate import LayerCheck, network_of, products_of  # onnx is loaded for these alone
 
     try:
         network = network_of(model)

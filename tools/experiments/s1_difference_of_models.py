@@ -25,7 +25,7 @@ SCENARIOS = {"direct": ("epoch20", None), "long interval": ("epoch20", "base"),
              "corrupted prediction": ("partial", "corrupted")}
 OVER_TIME = ("direct", "long interval", "short interval")
 PARTIAL = ("partial, direct", "partial update", "corrupted prediction")
-ALONE = {name: "direct" for name in OVER_TIME} | {name: "partial, direct" for name in PARTIAL}
+ALONE = dict.fromkeys(OVER_TIME, "direct") | dict.fromkeys(PARTIAL, "partial, direct")
 FULL = {"vgg": OVER_TIME, "resnet": PARTIAL}                 # as in the paper: VGG-16 and ResNet-50
 QUICK = {"small-lenet": OVER_TIME, "small-resnet": PARTIAL}
 

@@ -16,7 +16,7 @@ from trained import TASKS, sequence, tasks
 from refcodec import Config, decode, encode
 from refcodec.decoder import StreamDecoder
 from refcodec.encoder import Rule
-from refcodec.encoder.sets.plan import kl_matrix, plan_set
+from refcodec.encoder.sets.coding_order import kl_matrix, plan_set
 
 ROOTS = ("kl", "size", "auto")
 COARSE = 10                             # q_bits of sets: the largest that costs no accuracy to speak of

@@ -7,13 +7,13 @@ from data import test_images
 from section import HERE, Table
 
 from refcodec import Config, decode, encode, load
-from refcodec.encoder.hybrid.activations import (
+from refcodec.integers.allocate import (
     adapt,
     best_format,
     layer_inputs,
     with_accumulator,
 )
-from refcodec.fixed_point_check import (
+from refcodec.integers.evaluate import (
     FixedPointNetwork,
     fixed_point_network,
     network_of,

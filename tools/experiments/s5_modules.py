@@ -11,7 +11,7 @@ from coding import send
 from networks import Network, NumpyOps, Parameters, forward
 
 from refcodec import Config
-from refcodec.encoder.hybrid.points import HybridPoint, cheapest, hybrid_levels, hybrid_points, price_of_a_bit
+from refcodec.encoder.hybrid.operating_points import HybridPoint, cheapest, hybrid_levels, hybrid_points, price_of_a_bit
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 import refcodec
 from refcodec.decoder import StreamDecoder
 from refcodec.errors import OmcError
-from refcodec.info import describe_stream
+from refcodec.inspection.describe import describe_stream
+from refcodec.inspection.trace import trace_stream
 from refcodec.model import Model
-from refcodec.report import trace_stream
 
 CODES = {"BAD_MAGIC", "TRUNCATED", "TRAILING_DATA", "RESERVED_VALUE", "FORBIDDEN_PATTERN", "DIGEST_MISMATCH", "ORDER",
          "MISSING_UNIT", "BAD_SIZE", "BAD_ALIGNMENT", "OUT_OF_RANGE", "RESOURCE_LIMIT", "UNSUPPORTED_VERSION",
@@ -161,7 +161,7 @@ def timed(tally: Tally, data: bytes, run: Callable[[], Outcome]) -> Outcome | No
     except Fault as fault:
         tally.fault(str(fault), data)
         outcome = None
-    except Exception as error:             # noqa: BLE001 - whatever it is, it is what is looked for
+    except Exception as error:
         tally.fault(f"a crash: {error!r}", data)
         outcome = None
     finally:

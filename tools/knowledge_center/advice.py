@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from refcodec import Config, Model, OmcError, encode
+from refcodec.encoder.sets.coding_order import UNSHARED_NATS, Relative
 from refcodec.encoder.sets.laplacian import kl_histogram
-from refcodec.encoder.sets.plan import UNSHARED_NATS, Relative
 
 from .errors import CenterError, one_error
 from .index import Identity

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from tqdm import tqdm
 
 from refcodec import Config, load, save
-from refcodec.commands import atomic_file, is_stream
+from refcodec.files import atomic_file
+from refcodec.inputs import is_stream
 
 from . import advice, generated, upkeep
 from .coding import identity_of

@@ -32,7 +32,7 @@ def shortest_chain(edges: Sequence[Edge], have: Iterable[str], want: int) -> lis
     leaving: dict[str, list[Edge]] = {}
     for edge in edges:
         leaving.setdefault(edge.reference, []).append(edge)
-    reached: dict[str, tuple[int, int, Edge | None]] = {d: (0, 0, None) for d in (NOTHING, *have)}
+    reached: dict[str, tuple[int, int, Edge | None]] = dict.fromkeys((NOTHING, *have), (0, 0, None))
     waiting = [(0, 0, digest) for digest in reached]
     heapq.heapify(waiting)
     while waiting:

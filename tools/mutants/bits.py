@@ -88,13 +88,15 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ('shift = get_bits(raw, bit, 6)\n                bit += 6',
          'shift = get_bits(raw, bit, 5)\n                bit += 5', "the order of gaps has five bits"),
     ],
-    "entropy/byte_coding.py": [
+    "expansion.py": [
         ('LZMA_DICTIONARY = 1 << 24 ', 'LZMA_DICTIONARY = 1 << 12 ', "a small dictionary"),
-        ('if mode == EntropyMode.GZIP and bytes(data[3:4]) != b"\\0":', 'if False:', "optional fields of gzip headers"),
         ('if not machine.eof or machine.unused_data or len(out) != size:', 'if not machine.eof or len(out) != size:',
          "bytes after the end of a coded string"),
         ('if not machine.eof or machine.unused_data or len(out) != size:',
          'if machine.unused_data or len(out) != size:', "a coded string without its end"),
+    ],
+    "entropy/byte_coding.py": [
+        ('if mode == EntropyMode.GZIP and bytes(data[3:4]) != b"\\0":', 'if False:', "optional fields of gzip headers"),
         ('return zlib.decompressobj(31 if mode == EntropyMode.GZIP else 15)', 'return zlib.decompressobj(47)',
          "gzip where zlib is due, and the other way round"),
         ('reshape(dtype.itemsize, -1).T).reshape(-1)', 'reshape(dtype.itemsize, -1)[::-1].T).reshape(-1)',

@@ -12,8 +12,8 @@ from ...reconstruction.factors import Factor
 from ...reconstruction.representations import rebuilt
 from ..candidate import Candidate, Part, candidate
 from ..config import Config
-from ..job import TensorJob
-from .points import FixedPointLevels, HybridPoint, cheapest, hybrid_levels, hybrid_points, price_of_a_bit
+from ..tensor_job import TensorJob
+from .operating_points import FixedPointLevels, HybridPoint, cheapest, hybrid_levels, hybrid_points, price_of_a_bit
 
 SNR = 4.0          # dB of all layers together, where the configuration does not say
 

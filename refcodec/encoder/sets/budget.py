@@ -21,10 +21,10 @@ from ...errors import ConfigError
 from ...model import Model
 from ...prediction import fitted
 from ..config import Config
-from ..plan import Treatment, is_finite
 from ..rate_control import representable, search_step
+from ..treatment import Treatment, is_finite
+from .coding_order import Relative, SetPlan
 from .laplacian import distortion, rate
-from .plan import Relative, SetPlan
 
 ROUNDING = 0.33          # offset f that is nearest to what the search for levels does
 FILL = 0.015             # a stream may stay below the budget by this share

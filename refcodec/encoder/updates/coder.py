@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...bitstream.structures import (
-    DECOMPOSED, MASKS, Component, EntropyMode, Quantiser, Representation, TensorDescriptor, UniformParameters,
+    DECOMPOSED,
+    MASKS,
+    Component,
+    EntropyMode,
+    Quantiser,
+    Representation,
+    TensorDescriptor,
+    UniformParameters,
 )
 from ...entropy.words import choose_parameters
 from ...errors import ConfigError
@@ -16,10 +23,17 @@ from ...reconstruction.random_integers import random_choice
 from ...reconstruction.representations import chosen, rebuilt
 from ..candidate import Candidate, Part, Prediction, set_prediction
 from ..config import Config
-from ..job import TensorJob
+from ..tensor_job import TensorJob
 from .factors import (
-    FactorUpdate, balanced_error, fit_augmentation, fit_low_rank, fit_low_rank_to_error, fit_low_rank_update,
-    fit_mapping, fit_random_mask, fit_row_mask,
+    FactorUpdate,
+    balanced_error,
+    fit_augmentation,
+    fit_low_rank,
+    fit_low_rank_to_error,
+    fit_low_rank_update,
+    fit_mapping,
+    fit_random_mask,
+    fit_row_mask,
 )
 
 FACTOR_SIDE = 1024        # smaller side of the matrices whose difference is tried as a product unasked

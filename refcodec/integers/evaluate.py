@@ -18,9 +18,9 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from .errors import ConfigError
-from .formats import save
-from .model import ActivationFormat, Model
+from ..errors import ConfigError
+from ..formats import save
+from ..model import ActivationFormat, Model
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 DOMAIN = "omc.fixed_point"

@@ -9,15 +9,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .bitstream.structures import (
-    MASKS, Component, EntropyMode, PredictionMode, Quantiser, Representation, TensorDescriptor,
+from ..bitstream.structures import (
+    MASKS,
+    Component,
+    EntropyMode,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    TensorDescriptor,
 )
-from .decoder import StreamDecoder
-from .encoder.candidate import Part, possible_modes
-from .entropy.words import choose_parameters
-from .reconstruction.components import Layout, decode_levels, decode_words
-from .reconstruction.masks import gather
-from .reconstruction.representations import chosen
+from ..decoder import StreamDecoder
+from ..encoder.candidate import Part, possible_modes
+from ..entropy.words import choose_parameters
+from ..reconstruction.components import Layout, decode_levels, decode_words
+from ..reconstruction.masks import gather
+from ..reconstruction.representations import chosen
 
 
 def alternatives(decoder: StreamDecoder, number: int) -> Iterator[dict]:

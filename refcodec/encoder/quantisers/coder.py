@@ -10,14 +10,21 @@ from ...quantization.decimal import reconstruct_decimal
 from ...quantization.fixed_point import WIDTH_MAX, best_fraction_bits, fixed_point_levels, reconstruct_fixed_point
 from ...quantization.integer_codebook import reconstruct_integer_codebook
 from ..candidate import (
-    Candidate, Prediction, codebook_candidate, copy_candidate, decimal_candidate, entry_count,
-    fixed_point_candidate, integer_codebook_candidate, possible_modes,
+    Candidate,
+    Prediction,
+    codebook_candidate,
+    copy_candidate,
+    decimal_candidate,
+    entry_count,
+    fixed_point_candidate,
+    integer_codebook_candidate,
+    possible_modes,
 )
 from ..config import Config
 from ..hybrid.coder import code_hybrid
-from ..job import TensorJob
-from ..plan import is_finite
 from ..rate_control import step_parts
+from ..tensor_job import TensorJob
+from ..treatment import is_finite
 from .decimal import qbits_levels, rp_levels
 from .kmeans import integer_codebook, kmeans_codebook
 

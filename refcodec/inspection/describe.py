@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from .bitstream.limits import Profile
-from .bitstream.parser import ParsedModel, ParsedStream, Parser
-from .bitstream.structures import (
-    Component, EntropyMode, PredictionMode, Quantiser, Representation, SpatialPredictor, TensorDescriptor, UnitType,
+from ..bitstream.limits import Profile
+from ..bitstream.parser import ParsedModel, ParsedStream, Parser
+from ..bitstream.structures import (
+    Component,
+    EntropyMode,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    SpatialPredictor,
+    TensorDescriptor,
+    UnitType,
 )
-from .bitstream.units import EXTENSION_TYPES, ByteSource
-from .encoder.config import Config
+from ..bitstream.units import EXTENSION_TYPES, ByteSource
+from ..encoder.config import Config
 
 
 def printable(text: str) -> str:

@@ -20,15 +20,15 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from ...errors import ConfigError
-from ...fixed_point_check import FixedPointNetwork, Product, integer_range, name_of, network_of, products_of, width_of
-from ...model import ActivationFormat, Model
-from ..config import Config
-from ..job import TensorJob
-from ..model_encoder import quantised_tensors
-from ..plan import Treatment, folds_of
-from .coder import code_hybrid, priced_points
-from .points import HybridPoint, cheapest
+from ..encoder.config import Config
+from ..encoder.hybrid.coder import code_hybrid, priced_points
+from ..encoder.hybrid.operating_points import HybridPoint, cheapest
+from ..encoder.model_encoder import quantised_tensors
+from ..encoder.tensor_job import TensorJob
+from ..encoder.treatment import Treatment, folds_of
+from ..errors import ConfigError
+from ..model import ActivationFormat, Model
+from .evaluate import FixedPointNetwork, Product, integer_range, name_of, network_of, products_of, width_of
 
 CLIPPING = 3                # octaves by which large activations may be clipped where that lowers the error
 WIDTH_MAX = 24

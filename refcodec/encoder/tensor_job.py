@@ -11,8 +11,8 @@ from ..model import Fold, Tensor
 from ..reconstruction import folded, unfolded
 from .candidate import Candidate, Prediction
 from .config import Config
-from .hybrid.points import HybridPoint
-from .plan import Treatment
+from .hybrid.operating_points import HybridPoint
+from .treatment import Treatment
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..model import Model, Tensor
-from .plan import Treatment
+from .treatment import Treatment
 
 JOIN_ELEMENTS = 1 << 16        # elements of a joined unit
 JOIN_TENSORS = 512

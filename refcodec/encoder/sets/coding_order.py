@@ -23,7 +23,7 @@ from ...parallel import run_all
 from ...prediction import fitted
 from ...reconstruction import folded
 from ..config import Config
-from ..plan import Treatment, folds_of, is_finite, roles_of, treatment
+from ..treatment import Treatment, folds_of, is_finite, roles_of, treatment
 from .arborescence import minimal_parents
 from .laplacian import kl_histogram
 

@@ -1,7 +1,7 @@
 """Every arithmetic-coded bin of a stream: the decoder's own loops, run as plain Python and watched.
 
 Run in a process of its own (REFCODEC_COMPILE=0, so that nothing is compiled and every call can be seen):
-    python -m refcodec.bins STREAM [REFERENCE...]
+    python -m refcodec.inspection.bins STREAM [REFERENCE...]
 prints one JSON object per bin: unit, clause, structure, name, descriptor, value, bit (position of the
 byte that the range decoder reads next, in the unit's body) and bits (-log2 of the bin's probability).
 """
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from .errors import OmcError
+from ..errors import OmcError
 
 LEVEL_NAMES = (("SIGNIFICANT", "significant_flag"), ("GREATER_1", "greater1_flag"), ("GREATER_2", "greater2_flag"),
                ("CLASS", "class_more_flag"), ("SIGN", "sign_flag"), ("TOP_BIT", "top_bit"), ("SECOND_BIT", "second_bit"))
@@ -33,7 +33,7 @@ MAP_NAMES = (("ZERO_PLACE", "map_zero_flag"), ("ZERO_SIGN_PLACE", "map_zero_sign
 def bins_of(path: str, references: list[str]) -> Iterator[dict]:
     """The bins of a stream, from a process in which nothing is compiled. Raises the OmcError that ends its decoding."""
     environment = {**os.environ, "REFCODEC_COMPILE": "0"}
-    command = [sys.executable, "-m", "refcodec.bins", path, *references]
+    command = [sys.executable, "-m", "refcodec.inspection.bins", path, *references]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stdout:
             element = json.loads(line)
@@ -57,7 +57,7 @@ class Watch:
                    "descriptor": descriptor, "value": value, "bit": self.first_bit + 8 * int(r.pos), "bits": bits})
 
     def install(self) -> None:
-        from .entropy import range_coder
+        from ..entropy import range_coder
 
         probability, bypass = range_coder.code_probability, range_coder.code_bypass
 
@@ -76,7 +76,7 @@ class Watch:
 
         # Before the loops are imported: they take these names from range_coder.
         range_coder.code_probability, range_coder.code_bypass = code_probability, code_bypass
-        from .entropy import context_coding, levels, map_loop, mixed_coding, payload, word_loop
+        from ..entropy import context_coding, levels, map_loop, mixed_coding, payload, word_loop
 
         for module, clause in ((context_coding, "9.3"), (mixed_coding, "9.4")):
             self._name_levels(module, clause, sorted((getattr(levels, n), name) for n, name in LEVEL_NAMES))
@@ -121,8 +121,8 @@ class Watch:
 
 def main(arguments: list[str]) -> None:
     Watch(lambda element: print(json.dumps(element))).install()
-    from .commands import load_any
-    from .decoder import StreamDecoder
+    from ..decoder import StreamDecoder
+    from ..inputs import load_any
 
     try:
         decoder = StreamDecoder(arguments[0], [load_any(path) for path in arguments[1:]], allow_prefix=True)

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from onnx.reference import ReferenceEvaluator
 
-from .errors import ConfigError
-from .fixed_point_check import FixedPointNetwork, network_of
-from .info import printable
-from .model import Model
+from ..errors import ConfigError
+from ..inspection.describe import printable
+from ..model import Model
+from .evaluate import FixedPointNetwork, network_of
 
 
 def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarray | None = None) -> dict:
