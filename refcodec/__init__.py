@@ -33,8 +33,10 @@ __all__ = ["Config", "ConfigError", "ContainerError", "EntropyError", "FormatErr
            "ReconstructionError", "SemanticsError", "StreamDecoder", "StreamSyntaxError", "Tensor", "decode", "encode",
            "encode_to", "load", "save"]
 
-_HOMES = {"Config": "encoder", "encode": "encoder", "encode_to": "encoder", "decode": "decoder", "StreamDecoder": "decoder",
-          "load": "formats", "save": "formats", "Model": "model", "Tensor": "model"}
+_HOMES = {
+    "Config": "encoder", "encode": "encoder", "encode_to": "encoder", "decode": "decoder", "StreamDecoder": "decoder",
+    "load": "formats", "save": "formats", "Model": "model", "Tensor": "model"
+}
 
 
 def __getattr__(name: str):

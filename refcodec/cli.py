@@ -15,7 +15,8 @@ import sys
 from .checker.commands import add_commands
 
 # As in encoder/config.py, which is not loaded for --help; a test compares them.
-PRESETS = ("auto", "s1-rp", "s2-qbits", "s3-features", "s4-lra", "s4-ml", "s4-ka", "s4-rm", "s4-lru", "s4-fp", "s5-hybrid")
+PRESETS = ("auto", "s1-rp", "s2-qbits", "s3-features", "s4-lra", "s4-ml", "s4-ka", "s4-rm", "s4-lru", "s4-fp",
+           "s5-hybrid")
 ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
 QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
 
@@ -40,19 +41,22 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version="refcodec 0.1.0 (OMC 0.1)")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    e = commands.add_parser("encode", help="ONNX, safetensors or npz to an OMC stream",
-                            description="Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
-                                        "an ONNX or safetensors file gives back the same file, byte for byte.")
-    e.add_argument("input", metavar="INPUT", nargs="+",
-                   help="model: .onnx, .safetensors or .npz (or .omc, to code it anew); of several, in one stream, each is "
-                        "predicted from the one before")
+    e = commands.add_parser(
+        "encode", help="ONNX, safetensors or npz to an OMC stream",
+        description="Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
+        "an ONNX or safetensors file gives back the same file, byte for byte.")
+    e.add_argument(
+        "input", metavar="INPUT", nargs="+",
+        help="model: .onnx, .safetensors or .npz (or .omc, to code it anew); of several, in one stream, each is "
+        "predicted from the one before")
     e.add_argument("-o", "--output", required=True, metavar="OUT.omc")
     aim = e.add_mutually_exclusive_group()
     aim.add_argument("--lossless", action="store_true", help="keep every bit (the default)")
     aim.add_argument("--step", type=float, metavar="S", help="quantiser step, one for all weights")
     aim.add_argument("--snr", type=float, metavar="DB",
                      help="signal-to-noise ratio of all weights together: 10 log10(variance / mean squared error)")
-    aim.add_argument("--bits-per-weight", type=float, metavar="B", help="size of the whole stream over quantised weights")
+    aim.add_argument("--bits-per-weight", type=float, metavar="B",
+                     help="size of the whole stream over quantised weights")
     e.add_argument("--states", type=int, choices=(0, 4, 8, 16, 32, 64),
                    help="trellis states; 0: plain quantiser (default 8; --best 32, --fast 0)")
     e.add_argument("--coder", choices=("cc", "cm"), help="context coding or mixed coding (default cc; --best cm)")
@@ -64,20 +68,24 @@ def parser() -> argparse.ArgumentParser:
     _systems(e)
     e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")
     e.add_argument("--threads", type=int, metavar="N", help="threads (default: all processors)")
-    e.add_argument("--config", metavar="FILE", help="TOML or JSON with the fields of refcodec.Config; options win over it")
+    e.add_argument("--config", metavar="FILE",
+                   help="TOML or JSON with the fields of refcodec.Config; options win over it")
     e.add_argument("--json", action="store_true", help="print the result as JSON")
 
-    d = commands.add_parser("decode", help="an OMC stream to a model file",
-                            description="Decode a stream. The output's format follows its name; a stream of an ONNX file or of a "
-                                        "safetensors file gives that file back. A model with external data needs a folder as OUTPUT.")
+    d = commands.add_parser(
+        "decode", help="an OMC stream to a model file",
+        description="Decode a stream. The output's format follows its name; a stream of an ONNX file or of a "
+        "safetensors file gives that file back. A model with external data needs a folder as OUTPUT.")
     d.add_argument("input", metavar="IN.omc")
     d.add_argument("-o", "--output", required=True, metavar="OUTPUT")
-    d.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
+    d.add_argument("--reference", action="append", default=[], metavar="FILE",
+                   help="the model that an update refers to")
     d.add_argument("--tensor", action="append", default=[], metavar="NAME",
                    help="only this tensor, into an .npz; may be given again")
     d.add_argument("--quality", type=int, metavar="N", help="quality layer, 1 is the coarsest (default: the finest)")
-    d.add_argument("--model", metavar="WHICH", help="model of a stream of several: its name, or its number counted from 0; "
-                   "'refcodec info' lists them (default: the last)")
+    d.add_argument(
+        "--model", metavar="WHICH", help="model of a stream of several: its name, or its number counted from 0; "
+        "'refcodec info' lists them (default: the last)")
     d.add_argument("--allow-prefix", action="store_true", help="take a stream cut after a whole quality layer or model")
     d.add_argument("--max-memory", type=size, metavar="SIZE", help="most memory for one tensor, e.g. 500M or 2G")
     d.add_argument("--threads", type=int, metavar="N", help="threads (default: all processors)")
@@ -86,32 +94,37 @@ def parser() -> argparse.ArgumentParser:
     i = commands.add_parser("info", help="what a stream holds and where its bytes go")
     i.add_argument("input", metavar="IN.omc")
     i.add_argument("--json", action="store_true")
-    i.add_argument("--why", action="store_true", help="what each tensor would have cost in other entropy modes, and the "
-                   "model in each of them (slow)")
+    i.add_argument(
+        "--why", action="store_true", help="what each tensor would have cost in other entropy modes, and the "
+        "model in each of them (slow)")
     i.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --why of an update")
 
     t = commands.add_parser("trace", help="every syntax element: clause, name, value, bit position, bits")
     t.add_argument("input", metavar="IN.omc")
     t.add_argument("--json", action="store_true", help="one JSON object per line")
-    t.add_argument("--bins", action="store_true", help="then every arithmetic-coded bin with its cost (slow: small streams)")
+    t.add_argument("--bins", action="store_true",
+                   help="then every arithmetic-coded bin with its cost (slow: small streams)")
     t.add_argument("--reference", action="append", default=[], metavar="FILE", help="for --bins of an update")
 
     c = commands.add_parser("compare", help="two models (or streams), tensor by tensor: equal bits, SNR, largest error")
     c.add_argument("a", metavar="A")
     c.add_argument("b", metavar="B")
-    c.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
+    c.add_argument("--reference", action="append", default=[], metavar="FILE",
+                   help="the model that an update refers to")
     c.add_argument("--json", action="store_true")
 
-    k = commands.add_parser("check-integers", help="run a model in integers: accumulators, clipping, and what changes",
-                            description="Run the network of a model with activation formats (SPEC 7.6.4; encode --preset "
-                                        "s5-hybrid --calibration makes them) in integers, and the same weights in floating "
-                                        "point.")
+    k = commands.add_parser(
+        "check-integers", help="run a model in integers: accumulators, clipping, and what changes",
+        description="Run the network of a model with activation formats (SPEC 7.6.4; encode --preset "
+        "s5-hybrid --calibration makes them) in integers, and the same weights in floating "
+        "point.")
     k.add_argument("input", metavar="IN.omc")
     k.add_argument("--inputs", required=True, metavar="X.npz",
                    help="inputs of the network, by name, the first axis is the batch")
     k.add_argument("--labels", metavar="NAME",
                    help="array of X.npz with the right classes (default: 'labels', if it is there)")
-    k.add_argument("--reference", action="append", default=[], metavar="FILE", help="the model that an update refers to")
+    k.add_argument("--reference", action="append", default=[], metavar="FILE",
+                   help="the model that an update refers to")
     k.add_argument("--json", action="store_true")
     _validate(commands)
     add_commands(commands)
@@ -119,17 +132,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _validate(commands) -> None:
-    v = commands.add_parser("validate", help="check a stream against every requirement of SPEC.md",
-                            description="Check a stream strictly: all that a decoder checks, in all models, and what it need not "
-                                        "check (paths and slots of source files, accumulators of layers in integers). Violations "
-                                        "are shown with unit and bit, and with the words of SPEC.md. Exit codes: 0 valid; 10 not "
-                                        "valid; 11 not all could be checked, as a reference model or memory is missing; 12 a file "
-                                        "cannot be read.")
+    v = commands.add_parser(
+        "validate", help="check a stream against every requirement of SPEC.md",
+        description="Check a stream strictly: all that a decoder checks, in all models, and what it need not "
+        "check (paths and slots of source files, accumulators of layers in integers). Violations "
+        "are shown with unit and bit, and with the words of SPEC.md. Exit codes: 0 valid; 10 not "
+        "valid; 11 not all could be checked, as a reference model or memory is missing; 12 a file "
+        "cannot be read.")
     v.add_argument("input", metavar="STREAM")
-    v.add_argument("--reference", action="append", default=[], metavar="FILE",
-                   help="an external model that the stream refers to: a model file, or the folder of a dump; may be given again")
-    v.add_argument("--all", action="store_true", dest="every", help="go on after the first violation, with the next element, "
-                   "unit and tensor; what depends on damage is named as not checked")
+    v.add_argument(
+        "--reference", action="append", default=[], metavar="FILE",
+        help="an external model that the stream refers to: a model file, or the folder of a dump; may be given again")
+    v.add_argument(
+        "--all", action="store_true", dest="every", help="go on after the first violation, with the next element, "
+        "unit and tensor; what depends on damage is named as not checked")
     v.add_argument("--max-memory", type=size, metavar="SIZE", help="most memory for one tensor, e.g. 500M or 2G")
     v.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -156,8 +172,9 @@ def _systems(e: argparse.ArgumentParser) -> None:
                    help="INPUT is an .npz or .npy of activations: maps C x H x W, or vectors (s3-features implies it)")
     s.add_argument("--sequence", action="store_true",
                    help="features whose first axis counts frames (default: if N x C x H x W)")
-    s.add_argument("--root", metavar="WHICH", help="the INPUTs are a set, coded from a root: auto (a tree of least "
-                   "cost), kl (least Kullback-Leibler distance), size (fewest bytes), or a model's name, number or file")
+    s.add_argument(
+        "--root", metavar="WHICH", help="the INPUTs are a set, coded from a root: auto (a tree of least "
+        "cost), kl (least Kullback-Leibler distance), size (fewest bytes), or a model's name, number or file")
     s.add_argument("--max-bytes", type=size, metavar="SIZE",
                    help="size of the whole stream, e.g. 20M: the steps are chosen to fit")
     s.add_argument("--calibration", metavar="X.npz", help="s5-hybrid of an ONNX model: inputs by name, a few "

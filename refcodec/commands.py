@@ -60,8 +60,10 @@ def encode(arguments) -> None:
               "ratio": before / after, "seconds": round(seconds, 3), "notes": notes}
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    _print(arguments, result, f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
-                              f"{seconds:.1f} s")
+    _print(
+        arguments, result,
+        f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
+        f"{seconds:.1f} s")
 
 
 def _are_features(arguments, config: Config) -> bool:
@@ -126,7 +128,8 @@ def _model_number(decoder: StreamDecoder, arguments) -> int:
         base -= 1
     last = _finest_layer(decoder, base)
     if not 1 <= arguments.quality <= last - base + 1:
-        raise ConfigError("BAD_CONFIG", f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
+        raise ConfigError("BAD_CONFIG",
+                          f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
     return base + arguments.quality - 1
 
 
@@ -182,7 +185,8 @@ def _decode_tensors(decoder: StreamDecoder, number: int, arguments) -> dict:
 def _decode_model(decoder: StreamDecoder, number: int, arguments) -> dict:
     model = decoder.describe(number, lambda i: decoder.words(number, i))
     total, done, digests = sum(t.nbytes for t in model.tensors), 0, {}
-    with progress_bar(total, "decode") as progress, open_writer(arguments.output, model.source, model.tensors) as writer:
+    with progress_bar(total, "decode") as progress, open_writer(arguments.output, model.source,
+                                                                model.tensors) as writer:
         for i, words, digest in decoder.tensors(number):
             tensor = model.tensors[i]
             writer.write_tensor(i, words.view(tensor.dtype.numpy).reshape(tensor.shape))
@@ -234,7 +238,8 @@ def trace(arguments) -> None:
         if arguments.json:
             print(json.dumps(element))
         else:
-            line = "{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} = {value}".format(**element)
+            line = "{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} = {value}".format(
+                **element)
             print(printable(line))
 
 

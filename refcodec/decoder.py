@@ -106,8 +106,9 @@ class StreamDecoder:
         state = self.parsed.models[number].state
         size = sum(math.prod(t.dimension) * state.dtype(i).itemsize for i, t in enumerate(state.tensors))
         if size > self.max_memory:
-            raise ReconstructionError("RESOURCE_LIMIT", f"the model has {size} bytes, {self.max_memory} are allowed; decode it "
-                                      "tensor by tensor, or raise max_memory")
+            raise ReconstructionError(
+                "RESOURCE_LIMIT", f"the model has {size} bytes, {self.max_memory} are allowed; decode it "
+                "tensor by tensor, or raise max_memory")
         words, digests = {}, {}
         for i, w, digest in self.tensors(number):
             words[i], digests[i] = w, digest
@@ -234,8 +235,9 @@ class StreamDecoder:
             return self.words(earlier, index), self.parsed.models[earlier].state.tensors[index].dimension
         model = self.find_reference(bytes(entry.reference_digest))
         if model is None:
-            raise ReconstructionError("MISSING_REFERENCE", "SPEC 8.2: the stream is an update of a model that was not given; "
-                                      f"pass the reference with digest {bytes(entry.reference_digest).hex()[:16]}...", rules="R8.2-1")
+            raise ReconstructionError(
+                "MISSING_REFERENCE", "SPEC 8.2: the stream is an update of a model that was not given; "
+                f"pass the reference with digest {bytes(entry.reference_digest).hex()[:16]}...", rules="R8.2-1")
         return model.tensors[index].words, model.tensors[index].shape
 
     # 8.8 Digests
@@ -245,7 +247,8 @@ class StreamDecoder:
         digest = tensor_digest(entry.tensor_name, model.state.dtype(d.tensor_index), entry.dimension, words)
         if int.from_bytes(digest[:8], "big") != d.tensor_digest:
             raise ReconstructionError("DIGEST_MISMATCH",
-                                      f"SPEC 8.8: tensor {entry.tensor_name!r} differs from its tensor_digest", rules="R8.8-1")
+                                      f"SPEC 8.8: tensor {entry.tensor_name!r} differs from its tensor_digest",
+                                      rules="R8.8-1")
         return digest
 
 
@@ -257,7 +260,8 @@ def decode(stream: bytes | str | os.PathLike, references: Sequence[Model] = (), 
     stream of several, the last (finest) by default.  threads, max_memory (bytes), allow_prefix: see
     StreamDecoder.  Raises OmcError with code, unit and bit; no partial model is returned.
     """
-    with StreamDecoder(stream, references, threads=threads, max_memory=max_memory, allow_prefix=allow_prefix) as decoder:
+    with StreamDecoder(stream, references, threads=threads, max_memory=max_memory,
+                       allow_prefix=allow_prefix) as decoder:
         return decoder.model(model)
 
 

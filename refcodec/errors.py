@@ -22,7 +22,8 @@ class OmcError(Exception):
         self.rules = tuple(rules.split())
 
     def __str__(self) -> str:
-        where = "" if self.unit is None else f" [unit {self.unit}" + ("" if self.bit is None else f", bit {self.bit}") + "]"
+        where = "" if self.unit is None else f" [unit {self.unit}" + (
+            "" if self.bit is None else f", bit {self.bit}") + "]"
         return f"{self.code}: {self.message}{where}"
 
 

@@ -118,7 +118,8 @@ def named_root(root: str | None, models: Sequence[Model], paths: Sequence[str]) 
 def network_inputs(path: str, proto) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """(arrays for the inputs of an ONNX network by name, the other arrays) of an npz file; types are the network's.
 
-    Raises FormatError MISSING_FILE, UNSUPPORTED_TYPE or BAD_SIZE: it cannot be read, or an input is missing or misshapen.
+    Raises FormatError MISSING_FILE, UNSUPPORTED_TYPE or BAD_SIZE: it cannot be read, or an input is missing or
+    misshapen.
     """
     import onnx
 
@@ -140,7 +141,8 @@ def network_inputs(path: str, proto) -> tuple[dict[str, np.ndarray], dict[str, n
                               f"{', '.join(arrays)}")
         a = arrays.pop(x.name)
         if len(shape) != a.ndim or any(n not in (None, m) for n, m in zip(shape, a.shape)) or not a.size:
-            raise FormatError("BAD_SIZE", f"input {x.name!r} has the shape {shape}, the array in {path!r} {list(a.shape)}")
+            raise FormatError("BAD_SIZE",
+                              f"input {x.name!r} has the shape {shape}, the array in {path!r} {list(a.shape)}")
         inputs[x.name] = a.astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
     return inputs, arrays
 

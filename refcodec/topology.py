@@ -66,7 +66,8 @@ def layer_structure(model: Model) -> LayerDescriptors | None:
         if layer.activation:
             a = layer.activation
             descriptor.activation_flag = 1
-            descriptor.activation = structures.ActivationFormat(int(a.signed), a.width, a.fraction_bits, a.accumulator_width)
+            descriptor.activation = structures.ActivationFormat(int(a.signed), a.width, a.fraction_bits,
+                                                                a.accumulator_width)
         layers.append(descriptor)
     return LayerDescriptors(len(layers), layers) if layers else None
 
@@ -85,4 +86,5 @@ def _activation_of(x: LayerDescriptor) -> ActivationFormat | None:
     a = x.activation
     if not x.activation_flag:
         return None
-    return ActivationFormat(bool(a.activation_signed_flag), a.activation_width, a.activation_fraction_bits, a.accumulator_width)
+    return ActivationFormat(bool(a.activation_signed_flag), a.activation_width, a.activation_fraction_bits,
+                            a.accumulator_width)

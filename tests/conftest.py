@@ -201,8 +201,11 @@ def tiny_onnx_model() -> Model:
     arrays = {"conv.w": weights((4, 3, 3, 3)), "fc.w": weights((10, 16)), "fc.b": weights((10, 1))[:, 0],
               "shape": np.array([0, -1])}
     inits = [numpy_helper.from_array(a, name) for name, a in arrays.items()]
-    nodes = [helper.make_node("Conv", ["x", "conv.w"], ["c"], "conv"), helper.make_node("Reshape", ["c", "shape"], ["r"]),
-             helper.make_node("Gemm", ["r", "fc.w", "fc.b"], ["y"], "fc", transB=1)]
+    nodes = [
+        helper.make_node("Conv", ["x", "conv.w"], ["c"], "conv"),
+        helper.make_node("Reshape", ["c", "shape"], ["r"]),
+        helper.make_node("Gemm", ["r", "fc.w", "fc.b"], ["y"], "fc", transB=1)
+    ]
     graph = helper.make_graph(nodes, "tiny", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], inits)
     with tempfile.TemporaryDirectory() as folder:

@@ -56,7 +56,8 @@ ELEMENTS = st.one_of(
     st.tuples(st.just("ue"), st.integers(0, 2**63 - 2)), st.tuples(st.just("se"), st.integers(-(2**62), 2**62)),
     st.integers(1, 64).flatmap(lambda n: st.tuples(st.just("u"), st.integers(0, 2**n - 1), st.just(n))),
     st.binary(max_size=40).map(lambda b: ("b", b, len(b))),
-    st.tuples(st.just("string"), st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=30)))
+    st.tuples(st.just("string"),
+              st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs", )), max_size=30)))
 
 
 @settings(max_examples=150, deadline=None)
@@ -127,7 +128,8 @@ def test_leb(value):
 
 
 def test_leb_must_be_shortest():
-    for data, code in ((b"\x80\x00", "FORBIDDEN_PATTERN"), (b"\xff" * 9, "FORBIDDEN_PATTERN"), (b"\xff" * 3, "TRUNCATED")):
+    for data, code in ((b"\x80\x00", "FORBIDDEN_PATTERN"), (b"\xff" * 9, "FORBIDDEN_PATTERN"), (b"\xff" * 3,
+                                                                                                "TRUNCATED")):
         assert code_of(lambda: read_unit(ByteSource(bytes([5 << 2]) + data), 0, 0)) == code
 
 

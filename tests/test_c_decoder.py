@@ -46,7 +46,8 @@ def test_suite(decoder):
 
 
 def test_one_process_for_each_stream(decoder):
-    assert not failures(decoder, only=["smoke", "models", "external", "x-r8_2-1-missing", "x-r7_1-2-header", "x-r9_8-1-more"])
+    assert not failures(decoder,
+                        only=["smoke", "models", "external", "x-r8_2-1-missing", "x-r7_1-2-header", "x-r9_8-1-more"])
 
 
 def test_text(tmp_path):
@@ -76,6 +77,7 @@ def test_suite_under_sanitizers(tmp_path):
 @pytest.mark.parametrize("path", sorted((DATA / "independent").glob("*.omc")), ids=lambda p: p.stem)
 def test_streams_of_another_implementer(decoder, path, tmp_path):
     """What the C decoder delivers is what the streams' digests say: exit 0 is given for nothing else."""
-    done = subprocess.run([decoder, "decode", str(path), str(tmp_path / "out")], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([decoder, "decode", str(path), str(tmp_path / "out")], capture_output=True, text=True,
+                          timeout=120, check=False)
     assert done.returncode == 0, done.stdout
     assert read_dump(tmp_path / "out")

@@ -67,15 +67,18 @@ def test_every_requirement_that_a_stream_can_break_is_covered_or_listed(manifest
 
 
 def test_recipes_give_the_same_bytes(tmp_path):
-    subprocess.run([sys.executable, "-m", "conformance.recipes", "--untraced", "--out", str(tmp_path)], cwd=ROOT, check=True, timeout=300)
-    for path in [p for name in ("streams", "references") for p in (tmp_path / name).rglob("*") if p.is_file()] + [tmp_path / "manifest.json"]:
+    subprocess.run([sys.executable, "-m", "conformance.recipes", "--untraced", "--out",
+                    str(tmp_path)], cwd=ROOT, check=True, timeout=300)
+    for path in [p for name in ("streams", "references")
+                 for p in (tmp_path / name).rglob("*") if p.is_file()] + [tmp_path / "manifest.json"]:
         assert path.read_bytes() == (SUITE / path.relative_to(tmp_path)).read_bytes(), path.name
 
 
 # The reference decoder
 
 def test_the_reference_decoder_passes_all_required_streams(manifest):
-    report = check(REFERENCE, manifest, persistent=True, jobs=2, optional=False, timeout=120)        # a cold cache compiles first
+    report = check(REFERENCE, manifest, persistent=True, jobs=2, optional=False,
+                   timeout=120)  # a cold cache compiles first
     assert report.exit_code == 0, report.text()
     assert report.counts() == {"PASS": sum(s.required for s in manifest.streams)}
 
@@ -96,7 +99,8 @@ def test_dumps(tmp_path):
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(FormatError):
         read_dump(tmp_path)
-    for text in ("", "[]", '{"model_digest": "", "tensors": [{}]}', '{"model_digest": "", "tensors": [{"name": "", "dtype": "float32", '
+    for text in ("", "[]", '{"model_digest": "", "tensors": [{}]}',
+                 '{"model_digest": "", "tensors": [{"name": "", "dtype": "float32", '
                  '"shape": [-1], "file": "0000.bin", "sha256": ""}]}'):
         (tmp_path / "index.json").write_text(text)
         with pytest.raises(FormatError):
@@ -106,15 +110,17 @@ def test_dumps(tmp_path):
 # Liars
 
 LIES = {
-    "accept_all": {INVALID: Verdict.WRONG_ACCEPT}, "reject_all": {VALID: Verdict.WRONG_REJECT}, "one_bit": {VALID: Verdict.FAIL},
-    "first_only": {VALID: Verdict.FAIL}, "trusting": {DIGEST: Verdict.WRONG_ACCEPT}, "wrong_code": {INVALID: Verdict.WRONG_REJECT},
-    "no_record": {INVALID: Verdict.CRASH}, "exception": {INVALID: Verdict.CRASH}, "crash": {VALID: Verdict.CRASH, INVALID: Verdict.CRASH},
-    "hang": {VALID: Verdict.TIMEOUT}, "silent": {"smoke": Verdict.CRASH}, "elsewhere": {"smoke": Verdict.FAIL},
-    "outside": {"smoke": Verdict.CRASH}, "rewrites": {"smoke": Verdict.FAIL}, "leftovers": {INVALID: Verdict.FAIL},
-    "memory": {VALID: Verdict.CRASH}, "unsupported": {VALID: Verdict.UNSUPPORTED}, "survivor": {}, "disk": {VALID: Verdict.CRASH},
+    "accept_all": {INVALID: Verdict.WRONG_ACCEPT}, "reject_all": {VALID: Verdict.WRONG_REJECT},
+    "one_bit": {VALID: Verdict.FAIL}, "first_only": {VALID: Verdict.FAIL}, "trusting": {DIGEST: Verdict.WRONG_ACCEPT},
+    "wrong_code": {INVALID: Verdict.WRONG_REJECT}, "no_record": {INVALID: Verdict.CRASH},
+    "exception": {INVALID: Verdict.CRASH}, "crash": {VALID: Verdict.CRASH,
+                                                     INVALID: Verdict.CRASH}, "hang": {VALID: Verdict.TIMEOUT},
+    "silent": {"smoke": Verdict.CRASH}, "elsewhere": {"smoke": Verdict.FAIL}, "outside": {"smoke": Verdict.CRASH},
+    "rewrites": {"smoke": Verdict.FAIL}, "leftovers": {INVALID: Verdict.FAIL}, "memory": {VALID: Verdict.CRASH},
+    "unsupported": {VALID: Verdict.UNSUPPORTED}, "survivor": {}, "disk": {VALID: Verdict.CRASH},
     "large_file": {VALID: Verdict.CRASH}, "loud": {VALID: Verdict.CRASH}, "talkative": {INVALID: Verdict.CRASH},
-    "linked": {VALID: Verdict.FAIL}, "pipe": {VALID: Verdict.FAIL}, "swapped": {VALID: Verdict.FAIL}, "sparse": {VALID: Verdict.CRASH},
-    "locked": {VALID: Verdict.CRASH}, "nested": {VALID: Verdict.CRASH},
+    "linked": {VALID: Verdict.FAIL}, "pipe": {VALID: Verdict.FAIL}, "swapped": {VALID: Verdict.FAIL},
+    "sparse": {VALID: Verdict.CRASH}, "locked": {VALID: Verdict.CRASH}, "nested": {VALID: Verdict.CRASH},
 }
 
 
@@ -165,7 +171,8 @@ def test_liars_are_caught(lie, reports):
 @pytest.mark.parametrize("lie", ["disk", "loud", "large_file"])
 def test_floods_end_before_the_disk_is_full(lie, reports):
     (failed,) = [r for r in reports[lie, False].failures() if r.stream.id == VALID]
-    assert "wrote more than 16 MiB" in failed.detail or "exit code 1" in failed.detail       # 1: its own limit of a file's size
+    # 1: its own limit of a file's size
+    assert "wrote more than 16 MiB" in failed.detail or "exit code 1" in failed.detail
 
 
 def test_a_difference_is_shown(reports):
@@ -236,8 +243,11 @@ def models_suite(tmp_path_factory):
             entry["expected"] = {**expected(last), "earlier": [expected(m) for m in earlier]}
 
     def expected(model) -> dict:
-        return {"model_digest": model.digest().hex(), "tensors": [
-            {"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "sha256": digest} for t, _, digest in tensor_results(model)]}
+        return {
+            "model_digest": model.digest().hex(),
+            "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "sha256": digest}
+                        for t, _, digest in tensor_results(model)]
+        }
 
     return load_manifest(copied_suite(tmp_path_factory.mktemp("models"), ["models"], expect))
 
@@ -268,17 +278,21 @@ def test_a_command_may_name_files_of_the_present_folder(manifest, truth, tmp_pat
 def test_known_failures(manifest, truth):
     known = {INVALID: "issue 7: spatial prediction"}
     report = check(f"{LIAR} no_record", manifest, only=[VALID, INVALID], known=known)
-    assert report.exit_code == 0 and not report.conformant and "1 known failures" in report.text() and "issue 7" in report.text()
+    assert report.exit_code == 0 and not report.conformant and "1 known failures" in report.text(
+    ) and "issue 7" in report.text()
     assert not json.loads(report.json())["passed"] and 'skipped="1"' in report.junit()
     report = check(f"{LIAR} no_record", manifest, only=[VALID, INVALID], known={**known, VALID: "issue 8"})
-    assert report.exit_code == NOT_ALL_PASSED and "known to fail: p-others" in report.text() and 'failures="1"' in report.junit()
+    assert report.exit_code == NOT_ALL_PASSED and "known to fail: p-others" in report.text(
+    ) and 'failures="1"' in report.junit()
     with pytest.raises(KeyError):
         check(f"{LIAR} honest", manifest, known={"no-such-stream": "x"})
 
 
 def run_check(*options: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "refcodec.checker.commands", "check", "--jobs", "1", "--only", VALID, "--only", INVALID,
-                           "--only", DIGEST, *options], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    return subprocess.run([
+        sys.executable, "-m", "refcodec.checker.commands", "check", "--jobs", "1", "--only", VALID, "--only", INVALID,
+        "--only", DIGEST, *options
+    ], cwd=ROOT, capture_output=True, text=True, timeout=100)
 
 
 def test_a_check_goes_on_where_it_was_interrupted(truth, tmp_path):
@@ -299,11 +313,13 @@ def test_reports_of_the_command(truth, tmp_path):
     known = tmp_path / "known.json"
     known.write_text(json.dumps({INVALID: "later", DIGEST: "later"}))
     one = run_check("--decoder", f"{LIAR} honest", "--json", str(tmp_path / "honest.json"))
-    two = run_check("--decoder", f"{LIAR} no_record", "--known", str(known), "--html", str(tmp_path / "page.html"), "--with",
-                    str(tmp_path / "honest.json"), "--badge", str(tmp_path / "badge.svg"), "--junit", str(tmp_path / "junit.xml"))
+    two = run_check("--decoder", f"{LIAR} no_record", "--known", str(known), "--html", str(tmp_path / "page.html"),
+                    "--with", str(tmp_path / "honest.json"), "--badge", str(tmp_path / "badge.svg"), "--junit",
+                    str(tmp_path / "junit.xml"))
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     text = (tmp_path / "page.html").read_text()
-    assert text.count('class="failure known"') == 2 and "honest" in text and "1 of 3 PASS" in (tmp_path / "badge.svg").read_text()
+    assert text.count('class="failure known"') == 2 and "honest" in text and "1 of 3 PASS" in (
+        tmp_path / "badge.svg").read_text()
     for bad in ('{"no-such-stream": "x"}', f'{{"{VALID}": ""}}', "[]", "{"):
         known.write_text(bad)
         refused = run_check("--decoder", f"{LIAR} honest", "--known", str(known))
@@ -313,11 +329,12 @@ def test_reports_of_the_command(truth, tmp_path):
 def test_pytest_parameters(truth, tmp_path):
     """A test file of a decoder's own, as CONTRACT.md shows it."""
     example = (SUITE / "CONTRACT.md").read_text().split("```python\n")[1].split("```")[0]
-    example = example.replace("my-decoder", f"{LIAR} no_record").replace("conformance/manifest.json", str(SUITE / "manifest.json"))
+    example = example.replace("my-decoder", f"{LIAR} no_record").replace("conformance/manifest.json",
+                                                                         str(SUITE / "manifest.json"))
     example = example.replace("known={}", f"known={{{INVALID!r}: 'later', {VALID!r}: 'later'}}, only={STREAMS!r}")
     (tmp_path / "test_mine.py").write_text(example)
-    run = subprocess.run([sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", str(tmp_path)], capture_output=True, text=True,
-                         timeout=100, cwd=tmp_path)
+    run = subprocess.run([sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider",
+                          str(tmp_path)], capture_output=True, text=True, timeout=100, cwd=tmp_path)
     assert "2 failed, 1 xfailed" in run.stdout, run.stdout          # VALID passes though known, DIGEST fails
     assert f"test_stream[{DIGEST}]" in run.stdout and "without a record" in run.stdout
 
@@ -333,7 +350,8 @@ def test_reports_can_be_read_again(reports):
         assert report.failures() or report.strays
         assert len(suite.findall("testcase")) == len(report.results)
         versions = {p.get("name"): p.get("value") for p in suite.iter("property")}
-        for name in ("decoder", "manifest_sha256", "suite_version", "spec_version", "checker_version", "python", "platform", "started"):
+        for name in ("decoder", "manifest_sha256", "suite_version", "spec_version", "checker_version", "python",
+                     "platform", "started"):
             assert versions[name] == str(data[name]) != ""
 
 

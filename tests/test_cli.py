@@ -147,7 +147,8 @@ def test_memory_limit(files, run):
     run("decode", "large.omc", "-o", "l.safetensors", "--max-memory", "1M", code=UNSUPPORTED)
     assert not os.path.exists("l.safetensors")
     run("decode", "large.omc", "-o", "l.safetensors", "--max-memory", "20MiB")
-    assert [cli.size(t) for t in ("17", "2k", "3M", "1.5G", "1GB", "2TiB")] == [17, 2048, 3 << 20, 3 << 29, 1 << 30, 2 << 40]
+    assert [cli.size(t)
+            for t in ("17", "2k", "3M", "1.5G", "1GB", "2TiB")] == [17, 2048, 3 << 20, 3 << 29, 1 << 30, 2 << 40]
     for text in ("", "M", "-3", "x", "nan", "inf"):
         with pytest.raises(Exception, match="not a size"):
             cli.size(text)
@@ -163,8 +164,8 @@ def test_exit_codes(files, run):
     (files / "text.txt").write_text("hello")
     units = cut((files / "m.omc").read_bytes())
     (files / "future.omc").write_bytes(MAGIC + seal_unit(1, bytes([7, 0, 0, 1])) + b"".join(units[1:]))
-    for name, code in (("damaged.omc", REJECTED), ("cut.omc", REJECTED), ("m.safetensors", REJECTED), ("future.omc", UNSUPPORTED),
-                       ("none.omc", FORMAT)):
+    for name, code in (("damaged.omc", REJECTED), ("cut.omc", REJECTED), ("m.safetensors", REJECTED),
+                       ("future.omc", UNSUPPORTED), ("none.omc", FORMAT)):
         run("decode", name, "-o", "out.safetensors", code=code)
         run("info", name, code=code)
         assert not os.path.exists("out.safetensors")
@@ -210,7 +211,8 @@ def test_info(files, run):
     size = os.path.getsize("a.omc")
     assert x["bytes"] == size and sum(x["bytes_by_unit"].values()) == size - 4 and x["complete"]
     tensors = {t["name"]: t for t in x["models"][0]["tensors"]}
-    assert len(tensors) == 6 and tensors["fc1.weight"]["quantiser"] == "uniform" and tensors["steps"]["quantiser"] == "none"
+    assert len(
+        tensors) == 6 and tensors["fc1.weight"]["quantiser"] == "uniform" and tensors["steps"]["quantiser"] == "none"
     assert tensors["fc1.weight"]["shape"] == [24, 36] and 0 < x["models"][0]["bits_per_weight"] < 32
     text = run("info", "a.omc")
     assert all(name in text for name in tensors) and "bits per weight" in text
@@ -221,7 +223,10 @@ def test_trace_accounts_for_every_bit(files, run):
     lines = [json.loads(line) for line in run("trace", "a.omc", "--json").splitlines()]
     assert {"unit", "clause", "structure", "name", "descriptor", "value", "bit", "bits"} <= set(lines[0])
     names = {line["name"] for line in lines}
-    assert {"omc_magic", "version_major", "tensor_name", "step_mantissa", "coded", "model_digest", "unit_count", "unit_check", "expanded_size"} <= names
+    assert {
+        "omc_magic", "version_major", "tensor_name", "step_mantissa", "coded", "model_digest", "unit_count",
+        "unit_check", "expanded_size"
+    } <= names
     data = (files / "a.omc").read_bytes()
     for unit in parse(data).units:
         elements = [e for e in lines if e["unit"] == unit.number]
@@ -277,7 +282,8 @@ def test_compare(files, run):
     run("encode", "m.safetensors", "-o", "a.omc", "--snr", 30)
     x = json.loads(run("compare", "m.safetensors", "a.omc", "--json"))
     assert not x["equal"] and x["snr_db"] > 29.5 and {r["name"]: r["equal"] for r in x["per_tensor"]}["steps"]
-    assert "SNR" in run("compare", "m.safetensors", "a.omc") and "all 6 tensors are equal" in run("compare", "m.omc", "m.omc")
+    assert "SNR" in run("compare", "m.safetensors", "a.omc") and "all 6 tensors are equal" in run(
+        "compare", "m.omc", "m.omc")
     save(Model([Tensor("steps", np.array(1000))]), "other.npz")
     assert "missing" in run("compare", "m.omc", "other.npz")
 
@@ -287,20 +293,24 @@ def test_compare(files, run):
 def test_help_is_quick_and_complete():
     text = run_cli("--help").stdout
     assert all(word in text for word in ("encode", "decode", "info", "trace", "compare", "Exit codes"))
-    for command, options in (("encode", ("--lossless", "--step", "--snr", "--bits-per-weight", "--states", "--coder", "--fast",
-                                         "--best", "--reference", "--quality-layers", "--threads", "--config")),
-                             ("decode", ("--reference", "--tensor", "--quality", "--allow-prefix", "--max-memory", "--threads"))):
+    for command, options in (("encode", ("--lossless", "--step", "--snr", "--bits-per-weight", "--states", "--coder",
+                                         "--fast", "--best", "--reference", "--quality-layers", "--threads",
+                                         "--config")), ("decode", ("--reference", "--tensor", "--quality",
+                                                                   "--allow-prefix", "--max-memory", "--threads"))):
         text = run_cli(command, "--help").stdout
         assert all(option in text for option in options)
-    loaded = subprocess.run([sys.executable, "-X", "importtime", "-c", "import refcodec, refcodec.cli; refcodec.cli.parser()"],
-                            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}).stderr
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import refcodec, refcodec.cli; refcodec.cli.parser()"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}).stderr
     assert "refcodec.cli" in loaded
     assert not any(name in loaded for name in ("numba", "onnx", "tqdm", "bitstring")), "too much is imported for --help"
 
 
 def test_wrong_use(files):
-    for arguments in ([], ["encode", "m.safetensors"], ["pack"], ["encode", "m.safetensors", "-o", "x", "--states", "5"],
-                      ["decode", "m.omc", "-o", "x", "--max-memory", "lots"], ["encode", "a", "-o", "b", "--fast", "--best"]):
+    for arguments in ([], ["encode",
+                           "m.safetensors"], ["pack"], ["encode", "m.safetensors", "-o", "x", "--states",
+                                                        "5"], ["decode", "m.omc", "-o", "x", "--max-memory",
+                                                               "lots"], ["encode", "a", "-o", "b", "--fast", "--best"]):
         done = run_cli(*arguments, check=False)
         assert done.returncode == 2 and "usage" in done.stderr and not (files / "x").exists()
 

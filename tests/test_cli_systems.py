@@ -1,4 +1,5 @@
-"""The systems of the source papers at the command line: every name codes, wrong combinations are refused, info explains."""
+"""The systems of the source papers at the command line: every name codes, wrong combinations are refused, info
+explains."""
 
 from __future__ import annotations
 
@@ -50,8 +51,9 @@ def test_choices_are_those_of_the_encoder():
 def test_help_teaches_the_systems():
     text = " ".join(run_cli("encode", "--help").stdout.split())
     assert all(name in text for name in (*cli.PRESETS[1:4], *cli.ENTROPY, *cli.QUANTISERS))
-    for option in ("--preset", "--profile", "--entropy", "--quantiser", "--rp", "--q-bits", "--width", "--clusters", "--update-rank",
-                   "--update-fraction", "--features", "--sequence", "--root", "--max-bytes", "--calibration", "--mean-width"):
+    for option in ("--preset", "--profile", "--entropy", "--quantiser", "--rp", "--q-bits", "--width", "--clusters",
+                   "--update-rank", "--update-fraction", "--features", "--sequence", "--root", "--max-bytes",
+                   "--calibration", "--mean-width"):
         assert option in text
     assert "--inputs" in run_cli("check-integers", "--help").stdout
 
@@ -77,9 +79,10 @@ def test_quantisers(run, options, quantiser, entropy, largest_error):
 
 def test_details_of_quantisers(run):
     for options, words in ((["--preset", "s1-rp", "--rp", 5], "5 decimals"), (["--preset", "s2-qbits"], "4 decimals"),
-                           (["--quantiser", "fixed-point", "--width", 6], "6 bits, units of 2^-"),
-                           (["--quantiser", "k-means", "--clusters", 9], "9 values"), (["--step", 0.0625], "8 states, step 0.0625"),
-                           (["--step", 0.0625, "--fast"], "step 0.0625")):
+                           (["--quantiser", "fixed-point", "--width",
+                             6], "6 bits, units of 2^-"), (["--quantiser", "k-means", "--clusters", 9], "9 values"),
+                           (["--step", 0.0625], "8 states, step 0.0625"), (["--step", 0.0625,
+                                                                            "--fast"], "step 0.0625")):
         run("encode", V1, "-o", "a.omc", *options)
         assert words in matrices(described(run, "a.omc")[0])["3.Conv.weight"]["detail"]
 
@@ -174,8 +177,9 @@ def test_wrong_combinations_are_refused(run, options, hint):
 
 
 def test_profiles_are_kept(run):
-    for options, profile in ((["--profile", "baseline", "--step", 0.05], "baseline"), (["--profile", "main", "--best", "--step", 0.05], "main"),
-                             (["--best", "--step", 0.05], "high")):
+    for options, profile in ((["--profile", "baseline", "--step",
+                               0.05], "baseline"), (["--profile", "main", "--best", "--step",
+                                                     0.05], "main"), (["--best", "--step", 0.05], "high")):
         run("encode", V1, "-o", "a.omc", *options)
         x = json.loads(run("info", "a.omc", "--json"))
         assert x["profile"] == profile
@@ -190,7 +194,8 @@ def test_features(run):
     np.savez("maps.npz", conv=maps, fc=rng.normal(size=50).astype(np.float32))
     np.save("one.npy", maps)
     np.savez("frames.npz", conv=np.stack([maps, np.roll(maps, 1, 2), maps]))
-    for source, options in (("maps.npz", ["--preset", "s3-features"]), ("one.npy", ["--features"]), ("frames.npz", ["--features"]),
+    for source, options in (("maps.npz", ["--preset",
+                                          "s3-features"]), ("one.npy", ["--features"]), ("frames.npz", ["--features"]),
                             ("frames.npz", ["--features", "--sequence", "--entropy", "auto"])):
         run("encode", source, "-o", "f.omc", *options)
         back = "back" + os.path.splitext(source)[1]
@@ -262,7 +267,10 @@ def test_a_named_model_of_several_qualities(run):
         errors = []
         for n in (1, 2):
             run("decode", "q.omc", "-o", "q.onnx", "--model", name, "--quality", n)
-            errors.append(np.square(load("q.onnx")["7.Gemm.weight"].array - load(str(DATA / f"{name}.onnx"))["7.Gemm.weight"].array).sum())
+            errors.append(
+                np.square(
+                    load("q.onnx")["7.Gemm.weight"].array
+                    - load(str(DATA / f"{name}.onnx"))["7.Gemm.weight"].array).sum())
         assert f"'{name}', 16 tensors" in run("decode", "q.omc", "-o", "finest.onnx", "--model", name)
         assert load("finest.onnx").digest() == load("q.onnx").digest() and errors[0] > 4 * errors[1]
 
@@ -284,13 +292,16 @@ def test_integers(run):
     x = json.loads(run("check-integers", "h.omc", "--inputs", "x.npz", "--json"))
     assert x["fits"] and x["accuracy_integers"] > x["accuracy_float"] - 0.03 > 0.8 and x["outputs"][0]["snr_db"] > 15
     for layer in x["layers"]:
-        assert layer["accumulator_width"] == formats[layer["layer"]]["accumulator_width"] and 0 <= layer["clipped"] < 0.05
+        assert layer["accumulator_width"] == formats[
+            layer["layer"]]["accumulator_width"] and 0 <= layer["clipped"] < 0.05
         assert layer["worst_case"][0] <= layer["seen"][0] < layer["seen"][1] <= layer["worst_case"][1]
     text = run("check-integers", "h.omc", "--inputs", "x.npz")
     assert all(name in text for name in formats) and "right answers" in text
-    assert "no array 'nothing'" in run("check-integers", "h.omc", "--inputs", "x.npz", "--labels", "nothing", code=CONFIG)
+    assert "no array 'nothing'" in run("check-integers", "h.omc", "--inputs", "x.npz", "--labels", "nothing",
+                                       code=CONFIG)
     run("check-integers", "h.omc", "--inputs", "x.npz", "--labels", "short", code=CONFIG)
-    assert "'image' [None, 1, 8, 8]" in run("check-integers", "h.omc", "--inputs", DATA / "digits_test.npz", code=FORMAT)
+    assert "'image' [None, 1, 8, 8]" in run("check-integers", "h.omc", "--inputs", DATA / "digits_test.npz",
+                                            code=FORMAT)
     run("check-integers", "h.omc", "--inputs", "none.npz", code=FORMAT)
     run("check-integers", "h.omc", "--inputs", V1, code=FORMAT)
     assert "activation formats" in run("check-integers", V1, "--inputs", "x.npz", code=CONFIG)
@@ -310,13 +321,15 @@ def test_why(run, options, reference):
     (model,) = described(run, "a.omc", "--why", *reference)
     found, in_all = model["why"], model["why_in_all"]
     (joined,) = [x for x in found if x["joined"]]
-    assert set(joined["joined"]) <= {t["name"] for t in model["tensors"] if t["joined_with"]} and not joined["alternatives"]
+    assert set(joined["joined"]) <= {t["name"]
+                                     for t in model["tensors"] if t["joined_with"]} and not joined["alternatives"]
     for x in found:
         if not x["joined"]:
             assert x["alternatives"][x["entropy"]] == x["bytes"] and len(x["alternatives"]) >= 6
     assert in_all["picked"] == sum(x["bytes"] for x in found)
     assert in_all["smallest"] <= min(way["bytes"] for way in in_all["modes"].values())
-    assert in_all["modes"]["lzma"]["bytes"] == joined["bytes"] + sum(x["alternatives"]["lzma"] for x in found if not x["joined"])
+    assert in_all["modes"]["lzma"]["bytes"] == joined["bytes"] + sum(x["alternatives"]["lzma"]
+                                                                     for x in found if not x["joined"])
     text = run("info", "a.omc", "--why", *reference)
     assert f"payload shared by {len(joined['joined'])} tensors" in text and "all in one entropy mode" in text
     ways = [line for line in text.splitlines() if "* " in line and line.startswith("      ")]

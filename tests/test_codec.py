@@ -72,18 +72,24 @@ def test_entry_points_are_at_least_65536_elements_apart(threads):
 def network_onnx(path) -> None:
     """Conv, BatchNormalization, MatMul, Gemm and LSTM, tied weights, a shape and a scalar."""
     embedding = weights((40, 24), seed=11)
-    arrays = {"conv.w": weights((8, 3, 3, 3), seed=1), "conv.b": weights((8, 1), seed=2)[:, 0],
-              "bn.s": np.ones(8, np.float32) * 1.5, "bn.b": weights((8, 1), seed=3)[:, 0], "bn.m": weights((8, 1), seed=4)[:, 0],
-              "bn.v": np.full(8, 0.9, np.float32), "shape": np.array([1, -1, 24], np.int64), "fc.w": weights((24, 32), seed=5),
-              "gemm.w": embedding, "tied.w": embedding.copy(), "gemm.b": weights((40, 1), seed=6)[:, 0],
-              "scale": np.array(0.125, np.float32), "lstm.w": weights((1, 64, 32), seed=7), "lstm.r": weights((1, 64, 16), seed=8)}
-    nodes = [helper.make_node("Conv", ["x", "conv.w", "conv.b"], ["c"], "conv"),
-             helper.make_node("BatchNormalization", ["c", "bn.s", "bn.b", "bn.m", "bn.v"], ["n"], "bn"),
-             helper.make_node("Reshape", ["n", "shape"], ["r"], "reshape"), helper.make_node("Mul", ["r", "scale"], ["m"], "mul"),
-             helper.make_node("MatMul", ["m", "fc.w"], ["f"], "fc"),
-             helper.make_node("LSTM", ["f", "lstm.w", "lstm.r"], ["l"], "lstm", hidden_size=16),
-             helper.make_node("Gemm", ["q", "gemm.w", "gemm.b"], ["y"], "gemm", transB=1),
-             helper.make_node("Gather", ["tied.w", "i"], ["g"], "gather")]
+    arrays = {
+        "conv.w": weights((8, 3, 3, 3), seed=1), "conv.b": weights((8, 1), seed=2)[:, 0],
+        "bn.s": np.ones(8, np.float32) * 1.5, "bn.b": weights((8, 1), seed=3)[:, 0], "bn.m": weights(
+            (8, 1), seed=4)[:, 0], "bn.v": np.full(8, 0.9, np.float32), "shape": np.array([1, -1, 24], np.int64),
+        "fc.w": weights((24, 32), seed=5), "gemm.w": embedding, "tied.w": embedding.copy(), "gemm.b": weights(
+            (40, 1), seed=6)[:, 0], "scale": np.array(0.125, np.float32), "lstm.w": weights(
+                (1, 64, 32), seed=7), "lstm.r": weights((1, 64, 16), seed=8)
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "conv.w", "conv.b"], ["c"], "conv"),
+        helper.make_node("BatchNormalization", ["c", "bn.s", "bn.b", "bn.m", "bn.v"], ["n"], "bn"),
+        helper.make_node("Reshape", ["n", "shape"], ["r"], "reshape"),
+        helper.make_node("Mul", ["r", "scale"], ["m"], "mul"),
+        helper.make_node("MatMul", ["m", "fc.w"], ["f"], "fc"),
+        helper.make_node("LSTM", ["f", "lstm.w", "lstm.r"], ["l"], "lstm", hidden_size=16),
+        helper.make_node("Gemm", ["q", "gemm.w", "gemm.b"], ["y"], "gemm", transB=1),
+        helper.make_node("Gather", ["tied.w", "i"], ["g"], "gather")
+    ]
     graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
                               [numpy_helper.from_array(a, n) for n, a in arrays.items()])
@@ -205,7 +211,8 @@ def test_more_states_and_mixing_are_better():
 
 
 def test_rules_and_types_decide_what_is_quantised():
-    config = Config(step=0.05, rules=[{"match": "fc2.*", "treatment": "lossless"}, {"match": "fc1.bias", "treatment": "quantise"}])
+    config = Config(step=0.05, rules=[{"match": "fc2.*", "treatment": "lossless"},
+                                      {"match": "fc1.bias", "treatment": "quantise"}])
     model = network_model()
     decoded = decode(encode(model, config))
     assert np.array_equal(model["fc2.weight"].words, decoded["fc2.weight"].words)
@@ -233,8 +240,10 @@ def test_each_quality_layer_is_a_better_model(config):
     decoder = StreamDecoder(stream)
     layers = [decoder.model(k) for k in range(config.quality_layers)]
     numbers = quantised_tensors(model, Config(step=1.0))
-    got = [snr([(model.tensors[i].array, x.tensors[i].array) for i in numbers]) if not same_tensors(model, x) else np.inf
-           for x in layers]
+    got = [
+        snr([(model.tensors[i].array, x.tensors[i].array) for i in numbers]) if not same_tensors(model, x) else np.inf
+        for x in layers
+    ]
     assert got == sorted(got) and len(set(got)) == len(got)
     assert same_tensors(decode(stream), layers[-1]) and (config.lossy or got[-1] == np.inf)
     borders = [u.end for u in decoder.parsed.units if u.type == 8]
@@ -284,13 +293,16 @@ def test_prediction_across_shapes(config):
     """A vocabulary that grew, a kernel that shrank: padded with zeros, or cropped."""
     base = Model([Tensor("emb.weight", weights((100, 64))), Tensor("conv.weight", weights((16, 8, 5, 5), seed=1))])
     grown = np.concatenate([base.tensors[0].array, weights((9, 64), seed=2)]) + np.float32(1e-4)
-    model = Model([Tensor("emb.weight", grown), Tensor("conv.weight", base.tensors[1].array[:, :7, 1:, :] * np.float32(1))])
+    model = Model(
+        [Tensor("emb.weight", grown),
+         Tensor("conv.weight", base.tensors[1].array[:, :7, 1:, :] * np.float32(1))])
     cropped = Model([model.tensors[0], Tensor("conv.weight", base.tensors[1].array[:, :7, :4, :5] + np.float32(1e-4))])
     for m in (model, cropped):
         stream = encode(m, config, [base])
         decoded = decode(stream, [base])
         assert descriptors(stream, [base])["emb.weight"].prediction_mode == PredictionMode.INTER
-        assert same_tensors(m, decoded) if not config.lossy else np.abs(m.tensors[0].array - decoded.tensors[0].array).max() < 0.006
+        assert same_tensors(m, decoded) if not config.lossy else np.abs(m.tensors[0].array
+                                                                        - decoded.tensors[0].array).max() < 0.006
     assert descriptors(stream, [base])["conv.weight"].prediction_mode == PredictionMode.INTER
     assert len(stream) < len(encode(cropped, config))
 

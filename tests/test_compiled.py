@@ -44,13 +44,16 @@ def cases() -> dict[str, tuple[Model | list[Model], Config, list[Model]]]:
     wide[:, ::4096] = weights((2, 16))
     found = {
         "types": (all_types_model(), Config(), []), "structures": (lower(structures_model(), 20), Config(), []),
-        "onnx": (tiny_onnx_model(), Config(step=0.02), []),
-        "update": (changed(net), Config(join_below=1), [net]), "residual": (changed(net, 1e-3), Config(step=0.001), [net]),
-        "layers": (net, Config(quality_layers=2, coder="cm"), []), "columns": (Model(
-            [Tensor("w.weight", np.ascontiguousarray(weights((40, 6)).T))]), Config(step=0.01, effort="best"), []),
-        "snr": (net, Config(snr=20), []), "rate": (network(seed=9), Config(bits_per_weight=8.0), []),
-        "entries": (Model([Tensor("wide.weight", wide)]), Config(step=0.5, states=0, entry_elements=65536, rules=[
-            {"match": "*", "treatment": "quantise"}]), []),
+        "onnx": (tiny_onnx_model(), Config(step=0.02), []), "update": (changed(net), Config(join_below=1), [net]),
+        "residual": (changed(net,
+                             1e-3), Config(step=0.001), [net]), "layers": (net, Config(quality_layers=2,
+                                                                                       coder="cm"), []),
+        "columns": (Model([Tensor("w.weight", np.ascontiguousarray(weights(
+            (40, 6)).T))]), Config(step=0.01, effort="best"),
+                    []), "snr": (net, Config(snr=20), []), "rate": (network(seed=9), Config(bits_per_weight=8.0), []),
+        "entries": (Model([Tensor("wide.weight", wide)]),
+                    Config(step=0.5, states=0, entry_elements=65536, rules=[{"match": "*",
+                                                                             "treatment": "quantise"}]), []),
     }
     for states in (0, 4, 8, 16, 32, 64):
         for coder in ("cc", "cm"):

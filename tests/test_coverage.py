@@ -1,4 +1,5 @@
-"""Coverage of SPEC's own points by the required streams: no open point without a waiver, no waiver without a reason, traces that
+"""Coverage of SPEC's own points by the required streams: no open point without a waiver, no waiver without a reason,
+traces that
 still say what coverage.json says, random streams that are the same everywhere."""
 
 from __future__ import annotations
@@ -60,9 +61,13 @@ def test_points_name_streams_of_the_suite(coverage, entries):
 
 
 def test_a_sample_of_the_traces_agrees(coverage, entries):
-    jobs = [{"id": n, "file": str(SUITE / entries[n]["file"]), "references": [str(SUITE / r) for r in entries[n]["references"]]} for n in SAMPLE]
-    run = subprocess.run([sys.executable, "-m", "conformance.recipes.watch"], input="".join(json.dumps(j) + "\n" for j in jobs), text=True,
-                         stdout=subprocess.PIPE, env=UNCOMPILED, cwd=ROOT, check=True, timeout=300)
+    jobs = [{
+        "id": n, "file": str(SUITE / entries[n]["file"]),
+        "references": [str(SUITE / r) for r in entries[n]["references"]]
+    } for n in SAMPLE]
+    run = subprocess.run([sys.executable, "-m", "conformance.recipes.watch"],
+                         input="".join(json.dumps(j) + "\n" for j in jobs), text=True, stdout=subprocess.PIPE,
+                         env=UNCOMPILED, cwd=ROOT, check=True, timeout=300)
     head, *lines = map(json.loads, run.stdout.splitlines())
     paths = {p for p in coverage["points"] if p.split(":")[0] in ("branch", "path")}
     assert set(head["all"]) == paths
@@ -73,7 +78,10 @@ def test_a_sample_of_the_traces_agrees(coverage, entries):
 
 
 def test_random_streams_are_the_same_everywhere(tmp_path):
-    command = [sys.executable, "-m", "conformance.recipes.random", "--seed", "100", "--count", "4", "--out", str(tmp_path)]
+    command = [
+        sys.executable, "-m", "conformance.recipes.random", "--seed", "100", "--count", "4", "--out",
+        str(tmp_path)
+    ]
     subprocess.run(command, env=UNCOMPILED, cwd=ROOT, check=True, timeout=300)
     whole = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(tmp_path.rglob("*.omc"))))
     assert whole.hexdigest() == DIGEST_OF_SEEDS

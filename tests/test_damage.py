@@ -285,7 +285,7 @@ def test_elements_need_bytes(streams):
         decode(crafted(entry, words_descriptor(), bytes(255), level=1))
     assert error.value.code == "ENTROPY_END" and error.value.unit == 2
     with pytest.raises(OmcError) as error:
-        decode(crafted(entry, words_descriptor(), bytes(257), level=1))           # taken up, and then found to end early
+        decode(crafted(entry, words_descriptor(), bytes(257), level=1))  # taken up, and then found to end early
     assert error.value.code in ("ENTROPY_END", "OUT_OF_RANGE", "DIGEST_MISMATCH")
     flat = Model([Tensor("flat", np.zeros((2048, 1024), np.float32)), Tensor("tail", np.eye(1024, dtype=np.float32))])
     for config in (Config(), Config(step=0.5, states=0), Config(step=0.5, coder="cm")):
@@ -361,7 +361,8 @@ def test_bombs_in_coded_bodies_stop_at_the_promised_size():
 
     machine = deflate.compressobj(9, deflate.DEFLATED, -15)
     bomb = machine.compress(bytes(50 << 20)) + machine.flush()
-    for promised, code in ((1000, "BAD_SIZE"), (1 << 22, "BAD_SIZE"), (1 << 23, "RESOURCE_LIMIT"), (1 << 40, "RESOURCE_LIMIT")):
+    for promised, code in ((1000, "BAD_SIZE"), (1 << 22, "BAD_SIZE"), (1 << 23, "RESOURCE_LIMIT"), (1 << 40,
+                                                                                                    "RESOURCE_LIMIT")):
         unit = seal(bytes([UnitType.MODEL_HEADER << 2 | UnitCoding.DEFLATE]) + leb(len(bomb)) + leb(promised), bomb)
         with pytest.raises(OmcError) as error:
             decode(glue([seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, 2, 1])), unit]))
@@ -374,7 +375,8 @@ def test_bombs_in_coded_bodies_stop_at_the_promised_size():
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
 def test_nan_and_infinity_are_kept_exactly(config, kind):
     model = network_model(dtype=BY_NAME[kind].numpy)
-    for index, position, value in ((0, (3, 4), np.nan), (2, (1, 1, 1, 1), -np.inf), (1, (2,), np.inf), (3, (0,), np.nan)):
+    for index, position, value in ((0, (3, 4), np.nan), (2, (1, 1, 1, 1), -np.inf), (1, (2, ), np.inf), (3, (0, ),
+                                                                                                         np.nan)):
         model.tensors[index].array[position] = value
     decoded = decode(encode(model, config))
     for index in (0, 1, 2, 3):

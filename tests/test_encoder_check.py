@@ -48,8 +48,10 @@ def model(tmp_path_factory) -> pathlib.Path:
     np.savez(path, a=rng.normal(size=(30, 40)).astype(np.float32), b=rng.normal(size=(30, 40)).astype(np.float32))
     given = load(str(path))
     reference = Model([Tensor(t.name, t.array + np.float32(1e-6)) for t in given.tensors])
-    answers = {"lossy": encode(given, Config(snr=20.0)), "lossless": encode(given), "less": encode(Model(given.tensors[:1])),
-               "update": encode(given, references=[reference])}
+    answers = {
+        "lossy": encode(given, Config(snr=20.0)), "lossless": encode(given), "less": encode(Model(given.tensors[:1])),
+        "update": encode(given, references=[reference])
+    }
     for name, stream in answers.items():
         (root / name).mkdir()
         (root / name / "stream.omc").write_bytes(stream)

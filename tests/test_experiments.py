@@ -19,8 +19,8 @@ NEVER = "raise ImportError('the quick mode must not need it')\n"
 def script(*arguments: str, path: pathlib.Path | None = None) -> subprocess.CompletedProcess:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(str(p) for p in (path, EXPERIMENTS.parents[1]) if p)
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=600, check=False,
-                          env=environment)
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=600,
+                          check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,9 @@ def test_committed_results_make_the_committed_report(tmp_path):
     """report.md is what report.py makes of results/."""
     results = EXPERIMENTS / "results"
     assert {f"s{n}" for n in range(1, 6)} <= {path.stem for path in results.glob("*.json")}
-    code = ("import sys; sys.path.insert(0, sys.argv[1]); import pathlib, report; "
-            "r = pathlib.Path(sys.argv[1]) / 'results'; print(report.markdown(report.load(r), 'results/figures'), end='')")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, report; "
+        "r = pathlib.Path(sys.argv[1]) / 'results'; print(report.markdown(report.load(r), 'results/figures'), end='')")
     made = subprocess.run([sys.executable, "-c", code, str(EXPERIMENTS)], capture_output=True, text=True, check=True,
                           env=os.environ | {"PYTHONIOENCODING": "utf-8"}, encoding="utf-8").stdout
     assert made == (EXPERIMENTS / "report.md").read_text(encoding="utf-8")

@@ -30,17 +30,21 @@ def frames(count: int, dtype=np.float32) -> np.ndarray:
 
 def some_arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    return {"conv/map": smooth_maps(8, 12, 15), "half": smooth_maps(4, 9, 7).astype(np.float16),
-            "levels": rng.integers(0, 40, (3, 6, 5)).astype(np.uint8), "vector": rng.standard_normal(100),
-            "table": rng.standard_normal((4, 30)).astype(np.float32), "scalar": np.array(2.5), "empty": np.zeros((0, 4, 4)),
-            "deep": rng.standard_normal((2, 3, 2, 4, 5)).astype(np.float32), "complex": np.array([1 + 2j, -0j])}
+    return {
+        "conv/map": smooth_maps(8, 12, 15), "half": smooth_maps(4, 9, 7).astype(np.float16),
+        "levels": rng.integers(0, 40, (3, 6, 5)).astype(np.uint8), "vector": rng.standard_normal(100),
+        "table": rng.standard_normal((4, 30)).astype(np.float32), "scalar": np.array(2.5), "empty": np.zeros(
+            (0, 4, 4)), "deep": rng.standard_normal(
+                (2, 3, 2, 4, 5)).astype(np.float32), "complex": np.array([1 + 2j, -0j])
+    }
 
 
 def same(a: dict[str, np.ndarray], path) -> None:
     with np.load(path) as b:
         assert list(b.files) == list(a)
         for name, array in a.items():
-            assert b[name].dtype == array.dtype and b[name].shape == array.shape and b[name].tobytes() == array.tobytes()
+            assert b[name].dtype == array.dtype and b[name].shape == array.shape and b[name].tobytes() == array.tobytes(
+            )
 
 
 def decoded(stream: bytes, references=()) -> list[Model]:
@@ -100,7 +104,8 @@ def test_wrong_files(tmp_path):
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
     (tmp_path / "torn.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:100])
     (tmp_path / "text.npy").write_bytes(b"not an array")
-    for name, sequence in (("x", True), ("none", True), ("scalar", True), ("objects", None), ("torn", None), ("missing", None)):
+    for name, sequence in (("x", True), ("none", True), ("scalar", True), ("objects", None), ("torn", None), ("missing",
+                                                                                                              None)):
         with pytest.raises(FormatError):
             load_features(tmp_path / f"{name}.npz", sequence)
     with pytest.raises(FormatError):
@@ -225,5 +230,6 @@ def test_segments_inside_planes():
     with StreamDecoder(stream) as decoder:
         assert decoder.parsed.models[0].tensor_units[0].descriptors[0].component[0].entry_count_minus1 > 0
         assert np.array_equal(decoder.model(0)["map"].array, model["map"].array)
-    assert np.array_equal(decoded(encode(model, Config(entropy="map", entry_elements=65536, threads=2)))[0]["map"].array,
-                          model["map"].array)
+    assert np.array_equal(
+        decoded(encode(model, Config(entropy="map", entry_elements=65536, threads=2)))[0]["map"].array,
+        model["map"].array)

@@ -34,14 +34,18 @@ def suite():
 @pytest.fixture(scope="module")
 def manifest(suite):
     """A part of the suite: a browser is quicker with it."""
-    return replace(suite, streams=tuple(s for i, s in enumerate(suite.streams) if i % 7 == 0 or s.id in ("smoke", BROKEN, REJECTED)
-                                        or "R7.2" in str(s.requirements) or s.kind == "limit"))
+    return replace(
+        suite, streams=tuple(
+            s for i, s in enumerate(suite.streams)
+            if i % 7 == 0 or s.id in ("smoke", BROKEN, REJECTED) or "R7.2" in str(s.requirements) or s.kind == "limit"))
 
 
 def a_report(manifest, name: str, failures: dict) -> Report:
     """A report as a check would give it. failures: id to (verdict, detail)."""
-    results = [Result(s, *failures.get(s.id, (Verdict.PASS, "")), seconds=0.01, command=f"{name} decode {s.id}.omc OUTDIR")
-               for s in manifest.streams]
+    results = [
+        Result(s, *failures.get(s.id, (Verdict.PASS, "")), seconds=0.01, command=f"{name} decode {s.id}.omc OUTDIR")
+        for s in manifest.streams
+    ]
     return Report(name, manifest, results, results[0], seconds=1.5, hello={"name": name, "version": "1.0"})
 
 
@@ -58,7 +62,10 @@ def pages(manifest, tmp_path_factory):
 
 
 def test_the_page_of_the_whole_suite_is_small_and_whole(suite):
-    failures = {BROKEN: (Verdict.FAIL, "tensor 0 'w': element 1 is 0x01, expected 0x00"), REJECTED: (Verdict.WRONG_ACCEPT, HOSTILE)}
+    failures = {
+        BROKEN: (Verdict.FAIL, "tensor 0 'w': element 1 is 0x01, expected 0x00"),
+        REJECTED: (Verdict.WRONG_ACCEPT, HOSTILE)
+    }
     text = page([a_report(suite, "good", {}).data(), a_report(suite, "bad", failures).data()], suite)
     assert len(text.encode()) < 6 << 20
     assert text.count("<table") == text.count("</table>") and HOSTILE not in text
@@ -78,17 +85,22 @@ def test_every_clause_and_requirement_of_the_text_is_there(pages, manifest):
 
 def test_coverage_colours_the_clauses(manifest):
     spec = "## 1 A\n\n### 1.1 B\n\n- [R1.1-1] shall (ORDER)\n\n### 1.2 C\n\n### 1.3 D\n\n### 1.4 E\n"
-    coverage = {"streams": ["smoke"], "waived": {"range:1.3:high": "too large"},
-                "points": {"branch:1.1:x:0": [0], "branch:1.1:x:1": [], "range:1.2.7:low": [0], "range:1.3:high": [], "value:1.4:y": []},
-                "groups": {"context:1.2:sig": [3, 3, [0], []]}}
+    coverage = {
+        "streams": ["smoke"], "waived": {"range:1.3:high": "too large"}, "points": {
+            "branch:1.1:x:0": [0], "branch:1.1:x:1": [], "range:1.2.7:low": [0], "range:1.3:high": [],
+            "value:1.4:y": []
+        }, "groups": {"context:1.2:sig": [3, 3, [0], []]}
+    }
     found = {c.number: c for c in clauses(spec, manifest, coverage)}
-    assert [found[n].coverage for n in ("1", "1.1", "1.2", "1.3", "1.4")] == ["none", "partly", "covered", "none", "open"]
+    assert [found[n].coverage
+            for n in ("1", "1.1", "1.2", "1.3", "1.4")] == ["none", "partly", "covered", "none", "open"]
     assert found["1.1"].open == ["branch:1.1:x:1"] and found["1.2"].points == 4
     assert found["1.2"].streams == ["smoke"] and found["1.3"].waived == coverage["waived"]
 
 
 def test_badges(manifest):
-    for failures, colour, words in (({}, "#1a7f37", f"{len(manifest.streams)} of"), ({BROKEN: (Verdict.CRASH, "")}, "#b42318", " PASS")):
+    for failures, colour, words in (({}, "#1a7f37", f"{len(manifest.streams)} of"), ({BROKEN: (Verdict.CRASH, "")},
+                                                                                     "#b42318", " PASS")):
         picture = badge(a_report(manifest, "x", failures).data())
         ElementTree.fromstring(picture)
         assert colour in picture and words in picture

@@ -41,12 +41,13 @@ def cases() -> dict[str, np.ndarray]:
     wide[[5, 70_000, 150_003]] = 1, 2, -1
     return {
         "empty": np.zeros(0, np.int64), "zeros": np.zeros(1000, np.int64), "one": np.array([7]),
-        "constant": np.full(5000, -3), "every third": np.tile([0, 0, 9], 400),
-        "last": np.eye(1, 999, 998, dtype=np.int64)[0],
+        "constant": np.full(5000, -3), "every third": np.tile([0, 0, 9],
+                                                              400), "last": np.eye(1, 999, 998, dtype=np.int64)[0],
         "extremes": np.array([LOW, 0, HIGH, LOW, -1, HIGH]), "words": np.array([0, 2**64 - 1, 2**63, 1], np.uint64),
         "far": wide, "dense": sparse(3000, 1), "sparse": sparse(4000, 0.1), "bytes": np.arange(256, dtype=np.uint8),
-        "scattered": np.random.default_rng(1).integers(LOW, HIGH, 300),
-        "deep": np.repeat(np.arange(1, 26), np.minimum(1 << np.arange(25), 3000)),
+        "scattered": np.random.default_rng(1).integers(LOW, HIGH,
+                                                       300), "deep": np.repeat(np.arange(1, 26),
+                                                                               np.minimum(1 << np.arange(25), 3000)),
     }
 
 
@@ -70,7 +71,7 @@ class SpecDecoder:
 
     def u(self, n: int) -> int:
         self.at += n
-        return int(self.text[self.at - n : self.at] or "0", 2)
+        return int(self.text[self.at - n:self.at] or "0", 2)
 
     def ue(self) -> int:
         z = 0
@@ -98,7 +99,7 @@ class SpecDecoder:
 
     def symbol(self, table: list[tuple[int, int]]) -> int:
         word = 0
-        window = int(self.text[self.at : self.at + LENGTH_MAX].ljust(LENGTH_MAX, "0"), 2)
+        window = int(self.text[self.at:self.at + LENGTH_MAX].ljust(LENGTH_MAX, "0"), 2)
         for length, symbol in table:
             word += 1 << (LENGTH_MAX - length)
             if window < word:
@@ -130,7 +131,7 @@ class SpecDecoder:
             position += index
             element[position] = self.symbol(values)
             mean += ((index << 4) - mean) >> 3
-        assert len(self.text) - self.at in range(8) and "1" not in self.text[self.at :]
+        assert len(self.text) - self.at in range(8) and "1" not in self.text[self.at:]
         return element
 
 
@@ -163,15 +164,16 @@ def test_round_trip(values, bound):
 
 
 @pytest.mark.parametrize("values", [(-3, 2**63 - 1), (-4, 2**63 - 1), (-2**63, 2**63 - 1), (-2**62 - 5, 2**62 + 3),
-                                    (-2**63, -1, 2**63 - 1), (-2**63, -2**63 + 3, 2**63 - 9, 2**63 - 1), (-2, 2**63 - 1)])
+                                    (-2**63, -1, 2**63 - 1), (-2**63, -2**63 + 3, 2**63 - 9, 2**63 - 1),
+                                    (-2, 2**63 - 1)])
 def test_gaps_of_64_bits(values):
-    values = np.array(values, np.int64)                    # prefix and low bits of a gap stay within R9.7.3-2
+    values = np.array(values, np.int64)  # prefix and low bits of a gap stay within R9.7.3-2
     assert np.array_equal(decode_huffman(encode_huffman(values), values.size, values.dtype), values)
 
 
 def test_sizes():
     assert encode_huffman(np.zeros(10**6, np.int64)) == bytes(3)
-    assert len(encode_huffman(np.full(10**6, 5))) == len(encode_huffman(np.full(600_000, 5))) <= 12   # none per element
+    assert len(encode_huffman(np.full(10**6, 5))) == len(encode_huffman(np.full(600_000, 5))) <= 12  # none per element
     values = sparse(100_000, 0.08)
     searched = len(encode_huffman(values))
     assert searched <= min(len(encode_huffman(values, bound)) for bound in (1, 7, 15, 31, 300)) + 8
@@ -213,21 +215,21 @@ def test_index_symbols(precision):
 def test_table_by_hand():
     # Elements 0 0 5 0 5 5: indices 3, 2, 1 and one value; bound 3, precision 15, codes 0: 10, 1: 11, 2: 0.
     head = "011" + "1 000011 0101 00000" + "0000000000000010 1111 000"
-    table = "011 1 011 00010 1 010"                       # lengths 2 2 3 are over-full, see below
+    table = "011 1 011 00010 1 010"  # lengths 2 2 3 are over-full, see below
     assert code_of(lambda: decode_huffman(bits(head + table + "0"), 6)) == "FORBIDDEN_PATTERN"
-    table = "011 1 011 00010 1 011"                       # lengths 2 2 1
+    table = "011 1 011 00010 1 011"  # lengths 2 2 1
     data = bits(head + table + "0 11 10")
     assert decode_huffman(data, 6).tolist() == [0, 0, 5, 0, 5, 5]
     assert code_of(lambda: decode_huffman(data, 5)) in CODES
     assert code_of(lambda: decode_huffman(data + b"\0", 6)) == "ENTROPY_END"
     assert code_of(lambda: decode_huffman(bits(head + table + "0 11 10 1"), 6)) == "ENTROPY_END"
-    assert code_of(lambda: decode_huffman(bits(head + table + "0 11 0"), 6)) == "OUT_OF_RANGE"        # behind the end
-    assert code_of(lambda: decode_huffman(bits("111"), 6)) == "OUT_OF_RANGE"                          # seven entries
-    incomplete = "011 1 011 00010 1 1"                    # lengths 2 2 2
+    assert code_of(lambda: decode_huffman(bits(head + table + "0 11 0"), 6)) == "OUT_OF_RANGE"  # behind the end
+    assert code_of(lambda: decode_huffman(bits("111"), 6)) == "OUT_OF_RANGE"  # seven entries
+    incomplete = "011 1 011 00010 1 1"  # lengths 2 2 2
     assert code_of(lambda: decode_huffman(bits(head + incomplete + "0 11 10"), 6)) == "FORBIDDEN_PATTERN"
-    beyond = "011 010 011 00010 1 011"                    # index symbols 1 2 3, of which 3 lies above the bound
+    beyond = "011 010 011 00010 1 011"  # index symbols 1 2 3, of which 3 lies above the bound
     assert code_of(lambda: decode_huffman(bits(head + beyond + "0" * 30), 6)) == "OUT_OF_RANGE"
-    lone = "011" + "1 000011 0101 00001"                  # a lone symbol with a codeword of one bit
+    lone = "011" + "1 000011 0101 00001"  # a lone symbol with a codeword of one bit
     assert code_of(lambda: decode_huffman(bits(lone + "0" * 60), 6)) == "FORBIDDEN_PATTERN"
 
 
@@ -239,7 +241,7 @@ def test_limits():
     assert code_of(lambda: decode_huffman(data, 1000, np.uint8)) == "OUT_OF_RANGE"
     assert code_of(lambda: decode_huffman(encode_huffman(np.array([-1])), 1, np.uint32)) == "OUT_OF_RANGE"
     assert code_of(lambda: decode_huffman(b"\xff\xff\0\0", 1 << 16)) in CODES
-    assert code_of(lambda: decode_huffman(b"\x40\0" + bytes(7), 3)) in CODES                # an endless ue(v)
+    assert code_of(lambda: decode_huffman(b"\x40\0" + bytes(7), 3)) in CODES  # an endless ue(v)
 
 
 @pytest.mark.parametrize("name", ["sparse", "extremes", "scattered", "far", "dense"])
@@ -302,7 +304,7 @@ def results() -> dict[str, str]:
         fixed = encode_fixed(values[:2000], least_length(values, signed), signed)
         whole = decode_fixed(fixed, values[:2000].size, least_length(values, signed), signed)
         middle = len(data) // 2
-        changed = data[:middle] + bytes(byte ^ 16 for byte in data[middle : middle + 1]) + data[middle + 1 :]
+        changed = data[:middle] + bytes(byte ^ 16 for byte in data[middle:middle + 1]) + data[middle + 1:]
         try:
             damage = decode_huffman(changed, values[:20_000].size, values.dtype).tobytes()
         except EntropyError as error:

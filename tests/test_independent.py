@@ -1,6 +1,7 @@
 """Streams that somebody made from SPEC.md alone: their digests are what a decoder of his own makes of random bins.
 
-All combinations of tools that the text allows and that an encoder would hardly choose are here: every element type under
+All combinations of tools that the text allows and that an encoder would hardly choose are here: every element type
+under
 every entropy mode, thresholds, planes, row shifts, extension units, tensors out of order.
 """
 
@@ -28,5 +29,7 @@ def test_source_files(tmp_path):
     with StreamDecoder(DATA / "independent" / "files.omc") as decoder:
         save(decoder.model(), tmp_path / "out")
     for number, f in enumerate(parse(DATA / "independent" / "files.omc").models[-1].topology.file):
-        written = next((tmp_path / "out").rglob(f.file_path.rsplit("/", 1)[-1])) if (tmp_path / "out").is_dir() else tmp_path / "out"
+        written = next(
+            (tmp_path / "out").rglob(f.file_path.rsplit("/", 1)[-1])) if (tmp_path
+                                                                          / "out").is_dir() else tmp_path / "out"
         assert written.read_bytes() == (DATA / "independent" / f"files.omc.file{number}").read_bytes()

@@ -38,7 +38,10 @@ def small(seed: int, base: Model | None = None) -> Model:
     """A model of 2304 weights, or one that is near another."""
     rng = np.random.default_rng(seed)
     if base is None:
-        return Model([Tensor("w", rng.standard_normal((48, 48)).astype(np.float32)), Tensor("b", np.zeros(48, np.float32))])
+        return Model(
+            [Tensor("w",
+                    rng.standard_normal((48, 48)).astype(np.float32)),
+             Tensor("b", np.zeros(48, np.float32))])
     moved = base["w"].array * (1 + rng.integers(-1, 2, (48, 48)).astype(np.float32) * np.float32(2**-20))
     return Model([Tensor("w", moved.astype(np.float32)), Tensor("b", base["b"].array)])
 
@@ -212,7 +215,8 @@ def test_chains_are_the_shortest():
         assert (chain is None) == (not ends)
         if chain:
             assert sum(e.size for e in chain) == min(ends) and chain[-1].model == want
-            assert chain[0].reference in ("", have) and all(a.result == b.reference for a, b in itertools.pairwise(chain))
+            assert chain[0].reference in ("", have) and all(a.result == b.reference
+                                                            for a, b in itertools.pairwise(chain))
 
 
 def test_every_version_from_every_other(store):

@@ -127,7 +127,9 @@ def test_killed_while_adding(center, tmp_path, kills, timed):
         assert new is not there and same_tensors(store.model("d"), added)
         upkeep.collect(store, older_than=0)
         store = is_sound(folder, {"a", "b", "c", "d"})
-        assert store.objects.temporaries(-1) == [] and store.objects.all() == {e.object for e in store.index.edges(True)}
+        assert store.objects.temporaries(-1) == [] and store.objects.all() == {
+            e.object for e in store.index.edges(True)
+        }
         shutil.rmtree(folder)
     print(f"{kills} kills over {len(calls)} calls, {timed} timed over {seconds:.2f} s: {seen}")
     assert seen["not"] > kills // 2 and seen["there"] > 0                   # the last call comes after the commit
@@ -151,7 +153,8 @@ def test_killed_while_a_plan_makes_a_stream_or_gc_removes(center, tmp_path):
                 if count == last:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            assert os.WIFSIGNALED(forked(watched(lambda act=act, folder=folder: act(Store(folder, cache_bytes=0)), at_call)))
+            assert os.WIFSIGNALED(
+                forked(watched(lambda act=act, folder=folder: act(Store(folder, cache_bytes=0)), at_call)))
             assert Planner(is_sound(folder, {"a", "b", "c"})).plan("c", have, "").bytes < 4000
 
 

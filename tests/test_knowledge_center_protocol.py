@@ -40,7 +40,8 @@ def test_ranges(store, serving):
                                (f"-{size * 2}", 0, size), (f"10-{10**17}", 10, size)):
         status, headers, body = ask(serving, "GET", f"/objects/{found}", range=f"bytes={asked}")
         assert body == data[first:last] and headers["etag"] == f'"{found}"', asked
-        assert status == 206 and headers["content-range"] == f"bytes {first}-{last - 1}/{size}" or (first, last) == (0, size)
+        assert status == 206 and headers["content-range"] == f"bytes {first}-{last - 1}/{size}" or (first,
+                                                                                                    last) == (0, size)
     for asked in (f"{size}-", f"{10**17}-", "-0"):
         status, headers, _ = ask(serving, "GET", f"/objects/{found}", range=f"bytes={asked}")
         assert status == 416 and headers["content-range"] == f"bytes */{size}"
@@ -65,9 +66,11 @@ def test_hostile_requests(store, serving):
     """Each gets a 4xx with a code, nothing is written, and the service lives."""
     before = (store.objects.all(), [v.name for v in store.index.versions()])
     good = "0" * 64
-    bad_paths = ["/objects/../../index.sqlite", "/objects/%2e%2e%2f%2e%2e%2findex.sqlite", "/objects/" + "A" * 64, "/objects/x",
-                 f"/objects/{good}", "/versions/..%2f..%2fetc", "/versions/%00", "/versions/" + "a" * 5000, "/versions/%ff%fe",
-                 "/etc/passwd", "//", "/objects/%c3%a9"]
+    bad_paths = [
+        "/objects/../../index.sqlite", "/objects/%2e%2e%2f%2e%2e%2findex.sqlite", "/objects/" + "A" * 64, "/objects/x",
+        f"/objects/{good}", "/versions/..%2f..%2fetc", "/versions/%00", "/versions/" + "a" * 5000, "/versions/%ff%fe",
+        "/etc/passwd", "//", "/objects/%c3%a9"
+    ]
     for path in bad_paths:
         status, _, body = ask(serving, "GET", path)
         assert status in (400, 404) and json.loads(body)["error"]["code"] in ("BAD_REQUEST", "NOT_FOUND"), path
@@ -86,12 +89,14 @@ def test_hostile_requests(store, serving):
     for digest_ in ("x", "../../index.sqlite", good[:-1]):
         assert ask(serving, "PATCH", f"/uploads/{digest_}", b"data", upload_offset="0")[0] in (400, 404)
     for offset in ("", "-1", "x", "1e3", "9" * 30, "\u0661"):
-        assert ask(serving, "PATCH", f"/uploads/{good}", b"data", upload_offset=offset.encode().decode("latin-1"))[0] == 400
+        assert ask(serving, "PATCH", f"/uploads/{good}", b"data",
+                   upload_offset=offset.encode().decode("latin-1"))[0] == 400
     assert ask(serving, "PATCH", f"/uploads/{good}", b"data", upload_offset="5")[0] == 409
     assert ask(serving, "PATCH", f"/uploads/{good}", bytes((1 << 20) + 1), upload_offset="0")[0] == 413
     assert store.uploads.offset(good) == 0
-    for name, body in (("new", {"object": good}), ("new", {"object": "x", "model_digest": good}), ("new", {"object": good,
-                       "model_digest": good, "parents": "base"}), ("..", {}), ("new", {"object": [1], "model_digest": {}})):
+    for name, body in (("new", {"object": good}), ("new", {"object": "x", "model_digest": good}),
+                       ("new", {"object": good, "model_digest": good,
+                                "parents": "base"}), ("..", {}), ("new", {"object": [1], "model_digest": {}})):
         assert ask(serving, "PUT", f"/versions/{name}", json.dumps(body).encode())[0] in (400, 404)
     assert ask(serving, "PUT", "/versions/new", json.dumps({"object": good, "model_digest": good}).encode())[0] == 404
     with socket.create_connection(("127.0.0.1", serving.port)) as raw:             # a header that never ends
@@ -115,7 +120,8 @@ def test_streams_that_lie(store, serving):
     good, model = encode(small(5)), small(5).digest().hex()
     orphan = encode(small(7, small(6)), references=[small(6)])
     cases = [(good, sha256(good), "0" * 64, 422, "DIGEST_MISMATCH"), (good, sha256(b""), model, 422, "DIGEST_MISMATCH"),
-             (b"junk", sha256(b"junk"), model, 422, "BAD_STREAM"), (good[:-9], sha256(good[:-9]), model, 422, "BAD_STREAM"),
+             (b"junk", sha256(b"junk"), model, 422, "BAD_STREAM"),
+             (good[:-9], sha256(good[:-9]), model, 422, "BAD_STREAM"),
              (orphan, sha256(orphan), model, 404, "NOT_FOUND")]
     for data, name, said, status, code in cases:
         assert ask(serving, "PATCH", f"/uploads/{name}", data, upload_offset="0")[0] == 204

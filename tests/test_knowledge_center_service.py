@@ -138,7 +138,8 @@ def ask(serving: Serving, method: str, path: str, body: bytes | None = None, **h
 # Many clients
 
 def test_a_hundred_clients_whose_connections_break(store, serving, files, tmp_path):
-    """Each has one version and pulls another, all at a time, through a proxy that cuts: every model is the right one."""
+    """Each has one version and pulls another, all at a time, through a proxy that cuts: every model is the right
+    one."""
     names, sent = list(FAMILY), collections.Counter()
     jobs = [(n, names[n % len(names)] if n % 8 else None, names[(n * 3 + 1) % len(names)]) for n in range(CLIENTS)]
 
@@ -188,7 +189,8 @@ def test_many_clients_push(tmp_path):
             listed = {v["name"]: v for v in client.versions()}
             assert len(listed) == 1 + 3 * PUSHING // 4 and "`- " in client.lineage()
             digests = {m.digest().hex() for m in models}
-            assert all(v["model_digest"] in digests and v["parents"] == ["base"] for n, v in listed.items() if n != "base")
+            assert all(v["model_digest"] in digests and v["parents"] == ["base"] for n, v in listed.items()
+                       if n != "base")
     report = upkeep.verify(store)
     assert report.clean and report.versions == 1 + 3 * PUSHING // 4 and not report.unreferenced
 

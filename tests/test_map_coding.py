@@ -1,4 +1,5 @@
-"""Map coding: exact round trips of every type, what it must win, hostile input, and the same bytes without the compiler."""
+"""Map coding: exact round trips of every type, what it must win, hostile input, and the same bytes without the
+compiler."""
 
 import bz2
 import hashlib
@@ -155,7 +156,8 @@ def test_full_buffers_are_reported():
     words = random_words(np.random.default_rng(5), FLOAT32, (20, 20))
     for room, raw_room in ((300, 10000), (10000, 100), (10000, 0)):
         buf, raw = np.zeros(room, np.uint8), np.zeros(raw_room, np.uint8)
-        assert encode_map(words, None, FLOAT32, 4, 0, new_map_contexts(), encoder_start(buf), buf, raw, 0)[2] == BUFFER_FULL
+        assert encode_map(words, None, FLOAT32, 4, 0, new_map_contexts(), encoder_start(buf), buf, raw,
+                          0)[2] == BUFFER_FULL
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda d: d.name)
@@ -175,8 +177,8 @@ def test_garbage_ends_with_a_status(dtype):
 def test_damage_is_reported():
     words = words_of(smooth_maps(4, 9, 9))
     good, bypass = coded(words, FLOAT32, 9)
-    for data, raw in ((good[:-3], bypass), (good, bypass[:-3]), (good, b""), (good + b"\0", bypass), (good, bypass + b"\0"),
-                      (b"", bypass)):
+    for data, raw in ((good[:-3], bypass), (good, bypass[:-3]), (good, b""), (good + b"\0", bypass),
+                      (good, bypass + b"\0"), (b"", bypass)):
         reader = PayloadReader(data, raw)
         with pytest.raises(EntropyError) as caught:
             reader.read(MapBlock(np.zeros_like(words), None, FLOAT32, 9))
@@ -196,7 +198,8 @@ def test_shifts_beyond_the_type():
 def digest():
     """Digest of small payloads of all kinds; the same in both runs below."""
     h, rng = hashlib.sha256(), np.random.default_rng(7)
-    cases = [(smooth_maps(3, 6, 7).astype(d.numpy), d) for d in map(BY_NAME.get, ("float32", "float16", "float64", "int8"))]
+    cases = [(smooth_maps(3, 6, 7).astype(d.numpy), d)
+             for d in map(BY_NAME.get, ("float32", "float16", "float64", "int8"))]
     for maps, dtype in cases:
         words = words_of(maps)
         for predictor in (None, words[::-1].copy(), words_of(smooth_maps(3, 6, 7, 1).astype(dtype.numpy))):
@@ -280,7 +283,8 @@ class Plain:
         """Class, sign, mantissa and logarithm of a value."""
         if self.float:
             a = v & ((1 << self.e + self.m) - 1)
-            c, sign, mantissa, width = (a >> self.m) + 1 if a else 0, v >> self.e + self.m, a & ((1 << self.m) - 1), self.m
+            c, sign, mantissa, width = (a >> self.m) + 1 if a else 0, v >> self.e + self.m, a & (
+                (1 << self.m) - 1), self.m
         else:
             c, sign = abs(v).bit_length(), int(v < 0)
             width = max(c - 1, 0)
@@ -350,7 +354,8 @@ class Plain:
                     if equal_flag and not found:
                         tried = [(645, U, 1, U["log"])]
                         tried.append((661, L, 2, L["log"] and not (U["log"] and L["v"] == U["v"])))
-                        tried.append((677, before, 3, before and not any(n["log"] and n["v"] == before["v"] for n in (L, U))))
+                        tried.append((677, before, 3, before
+                                      and not any(n["log"] and n["v"] == before["v"] for n in (L, U))))
                         for first, other, origin, possible in tried:
                             if possible and not found and self.bin(first + history):
                                 word, before, found = dict(other, origin=origin), other, 1

@@ -237,7 +237,8 @@ def test_steps_for_a_size_that_is_imagined(family):
     weights = [sum(t.size for t in m.tensors if len(t.shape) > 1) for m in family]
 
     def size(steps):
-        return round(sum(n * (4.0 if s is None else max(0.01, math.log2(1 + 0.3 / s)) / 8) for n, s in zip(weights, steps)))
+        return round(
+            sum(n * (4.0 if s is None else max(0.01, math.log2(1 + 0.3 / s)) / 8) for n, s in zip(weights, steps)))
 
     for share in (0.05, 0.3, 1.5):
         budget = round(share * sum(weights))
@@ -320,7 +321,8 @@ def test_long_chains():
 def test_models_of_other_shapes_and_layers():
     """Zero padding both ways, a layer on one side only, in one set."""
     base = network_model(5)
-    wide = Model([Tensor(t.name, np.pad(t.array, 2)[tuple([slice(2, None)] * len(t.shape))]) for t in base.tensors], "wide")
+    wide = Model([Tensor(t.name,
+                         np.pad(t.array, 2)[tuple([slice(2, None)] * len(t.shape))]) for t in base.tensors], "wide")
     narrow = Model([Tensor(t.name, t.array[:6] if t.shape else t.array) for t in base.tensors], "narrow")
     more = Model([*changed(base, 1e-4).tensors, Tensor("fc9.weight", np.ones((3, 5), np.float32))], "more")
     models = [wide, base, narrow, more]

@@ -209,7 +209,8 @@ def test_memory():
 
 
 def test_profiles():
-    """Annex A.1: the first profile of each representation; no entropy mode but CM and no quantiser is kept from BASELINE."""
+    """Annex A.1: the first profile of each representation; no entropy mode but CM and no quantiser is kept from
+    BASELINE."""
     first = {name: Profile[("BASELINE", "MAIN", "HIGH")[row[1:].index("yes")]] for row in table("tool")
              for name in re.findall(r"\b[A-Z_]{2,}\b", row[0])}
     for r in structures.Representation:
@@ -228,20 +229,23 @@ def test_derived_variables():
 CONSTANTS = [
     ("7.7.3", derive, "ENTRY_MIN_ELEMENTS"),
     ("9.1", range_coder, "RANGE_START RANGE_MIN PROBABILITY_MIN PROBABILITY_MAX"),
-    ("9.2", range_coder, "LEVEL_COUNT_LIMIT WORD_COUNT_LIMIT"),
-    ("9.3.1", levels, "LEVEL_MAX CLASS_MAX NODES BUCKETS"),
-    ("9.4.1", mixed_coding, "SIDES SIDE_FIRST RATIOS WEIGHT_START WEIGHT_LIMIT LEARNING INPUT_LIMIT TAP_LIMIT TAP_RATE"),
+    ("9.2", range_coder, "LEVEL_COUNT_LIMIT WORD_COUNT_LIMIT"), ("9.3.1", levels, "LEVEL_MAX CLASS_MAX NODES BUCKETS"),
+    ("9.4.1", mixed_coding,
+     "SIDES SIDE_FIRST RATIOS WEIGHT_START WEIGHT_LIMIT LEARNING INPUT_LIMIT TAP_LIMIT TAP_RATE"),
     ("9.5.1", word_loop, "OCTAVE POWER_FLOOR ROW_WINDOW COLUMN_WINDOW OVERALL_WINDOW WEIGHT_MAX WINDOW_MAX ESCAPE_MAX "
-                         "ZERO_BUCKETS REPEAT_MAX UP_STEPS DOWN_STEPS PHASES SLOPES TRAILING_MAX"),
-    ("9.6.1", map_loop, "PLANE_WINDOW OVERALL_WINDOW WEIGHT_ONE WEIGHT_MAX SETTINGS PREDICTED PHASES DISTANCES TOP_BITS"),
+     "ZERO_BUCKETS REPEAT_MAX UP_STEPS DOWN_STEPS PHASES SLOPES TRAILING_MAX"),
+    ("9.6.1", map_loop,
+     "PLANE_WINDOW OVERALL_WINDOW WEIGHT_ONE WEIGHT_MAX SETTINGS PREDICTED PHASES DISTANCES TOP_BITS"),
     ("9.7.1", huffman_loop, "LENGTH_MAX INDEX_MAX MEAN_START"),
 ]
 
 
 def test_constants():
-    spec = {(clause, row[0]): number(row[1]) for clause in clauses() for rows in tables_with("constant", clauses()[clause])
-            for row in rows[1:]}
-    assert spec == {(clause, name): getattr(module, name) for clause, module, names in CONSTANTS for name in names.split()}
+    spec = {(clause, row[0]): number(row[1]) for clause in clauses()
+            for rows in tables_with("constant",
+                                    clauses()[clause]) for row in rows[1:]}
+    assert spec == {(clause, name): getattr(module, name) for clause, module, names in CONSTANTS
+                    for name in names.split()}
 
 
 def test_map_coding_shares_the_other_constants_of_word_coding():
@@ -465,7 +469,8 @@ def test_example_of_the_trellis():
 
 
 def test_random_words():
-    seed, listed, count = re.search(r"RandomWord\((\d+), i\) is ([\d, \n]+) for i = 0 \.\. (\d+)", clauses()["8.6.6"]).groups()
+    seed, listed, count = re.search(r"RandomWord\((\d+), i\) is ([\d, \n]+) for i = 0 \.\. (\d+)",
+                                    clauses()["8.6.6"]).groups()
     words = [int(w) for w in re.findall(r"\d+", listed)]
     assert len(words) == int(count) + 1
     assert random_integers.random_words(int(seed), 0, len(words)).tolist() == words
@@ -549,7 +554,8 @@ def test_requirements_of_annex_b_are_those_that_the_code_names():
     (stream_errors, _) = tables_with("code")
     listed = {i for row in stream_errors[1:] for i in row[3].split(", ")}
     assert listed - raised_requirements() == set(), "in Annex B, but the code names it nowhere"
-    assert raised_requirements() - listed == {"R7.6.4-1"}, "named by the code, but not in Annex B"    # which no decoder tests
+    assert raised_requirements() - listed == {"R7.6.4-1"
+                                              }, "named by the code, but not in Annex B"  # which no decoder tests
 
 
 def test_every_error_of_a_stream_names_its_requirement():
@@ -563,6 +569,8 @@ def test_every_error_of_a_stream_names_its_requirement():
                     if len(node.args) < 5 and not any(k.arg == "rules" for k in node.keywords):
                         unnamed.add((path.name, ast.unparse(node.args[1])[:40]))
     guards = {name for name, _ in unnamed}
-    assert guards <= {"factors.py", "masks.py", "uniform.py", "fixed_point.py", "decimal.py", "rounding.py", "byte_coding.py",
-                      "fixed_length.py", "huffman.py", "payload.py"}, unnamed
+    assert guards <= {
+        "factors.py", "masks.py", "uniform.py", "fixed_point.py", "decimal.py", "rounding.py", "byte_coding.py",
+        "fixed_length.py", "huffman.py", "payload.py"
+    }, unnamed
     assert len(unnamed) < 20, unnamed

@@ -24,20 +24,26 @@ def maps_model(seed: int, name: str) -> Model:
     rng = np.random.default_rng(seed)
     tensors = [Tensor("map", np.maximum(rng.normal(size=(4, 10, 12)).cumsum(2), 0).astype(np.float32)),
                Tensor("vector", rng.normal(size=300).astype(np.float32))]
-    return Model(tensors, name, [Layer("features", "", "", [(0, Role.OTHER, Fold((0, 1, 2), 2)), (1, Role.OTHER, None)])])
+    return Model(tensors, name,
+                 [Layer("features", "", "", [(0, Role.OTHER, Fold((0, 1, 2), 2)), (1, Role.OTHER, None)])])
 
 
 @pytest.fixture(scope="module")
 def subjects() -> dict[str, tuple[list[Model], list[Model]]]:
-    arrays = {"fc.weight": weights((40, 64), seed=1), "conv.weight": weights((16, 8, 3, 3), seed=2), "fc.bias": weights((40, 1))[:, 0]}
+    arrays = {
+        "fc.weight": weights((40, 64), seed=1), "conv.weight": weights((16, 8, 3, 3), seed=2), "fc.bias": weights(
+            (40, 1))[:, 0]
+    }
     base = Model([Tensor(k, v) for k, v in arrays.items()], "base")
     new = Model([Tensor(k, (v * (1 + 0.02 * weights(v.shape[:1] + (1,) * (v.ndim - 1), seed=5))).astype(np.float32))
                  for k, v in arrays.items()], "new")
     pruned = {k: v.copy() for k, v in arrays.items()}
     pruned["fc.weight"][::2] = 0
     frames = [maps_model(7, "0"), maps_model(7, "1"), maps_model(8, "2")]
-    return {"model": ([new], []), "update": ([new], [base]), "set": ([base, new], []), "maps": (frames[:1], []), "frames": (frames, []),
-            "pruned": ([Model([Tensor(k, v) for k, v in pruned.items()], "pruned")], [])}
+    return {
+        "model": ([new], []), "update": ([new], [base]), "set": ([base, new], []), "maps": (frames[:1], []),
+        "frames": (frames, []), "pruned": ([Model([Tensor(k, v) for k, v in pruned.items()], "pruned")], [])
+    }
 
 
 @pytest.mark.parametrize("mode", MODES, ids=[f"{m.group}: {m.name} ({m.uses})" for m in MODES])
@@ -51,7 +57,8 @@ def test_mode(mode, subjects):
 
 def components(stream: bytes, references=()) -> list:
     """(descriptor, component) of the last model."""
-    return [(d, c) for u in parse(stream, references).models[-1].tensor_units for d in u.descriptors for c in d.component]
+    return [(d, c) for u in parse(stream, references).models[-1].tensor_units for d in u.descriptors
+            for c in d.component]
 
 
 @pytest.mark.parametrize("name", ["raw", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma", "cc", "cm"])

@@ -1,4 +1,5 @@
-"""The strict validator: right requirement for each invalid stream, nothing for the valid ones, and it stands any bytes."""
+"""The strict validator: right requirement for each invalid stream, nothing for the valid ones, and it stands any
+bytes."""
 
 from __future__ import annotations
 
@@ -105,7 +106,9 @@ def damaged(stream: bytes, unit: int, byte: int, seal: bool = True) -> bytes:
 @pytest.fixture(scope="module")
 def three() -> bytes:
     rng = np.random.default_rng(3)
-    return encode(Model([Tensor(name, rng.normal(size=(300, 40)).astype(np.float32)) for name in "abc"], metadata={"k": b"v"}))
+    return encode(
+        Model([Tensor(name,
+                      rng.normal(size=(300, 40)).astype(np.float32)) for name in "abc"], metadata={"k": b"v"}))
 
 
 def test_all_violations_of_all_units(three):
@@ -161,8 +164,8 @@ def layer(tmp_path) -> Model:
     """A network of one product: rows of weights 1, 2, 3 / 64 and -4 / 64."""
     weights = (np.array([[1, 2, 3], [-4, 0, 0]]) / 64).astype(np.float32)
     graph = helper.make_graph([helper.make_node("Gemm", ["x", "w"], ["y"], "fc", transB=1)], "g",
-                              [helper.make_tensor_value_info("x", 1, [1, 3])], [helper.make_tensor_value_info("y", 1, [1, 2])],
-                              [numpy_helper.from_array(weights, "w")])
+                              [helper.make_tensor_value_info("x", 1, [1, 3])],
+                              [helper.make_tensor_value_info("y", 1, [1, 2])], [numpy_helper.from_array(weights, "w")])
     onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
     return load(str(tmp_path / "m.onnx"))
 
@@ -170,8 +173,10 @@ def layer(tmp_path) -> Model:
 @pytest.mark.parametrize("width, fits", [(11, False), (12, True)])
 def test_accumulators(layer, width, fits):
     # Activations 0..255: sums of 0..6 * 255 and -4 * 255..0, 11 bits and a sign
-    (layer.layers[0],) = [type(x)(x.name, x.operator_domain, x.operator_name, x.tensors, ActivationFormat(False, 8, 0, width))
-                          for x in layer.layers]
+    (layer.layers[0], ) = [
+        type(x)(x.name, x.operator_domain, x.operator_name, x.tensors, ActivationFormat(False, 8, 0, width))
+        for x in layer.layers
+    ]
     assert rules(validate(encode(layer))) == ([] if fits else ["R7.6.4-1"])
 
 

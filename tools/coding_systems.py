@@ -34,7 +34,8 @@ STEP = 0.02
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to code. uses: 'model', 'update' (with the reference), 'set' (both in one stream), 'maps', 'frames', or 'pruned'
+    """A way to code. uses: 'model', 'update' (with the reference), 'set' (both in one stream), 'maps', 'frames', or
+    'pruned'
     (half of the rows of its largest matrix are 0).  What a mode cannot code is range coded."""
 
     group: str
@@ -78,7 +79,8 @@ def modes() -> Iterator[Mode]:
     for k in (7, 8, 9, 10):
         yield Mode("S2", f"q_bits {k}", {"preset": "s2-qbits", "q_bits": k})
     for width in (4, 6, 8):
-        yield Mode("quantisers", f"fixed point, {width} bits", {"quantiser": "fixed-point", "width": width, "entropy": "fixed"})
+        yield Mode("quantisers", f"fixed point, {width} bits",
+                   {"quantiser": "fixed-point", "width": width, "entropy": "fixed"})
     for name in ("k-means", "k-means-zero", "integer-k-means"):
         yield Mode("quantisers", f"{name}, 16", {"quantiser": name, "entropy": "auto"})
     yield Mode("difference of models", "lossless", {}, "update")
@@ -119,8 +121,10 @@ def measured(mode: Mode, models: Sequence[Model], references: Sequence[Model], s
 
 def snr(pairs: Sequence[tuple[Model, Model]]) -> float | None:
     """10 log10(variance / mean squared error) over all floating-point elements; None where they are equal."""
-    values = [np.concatenate([t.array.astype(np.float64).reshape(-1) for m in side for t in m.tensors if t.dtype.kind == "f"])
-              for side in zip(*pairs)]
+    values = [
+        np.concatenate([t.array.astype(np.float64).reshape(-1) for m in side for t in m.tensors if t.dtype.kind == "f"])
+        for side in zip(*pairs)
+    ]
     error = float(np.square(values[0] - values[1]).mean())
     return 10 * math.log10(float(values[0].var()) / error) if error else None
 
@@ -130,11 +134,13 @@ def pruned(model: Model) -> Model:
     largest = max((t for t in model.tensors if len(t.shape) > 1), key=lambda t: t.size)
     rows = largest.array.copy()
     rows[::2] = 0
-    return Model([Tensor(t.name, rows) if t is largest else t for t in model.tensors], model.name, model.layers, model.source)
+    return Model([Tensor(t.name, rows) if t is largest else t for t in model.tensors], model.name, model.layers,
+                 model.source)
 
 
 def activations(path: pathlib.Path, folder: str, frames: int = 4) -> tuple[Model, list[Model]]:
-    """Activation maps of the bundled network: of many images as one model, and of one image that moves, frame by frame."""
+    """Activation maps of the bundled network: of many images as one model, and of one image that moves, frame by
+    frame."""
     import onnx
     from onnx.reference import ReferenceEvaluator
 
@@ -175,8 +181,9 @@ def table(rows: Sequence[Row]) -> str:
              "|---|---|---|---|---|---|---|---|---|"]
     for r in rows:
         error = "lossless" if r.snr_db is None else f"{r.snr_db:.2f}"
-        lines.append(f"| {r.group} | {r.mode} | {r.subject} | {r.bytes:,} | {r.ratio:.3f} | {error} | {r.encode_mb_s:.2f} | "
-                     f"{r.decode_mb_s:.2f} | {'yes' if r.verified else 'NO'} |")
+        lines.append(
+            f"| {r.group} | {r.mode} | {r.subject} | {r.bytes:,} | {r.ratio:.3f} | {error} | {r.encode_mb_s:.2f} | "
+            f"{r.decode_mb_s:.2f} | {'yes' if r.verified else 'NO'} |")
     return "\n".join(lines)
 
 
@@ -189,7 +196,8 @@ def main() -> int:
     arguments = parser.parse_args()
     bundled = arguments.model == str(DATA / "digits_v2.onnx")
     model = refcodec.load(arguments.model)
-    reference = refcodec.load(arguments.reference or DATA / "digits_v1.onnx") if bundled or arguments.reference else None
+    reference = refcodec.load(arguments.reference
+                              or DATA / "digits_v1.onnx") if bundled or arguments.reference else None
     model.name = model.name or "model"
     if reference:
         reference.name = "earlier"

@@ -92,7 +92,8 @@ class Workshop:
         shown += ["--threads", str(self.threads)] if self.threads else []
         print("  $ refcodec", verb, shlex.join(shown), flush=True)
         before = machine_code()
-        done = subprocess.run([*self.program, verb, *shown, "--json"], cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([*self.program, verb, *shown, "--json"], cwd=self.folder, stdout=subprocess.PIPE,
+                              text=True)
         self.compiled = machine_code() > before
         try:
             return done.returncode, json.loads(done.stdout)

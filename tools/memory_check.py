@@ -63,7 +63,9 @@ def make_model(path: Path, megabytes: int, largest: int) -> None:
 
 def run(*command: str) -> tuple[float, float]:
     """(peak resident memory in MB, seconds) of a Python process with these arguments."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    }
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -84,11 +86,14 @@ def round_trip(folder: Path, megabytes: int, largest: int, target: float, option
     source, stream, again = (folder / f"m{megabytes}.{kind}" for kind in ("safetensors", "omc", "again.safetensors"))
     make_model(source, megabytes, largest)
     found = []
-    for what, command in (("encode", ["encode", source, "-o", stream, *options]), ("decode", ["decode", stream, "-o", again])):
+    for what, command in (("encode", ["encode", source, "-o", stream,
+                                      *options]), ("decode", ["decode", stream, "-o", again])):
         peak, seconds = run("-m", "refcodec.cli", *map(str, command))
-        print(f"  {what} of {megabytes} MB {' '.join(options)}: {seconds:.1f} s, peak {peak:.0f} MB", file=sys.stderr, flush=True)
-        found.append(Measure(f"peak memory, {what} {megabytes} MB, largest tensor {largest} MB {' '.join(options)}".strip(), peak,
-                             target, "MB"))
+        print(f"  {what} of {megabytes} MB {' '.join(options)}: {seconds:.1f} s, peak {peak:.0f} MB", file=sys.stderr,
+              flush=True)
+        found.append(
+            Measure(f"peak memory, {what} {megabytes} MB, largest tensor {largest} MB {' '.join(options)}".strip(),
+                    peak, target, "MB"))
     if not options and sha256(source) != sha256(again):
         raise SystemExit("the decoded file differs")
     for path in (source, stream, again):
@@ -102,8 +107,9 @@ def times(folder: Path) -> list[Measure]:
     run("-m", "refcodec.cli", "encode", str(folder / "small.safetensors"), "-o", str(folder / "small.omc"))
     decode = ("-m", "refcodec.cli", "decode", str(folder / "small.omc"), "-o", str(folder / "small.npz"))
     run(*decode)
-    commands = (("import refcodec", ("-c", "import refcodec"), 1.0), ("refcodec --help", ("-m", "refcodec.cli", "--help"), 0.5),
-                ("second run of a decode of 1 MB", decode, 2.0))
+    commands = (("import refcodec", ("-c", "import refcodec"), 1.0),
+                ("refcodec --help", ("-m", "refcodec.cli", "--help"), 0.5), ("second run of a decode of 1 MB", decode,
+                                                                             2.0))
     return [Measure(what, min(run(*command)[1] for _ in range(3)), target, "s") for what, command, target in commands]
 
 

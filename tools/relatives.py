@@ -91,11 +91,13 @@ def family() -> dict[str, Network]:
     noisy = (images + rng.normal(0, 0.15, images.shape)).astype(np.float32)
     small = labels < 5
     base = train(network(1), images, labels, 20, 1e-3)
-    made = {"shifted": train(base, shifted, labels, 3, 1e-4, 2), "noisy": train(base, noisy, labels, 3, 1e-4, 3), "base": base,
-            "inverted": train(base, 1 - images, labels, 3, 1e-4, 4),
-            "few": train(base, images[small], labels[small], 2, 1e-4, 5),
-            "head": train(base, noisy, labels, 3, 1e-3, 6, only="fc3"),
-            "unrelated": train(network(77), images, labels, 20, 1e-3, 7)}
+    made = {
+        "shifted": train(base, shifted, labels, 3, 1e-4, 2), "noisy": train(base, noisy, labels, 3, 1e-4, 3),
+        "base": base, "inverted": train(base, 1 - images, labels, 3, 1e-4,
+                                        4), "few": train(base, images[small], labels[small], 2, 1e-4,
+                                                         5), "head": train(base, noisy, labels, 3, 1e-3, 6, only="fc3"),
+        "unrelated": train(network(77), images, labels, 20, 1e-3, 7)
+    }
     made["shifted_noisy"] = train(made["shifted"], np.roll(noisy.reshape(-1, 8, 8), 1, axis=2).reshape(-1, 64), labels,
                                   1, 5e-5, 8)
     return made

@@ -25,7 +25,9 @@ BLOCK = re.compile(r"^```syntax (?P<clause>[\d.]+) (?P<name>\w+)\n(?P<body>.*?)^
 INDENT = "    "
 NAME_WIDTH, DESCRIPTOR_WIDTH = 48, 28
 CONSTANTS = {**vars(limits), **vars(structures)}
-OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Eq: "==", ast.NotEq: "!=", ast.GtE: ">=", ast.And: "&&", ast.Or: "||"}
+OPERATORS = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Eq: "==", ast.NotEq: "!=", ast.GtE: ">=", ast.And: "&&", ast.Or: "||"
+}
 
 
 def expression(node: ast.expr) -> str:

@@ -217,7 +217,8 @@ def further_payloads() -> list[str]:
         same = np.array_equal(empty.words, block.words) if hasattr(block, "words") else np.array_equal(empty.levels,
                                                                                                    block.levels)
         assert same, title
-        lines.extend([title, *(f"  {f}" for f in facts), f"  coded:  {coded.hex(' ')}", f"  bypass: {bypass.hex(' ')}".rstrip()])
+        lines.extend(
+            [title, *(f"  {f}" for f in facts), f"  coded:  {coded.hex(' ')}", f"  bypass: {bypass.hex(' ')}".rstrip()])
 
     def add_levels(title: str, levels: list[list[int]], states: int, kernel_size: int, mixed: bool) -> None:
         array = np.array(levels, np.int32)
@@ -229,9 +230,11 @@ def further_payloads() -> list[str]:
         array, params = words(rows, dtype), WordParameters(**chosen)
         base = None if predictor is None else words(predictor, dtype)
         kind = BY_NAME[dtype]
-        facts = [f"{dtype}; word_zeros_flag {params.zeros}, word_sign_mode {params.signs}, word_scale_rule {params.scale_rule},",
-                 f"word_row_shift_flag {params.row_shifts}, word_trailing_flag {params.trailing}, word_shift {params.shift}, "
-                 f"word_offset {params.offset}"]
+        facts = [
+            f"{dtype}; word_zeros_flag {params.zeros}, word_sign_mode {params.signs}, word_scale_rule {params.scale_rule},",
+            f"word_row_shift_flag {params.row_shifts}, word_trailing_flag {params.trailing}, word_shift {params.shift}, "
+            f"word_offset {params.offset}"
+        ]
         if base is not None:
             facts.append(f"predictor: {shown_words(base)}")
         facts.append(f"words:     {shown_words(array)}")
@@ -266,7 +269,9 @@ def further_payloads() -> list[str]:
     add_words("integers with offset and shift", "int16", ["0064 0068 0060 0064 ff9c", "0164 0064 0068 0064 7ffc"],
               offset=0x64, shift=2, signs=2)
     add_words("differences of integers", "uint8", ["10 11 ff 00 7f"], ["10 10 00 ff 80"], signs=1)
-    planes = ["3c00 3c40 3c40 0000 b800", "3c00 3c40 8000 4123 3c00", "2e66 2e66 0000 0001 3c00", "2e00 3c40 2e66 2e66 4900"]
+    planes = [
+        "3c00 3c40 3c40 0000 b800", "3c00 3c40 8000 4123 3c00", "2e66 2e66 0000 0001 3c00", "2e00 3c40 2e66 2e66 4900"
+    ]
     add_map("MAP, two planes", "float16", planes)
     add_map("MAP, with a predictor", "float16", planes, ["3c00 3c40 3c41 0000 b800", "3c10 3c40 0000 4123 3c00",
                                                          "2e66 2e67 0000 0001 3c00", "2e00 3c40 2e66 0000 4800"])

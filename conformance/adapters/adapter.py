@@ -31,10 +31,13 @@ class Unsupported(Exception):
 
 # ---- What you replace -----------------------------------------------------------------------------------------------
 
-def decode(stream: Path, references: list[Path], number: int | None) -> tuple[bytes, list[tuple[str, str, list[int], bytes]]]:
+
+def decode(stream: Path, references: list[Path],
+           number: int | None) -> tuple[bytes, list[tuple[str, str, list[int], bytes]]]:
     """(model digest, tensors) of model `number` of a stream, None: the last one; all of its models have to be right.
 
-    references: dumps of external models.  A tensor is (name, element type, shape, little-endian words in row-major order).
+    references: dumps of external models.  A tensor is (name, element type, shape, little-endian words in row-major
+    order).
     """
     models = [read_dump(folder) for folder in references]
     try:
@@ -43,7 +46,8 @@ def decode(stream: Path, references: list[Path], number: int | None) -> tuple[by
             model = all_models[-1 if number is None else number]
     except refcodec.OmcError as error:
         raise Rejected(error.code, error.unit, error.bit) from error
-    tensors = [(t.name, t.dtype.name, list(t.shape), t.words.astype(t.words.dtype.newbyteorder("<")).tobytes()) for t in model.tensors]
+    tensors = [(t.name, t.dtype.name, list(t.shape), t.words.astype(t.words.dtype.newbyteorder("<")).tobytes())
+               for t in model.tensors]
     return model.digest(), tensors
 
 
@@ -60,7 +64,10 @@ def run(stream: Path, folder: Path, references: list[Path], number: int | None) 
     entries = []
     for i, (name, dtype, shape, words) in enumerate(tensors):
         (folder / f"{i:04}.bin").write_bytes(words)
-        entries.append({"name": name, "dtype": dtype, "shape": shape, "file": f"{i:04}.bin", "sha256": hashlib.sha256(words).hexdigest()})
+        entries.append({
+            "name": name, "dtype": dtype, "shape": shape, "file": f"{i:04}.bin",
+            "sha256": hashlib.sha256(words).hexdigest()
+        })
     (folder / "index.json").write_text(json.dumps({"model_digest": digest.hex(), "tensors": entries}))
     return {"exit": 0}
 
@@ -73,7 +80,8 @@ def serve() -> int:
         if request["op"] == "hello":
             reply = {"contract": 1, "name": "adapter of refcodec", "version": "0.1", "spec_version": "0.1"}
         else:
-            reply = run(Path(request["stream"]), Path(request["outdir"]), [Path(r) for r in request["references"]], request.get("model"))
+            reply = run(Path(request["stream"]), Path(request["outdir"]), [Path(r) for r in request["references"]],
+                        request.get("model"))
         print(json.dumps(reply), flush=True)
     return 0
 

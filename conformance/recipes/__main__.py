@@ -66,8 +66,8 @@ def make() -> tuple[list[Made], dict[str, Model]]:
 def random_streams() -> list[Made]:
     """The random streams that were kept, from a process that compiles nothing (random.py)."""
     root = SUITE.parent
-    run = subprocess.run([sys.executable, "-m", "conformance.recipes.random", "--kept"], stdout=subprocess.PIPE, check=True, cwd=root,
-                         env={**os.environ, "PYTHONPATH": str(root)})
+    run = subprocess.run([sys.executable, "-m", "conformance.recipes.random", "--kept"], stdout=subprocess.PIPE,
+                         check=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
     return [Made(m["id"], m["purpose"], "valid", f"drawn: {m['id']}", bytes.fromhex(m["data"]), seed=m["seed"])
             for m in json.loads(run.stdout)]
 
@@ -99,11 +99,14 @@ def entry(m: Made, external: dict[str, Model]) -> dict:
     clauses, features = trace(m.data, references)
     profile = next((f.split("=")[1].lower() for f in features if f.startswith("profile=")), PROFILES[Profile.BASELINE])
     level = next((int(f.split("=")[1]) for f in features if f.startswith("level=")), 1)
-    return {"id": m.id, "revision": 1, "spec_version": SPEC_VERSION, "profile": profile, "level": min(4, max(1, level)), "kind": m.kind,
-            "required": m.id not in OPTIONAL, "purpose": m.purpose, "clauses": clauses, "requirements": list(m.requirements),
-            "features": features, "file": f"streams/{m.id}.omc", "sha256": hashlib.sha256(m.data).hexdigest(), "size": len(m.data),
-            "references": [f"references/{n}" for n in m.references], "recipe": m.recipe, "seed": m.seed,
-            "limits": {"seconds": SECONDS, "memory": MEMORY}, "licence": "CC0-1.0", "expected": expected(m, references)}
+    return {
+        "id": m.id, "revision": 1, "spec_version": SPEC_VERSION, "profile": profile, "level": min(4, max(1, level)),
+        "kind": m.kind, "required": m.id not in OPTIONAL, "purpose": m.purpose, "clauses": clauses,
+        "requirements": list(m.requirements), "features": features, "file": f"streams/{m.id}.omc",
+        "sha256": hashlib.sha256(m.data).hexdigest(), "size": len(m.data),
+        "references": [f"references/{n}" for n in m.references], "recipe": m.recipe, "seed": m.seed,
+        "limits": {"seconds": SECONDS, "memory": MEMORY}, "licence": "CC0-1.0", "expected": expected(m, references)
+    }
 
 
 def write(folder: Path, traced: bool = True) -> None:
@@ -128,15 +131,18 @@ def write(folder: Path, traced: bool = True) -> None:
 def write_manifest(folder: Path, entries: list[dict], smoke: str) -> None:
     """manifest.json: an entry a line, so that changes can be read."""
     lines = ",\n".join(json.dumps(e, ensure_ascii=True) for e in entries)
-    head = json.dumps({"suite_version": SUITE_VERSION, "spec_version": SPEC_VERSION, "smoke": smoke, "streams": []})[:-2]
+    head = json.dumps({"suite_version": SUITE_VERSION, "spec_version": SPEC_VERSION, "smoke": smoke,
+                       "streams": []})[:-2]
     (folder / "manifest.json").write_text(f"{head}\n{lines}\n]}}\n", encoding="utf-8")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m conformance.recipes", description=__doc__)
     parser.add_argument("--out", type=Path, default=SUITE, metavar="FOLDER", help="where to (default: here)")
-    parser.add_argument("--learn", action="store_true", help="let general-purpose coders make what literals.json does not have")
-    parser.add_argument("--untraced", action="store_true", help="leave out coverage.md and coverage.json, which take longest")
+    parser.add_argument("--learn", action="store_true",
+                        help="let general-purpose coders make what literals.json does not have")
+    parser.add_argument("--untraced", action="store_true",
+                        help="leave out coverage.md and coverage.json, which take longest")
     arguments = parser.parse_args()
     literals.learn = arguments.learn
     write(arguments.out, not arguments.untraced)

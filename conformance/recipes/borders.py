@@ -61,7 +61,8 @@ def model_of_one(b: Builder) -> None:
 def longest_leb(b: Builder) -> None:
     """Extension units whose expanded_size, which nobody looks at, has nine bytes: 2^56 and 2^63 - 1."""
     model_of_one(b)
-    for coding, size in ((UnitCoding.DEFLATE, 1 << 56), (UnitCoding.LZMA, (1 << 63) - 1), (UnitCoding.DEFLATE_HEADER, (1 << 56) - 1)):
+    for coding, size in ((UnitCoding.DEFLATE, 1 << 56), (UnitCoding.LZMA, (1 << 63) - 1), (UnitCoding.DEFLATE_HEADER,
+                                                                                           (1 << 56) - 1)):
         b.data += seal(bytes([33 << 2 | coding]) + leb(1) + leb(size), b"x")
         b.units += 1
     b.end_model()
@@ -94,7 +95,8 @@ def far_dictionary(b: Builder) -> None:
     b.tensors(*[(i, direct(words("int8", empty))) for i in range(len(names))])
     match = "0000001" + f"{29:05b}" + low_first((1 << 13) - 1, 13)         # a length of 3, the distance 32768
     literals = "".join(f"{0x30 + byte:08b}" for byte in body[3:])
-    b.sealed(UnitType.METADATA, UnitCoding.DEFLATE_HEADER, deflate("1" + low_first(1, 2) + match + literals + "0" * 7), len(body))
+    b.sealed(UnitType.METADATA, UnitCoding.DEFLATE_HEADER, deflate("1" + low_first(1, 2) + match + literals + "0" * 7),
+             len(body))
     b.end_model()
     b.end()
 
@@ -136,7 +138,8 @@ def deep_codes():
                    [codeword(i) + codeword(v) for i, v in ((20, 20), (19, 18), (0, 20), (18, 19), (20, 0))], 96)
     far = huffman(values, 1 << 16, 1, (), [table(21, ue(11), ue(20), DEEP)],
                   [codeword(20) + u((1 << 14) - 1, 14) + codeword(20), codeword(0) + u(5, 4) + codeword(19)], 66000)
-    return [("near", "float32", (8, 12), given(uniform(), "float32", near)), ("far", "float32", (66000,), given(uniform(), "float32", far))]
+    return [("near", "float32", (8, 12), given(uniform(), "float32", near)),
+            ("far", "float32", (66000, ), given(uniform(), "float32", far))]
 
 
 def index_borders():
@@ -145,7 +148,8 @@ def index_borders():
     for precision, bound in ((0, 8), (1, 12), (2, 16), (2, 10), (2, 15), (2, 17), (0, 9), (0, 7), (15, 4)):
         last, extra = last_symbol(bound, precision)
         entries = ["0" + "10", "1" + u((1 << extra) - 1 if bound != 17 else 0, extra) + "11"]
-        payload = huffman(bound=bound, precision=precision, indices=(table(2, ue(0), ue(0) + u(0, 6) + ue(last - 2), [1, 1]),),
+        payload = huffman(bound=bound, precision=precision, indices=(table(2, ue(0),
+                                                                           ue(0) + u(0, 6) + ue(last - 2), [1, 1]), ),
                           entries=entries, count=60)
         made.append((f"{precision} {bound}", "float32", (60,), given(uniform(), "float32", payload)))
     return made
@@ -192,7 +196,8 @@ def zero_order(b: Builder) -> None:
     """Each of these words predicted from each, in every float type, by differences and in a map."""
     modes = (MODES.CC, MODES.FIXED, MODES.MAP)
     pairs = {t.name: np.meshgrid(signed_zeros(t), signed_zeros(t)) for t in FLOATS}
-    b.model("order", [(f"{t.name} {part}", t.name, (8, 8)) for t in FLOATS for part in ("from", *(m.name for m in modes))])
+    b.model("order",
+            [(f"{t.name} {part}", t.name, (8, 8)) for t in FLOATS for part in ("from", *(m.name for m in modes))])
     for k, t in enumerate(FLOATS):
         before, after = pairs[t.name]
         b.tensors((4 * k, direct(words(t, before, MODES.FIXED))))
@@ -248,7 +253,9 @@ def non_finite(t: DType) -> np.ndarray:
 
 def bad_predictions(b: Builder) -> None:
     """Residuals of every quantiser that has a prediction, added to NaN and infinities, which predict 0."""
-    types = [t for t in FLOATS if t.name in ("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2")]
+    types = [
+        t for t in FLOATS if t.name in ("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2")
+    ]
     n = np.array([[0, 1, -1, 2, 3, -2], [1, -3, 0, 2, -1, 1]])
     makers = (lambda: uniform(1, -2), lambda: uniform(1, -2, 1), lambda: decimal(1), lambda: fixed_point(3, 1),
               lambda: integer_codebook([-3, -2, -1, 0, 1, 2, 3], 3, 1, -2))
@@ -321,15 +328,21 @@ def recipes() -> Iterator[Recipe]:
     yield Recipe("b-lzma-far", "LZMA2 references over more than 4096 bytes", far_matches)
     yield Recipe("b-elements", "more than 8192 elements of a coded byte", many_per_byte)
     yield Recipe("b-huffman-deep", "codewords of 20 bits of values and of indices", several(deep_codes), kind="limit")
-    yield Recipe("b-huffman-bounds", "bounds at the last index of their symbol, before and after it", several(index_borders))
-    yield Recipe("b-repeats", "repeats of words more than 2^15 and more than 2^16 back", several(far_repeats), kind="limit")
-    yield Recipe("b-windows", "rows, columns and planes longer than the windows of their means", several(adaptive_windows))
+    yield Recipe("b-huffman-bounds", "bounds at the last index of their symbol, before and after it",
+                 several(index_borders))
+    yield Recipe("b-repeats", "repeats of words more than 2^15 and more than 2^16 back", several(far_repeats),
+                 kind="limit")
+    yield Recipe("b-windows", "rows, columns and planes longer than the windows of their means",
+                 several(adaptive_windows))
     yield Recipe("b-zeros", "0, -0 and their neighbours predicted from each other, in every float type", zero_order)
     yield Recipe("b-maps", "maps of every type predicted from words of any bits", predicted_maps)
     yield Recipe("b-word-shifts", "the largest word_shift of every type", several(word_shifts), kind="limit")
     yield Recipe("b-map-shifts", "the largest map_shift of every type", several(map_shifts), kind="limit")
-    yield Recipe("b-predictions", "NaN and infinities as predictions, every quantiser", bad_predictions, profile=Profile.MAIN)
+    yield Recipe("b-predictions", "NaN and infinities as predictions, every quantiser", bad_predictions,
+                 profile=Profile.MAIN)
     yield Recipe("b-widths", "levels that a fixed-point width of one bit less cannot hold", several(wide_by_one))
-    yield Recipe("b-codebooks", "the first and the last entry of a codebook", several(codebook_ends), profile=Profile.MAIN)
-    yield Recipe("b-folds", "folds of four axes that are not their own inverses, complex ones and column scans too", cyclic_folds)
+    yield Recipe("b-codebooks", "the first and the last entry of a codebook", several(codebook_ends),
+                 profile=Profile.MAIN)
+    yield Recipe("b-folds", "folds of four axes that are not their own inverses, complex ones and column scans too",
+                 cyclic_folds)
     yield Recipe("b-references", "as many references as level 1 allows", four_references, kind="limit")

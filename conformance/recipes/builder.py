@@ -47,7 +47,8 @@ LITERALS = Path(__file__).with_name("literals.json")
 
 
 class Literals:
-    """What general-purpose coders made once, by the bytes that they were given; other versions of them make other bytes."""
+    """What general-purpose coders made once, by the bytes that they were given; other versions of them make other
+    bytes."""
 
     def __init__(self, learn: bool = False):
         self.learn, self.used = learn, set()
@@ -88,7 +89,8 @@ class Coded:
 class Builder:
     """Writes the units of a stream. digests: (model, tensor) to the tensor's digest; unknown ones are written as 0."""
 
-    def __init__(self, profile: Profile = Profile.BASELINE, level: int = 1, digests: dict[tuple[int, int], bytes] | None = None):
+    def __init__(self, profile: Profile = Profile.BASELINE, level: int = 1,
+                 digests: dict[tuple[int, int], bytes] | None = None):
         self.level, self.profile, self.digests = LEVELS[level], profile, digests or {}
         self.data, self.units, self.index_offset = bytearray(MAGIC), 0, 0
         self.models: list[ParsedModel] = []
@@ -119,14 +121,15 @@ class Builder:
         if coding == UnitCoding.PLAIN:
             return body
         dictionary = self.header_body if coding == UnitCoding.DEFLATE_HEADER else b""
-        make = (lambda: lzma.compress(body, lzma.FORMAT_RAW, filters=lzma_filters(len(body)))) if coding == UnitCoding.LZMA else (
-            lambda: deflated(body, dictionary))
+        make = (lambda: lzma.compress(body, lzma.FORMAT_RAW, filters=lzma_filters(len(body)))
+                ) if coding == UnitCoding.LZMA else (lambda: deflated(body, dictionary))
         return literals.get(f"unit-{coding.name.lower()}", dictionary + body, make)
 
     def model(self, name: str = "", tensors: Sequence[tuple[str, str, Sequence[int]]] = (),
               references: Sequence[int | bytes] = (), inherit: bool = False, enhancement: bool = False,
               coding: UnitCoding = UnitCoding.PLAIN) -> None:
-        """Begin a model. tensors: (name, element type, shape); references: distance to an earlier model, or a digest."""
+        """Begin a model. tensors: (name, element type, shape); references: distance to an earlier model, or a
+        digest."""
         entries = [ReferenceEntry(1, r) if isinstance(r, bytes) else ReferenceEntry(0, b"", r) for r in references]
         table = [TensorEntry(n, BY_NAME[t].code, len(shape), list(shape)) for n, t, shape in tensors]
         header = ModelHeader(name, int(enhancement), len(entries), entries, int(inherit), len(table), table)
@@ -175,7 +178,8 @@ class Builder:
         self.unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(len(model.tensor_units), model_digest(digests)))
 
     def end(self) -> None:
-        self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1, self.index_offset))
+        self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1,
+                                                                    self.index_offset))
 
 
 def _plane_rows(state: ModelState, i: int, column_scan: int) -> int:
@@ -205,13 +209,15 @@ class Values(StreamDecoder):
 
     def all_digests(self) -> dict[tuple[int, int], bytes]:
         """(model, tensor) to digest, of the whole stream."""
-        return {(number, i): digest for number in range(len(self.parsed.models)) for i, _, digest in self.tensors(number)}
+        return {(number, i): digest for number in range(len(self.parsed.models))
+                for i, _, digest in self.tensors(number)}
 
 
 Recipe = Callable[[Builder], None]
 
 
-def build(recipe: Recipe, profile: Profile = Profile.BASELINE, level: int = 1, references: Sequence[Model] = ()) -> bytes:
+def build(recipe: Recipe, profile: Profile = Profile.BASELINE, level: int = 1,
+          references: Sequence[Model] = ()) -> bytes:
     """The stream of a recipe, sealed by the digests of its values."""
     first = Builder(profile, level)
     recipe(first)

@@ -1,4 +1,5 @@
-"""Small writers of DEFLATE, bzip2 and LZMA2, for streams that no encoder makes: what the formats leave open (SPEC 9.9.2)."""
+"""Small writers of DEFLATE, bzip2 and LZMA2, for streams that no encoder makes: what the formats leave open (SPEC
+9.9.2)."""
 
 from __future__ import annotations
 
@@ -26,9 +27,10 @@ def canonical(lengths: dict[int, int]) -> dict[int, str]:
     return found
 
 
-def dynamic_block(literals: dict[int, int], distances: dict[int, int], symbols: Sequence[str | int], hlit: int | None = None,
-                  last: bool = True) -> str:
-    """A block of type 2. literals, distances: lengths of codewords by symbol; symbols: literal symbols, or bits as they are."""
+def dynamic_block(literals: dict[int, int], distances: dict[int, int], symbols: Sequence[str | int],
+                  hlit: int | None = None, last: bool = True) -> str:
+    """A block of type 2. literals, distances: lengths of codewords by symbol; symbols: literal symbols, or bits as
+    they are."""
     hlit = hlit or max(257, max(literals) + 1)
     hdist = max(1, max(distances, default=0) + 1)
     listed = [literals.get(i, 0) for i in range(hlit)] + [distances.get(i, 0) for i in range(hdist)]
@@ -105,8 +107,10 @@ def _run(length: int) -> list[int]:
     return digits
 
 
-def bzip2_block(block: bytes, data: bytes, lengths: Sequence[int] | None = None, selectors: int = 0, randomised: int = 0) -> str:
-    """One block. block: data after its runs are coded; lengths: of codewords, by symbol; selectors: more than are needed."""
+def bzip2_block(block: bytes, data: bytes, lengths: Sequence[int] | None = None, selectors: int = 0,
+                randomised: int = 0) -> str:
+    """One block. block: data after its runs are coded; lengths: of codewords, by symbol; selectors: more than are
+    needed."""
     origin, used, symbols = bzip2_symbols(block)
     size = len(used) + 2
     lengths = lengths or [max(1, (size - 1).bit_length())] * size
@@ -116,9 +120,14 @@ def bzip2_block(block: bytes, data: bytes, lengths: Sequence[int] | None = None,
     for a, b in zip(lengths, lengths[1:]):
         table += ("10" * (b - a) if b > a else "11" * (a - b)) + "0"
     count = (len(symbols) + 49) // 50 + selectors
-    return "".join([BLOCK, u(bzip2_crc(data), 32), str(randomised), u(origin, 24), *(str(int(any(r))) for r in rows),
-                    *("".join(str(int(x)) for x in r) for r in rows if any(r)), u(2, 3), u(count, 15), "0" * count, table, table,
-                    *(code[s] for s in symbols)])
+    return "".join([
+        BLOCK,
+        u(bzip2_crc(data), 32),
+        str(randomised),
+        u(origin, 24), *(str(int(any(r))) for r in rows), *("".join(str(int(x)) for x in r) for r in rows if any(r)),
+        u(2, 3),
+        u(count, 15), "0" * count, table, table, *(code[s] for s in symbols)
+    ])
 
 
 def bzip2(blocks: Sequence[str], checks: Sequence[int], padding: str = "0") -> bytes:
@@ -153,7 +162,8 @@ class LzmaChunk:
 
     def _shift(self) -> None:
         if self.low < 0xFF000000 or self.low >> 32:
-            self.out += bytes([(self.cache + (self.low >> 32)) & 255]) + bytes([(255 + (self.low >> 32)) & 255]) * (self.pending - 1)
+            self.out += bytes([(self.cache +
+                                (self.low >> 32)) & 255]) + bytes([(255 + (self.low >> 32)) & 255]) * (self.pending - 1)
             self.cache, self.pending = self.low >> 24 & 255, 0
         self.pending += 1
         self.low = self.low << 8 & 0xFFFFFFFF
@@ -193,5 +203,5 @@ def lzma_stored(data: bytes) -> bytes:
 
 def lzma_chunk(coded: bytes, size: int, lp: int, pb: int, reset: int = 0xC0) -> bytes:
     """A chunk of LZMA that makes `size` bytes. reset: 0xC0 state and properties, 0xE0 the dictionary, too."""
-    return (bytes([reset | size - 1 >> 16]) + (size - 1 & 0xFFFF).to_bytes(2, "big") + (len(coded) - 1).to_bytes(2, "big")
-            + bytes([(pb * 5 + lp) * 9]) + coded)
+    return (bytes([reset | size - 1 >> 16]) + (size - 1 & 0xFFFF).to_bytes(2, "big") +
+            (len(coded) - 1).to_bytes(2, "big") + bytes([(pb * 5 + lp) * 9]) + coded)

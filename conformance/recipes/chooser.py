@@ -1,7 +1,10 @@
-"""Payloads by the decoder run backwards: its loops ask for a value, a chooser gives one, and the encoder's side writes it.
+"""Payloads by the decoder run backwards: its loops ask for a value, a chooser gives one, and the encoder's side
+writes it.
 
-In a process that compiles nothing (REFCODEC_COMPILE=0) the functions that decode a level, a class or a bin are replaced by
-ones that choose: of several values drawn from a shaped distribution the one that meets the most contexts which this payload
+In a process that compiles nothing (REFCODEC_COMPILE=0) the functions that decode a level, a class or a bin are
+replaced by
+ones that choose: of several values drawn from a shaped distribution the one that meets the most contexts which this
+payload
 has not met. So any payload that comes out is legal, and most of its contexts are rare ones. Integers only.
 """
 
@@ -64,7 +67,8 @@ class Draw:
 
 
 class Chooser:
-    """Chooses. seen: (set, context, bin) met by this payload; target: the magnitudes of levels drift around 2^target."""
+    """Chooses. seen: (set, context, bin) met by this payload; target: the magnitudes of levels drift around
+    2^target."""
 
     def __init__(self, draw: Draw, tries: int = 6, largest: int = levels.CLASS_MAX + 1):
         self.draw, self.tries, self.largest = draw, tries, largest
@@ -94,7 +98,8 @@ class Chooser:
         if self.left == 0:
             quiet = self.draw.below(3) == 0                    # long enough for the means to fall to 0
             self.left = self.draw.between(60, 300) if quiet else self.draw.between(1, 60)
-            self.target = -1 if quiet else self.draw.pick((0, 1, 2, self.draw.below(10), self.draw.below(self.largest + 1)))
+            self.target = -1 if quiet else self.draw.pick(
+                (0, 1, 2, self.draw.below(10), self.draw.below(self.largest + 1)))
         self.left -= 1
         return self.target
 
@@ -104,7 +109,8 @@ class Chooser:
         if target < 0:
             return [0] if self.draw.below(4) else [0, self.draw.pick((1, -1, 2, -3))]
         for _ in range(self.tries):
-            size = self.draw.pick((target, target, self.draw.below(target + 1), min(self.largest, target + self.draw.below(4)), 0))
+            size = self.draw.pick(
+                (target, target, self.draw.below(target + 1), min(self.largest, target + self.draw.below(4)), 0))
             magnitude = min(levels.LEVEL_MAX, (1 << size >> 1) + self.draw.below(max(1, 1 << size >> 1)))
             found.append(-magnitude if self.draw.below(2) else magnitude)
         return found
@@ -129,7 +135,8 @@ class Driven(payload.PayloadReader):
 
 
 def drive(chooser: Chooser, blocks: list) -> tuple[bytes, bytes]:
-    """Fill the arrays of blocks, and the payload (coded, bypass) that they come from. Raises ValueError where none is legal."""
+    """Fill the arrays of blocks, and the payload (coded, bypass) that they come from. Raises ValueError where none is
+    legal."""
     driven, replaced = Driven(chooser), _choosing(chooser)
     before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
     try:
@@ -176,7 +183,8 @@ def _choosing(c: Chooser) -> list[tuple]:
             return bit, r
         if mode != ENCODE:
             unseen = [b for b in (0, 1) if (len(contexts), i, b) not in c.seen]
-            bit = unseen[0] if len(unseen) == 1 and c.draw.below(4) else int(c.draw.below(8) < c.usual(len(contexts), i))
+            bit = unseen[0] if len(unseen) == 1 and c.draw.below(4) else int(
+                c.draw.below(8) < c.usual(len(contexts), i))
         c.seen.add((len(contexts), i, bit))
         return code_bin(ENCODE, r, buf, contexts, i, bit, range_coder.WORD_COUNT_LIMIT)
 
@@ -214,10 +222,14 @@ def _choosing(c: Chooser) -> list[tuple]:
     def get_parameters(dtype, raw, bit):
         bits = dtype.mantissa if dtype.kind == "f" else dtype.bits - 1
         shift = c.draw.pick((0, 0, 0, c.draw.below(bits + 1)))
-        chosen = map_coding.MapParameters(c.draw.below(4) > 0, c.draw.below(4) > 0, shift, c.draw.pick((0, c.draw.word())) & (1 << dtype.bits) - 1)
+        chosen = map_coding.MapParameters(
+            c.draw.below(4) > 0,
+            c.draw.below(4) > 0, shift,
+            c.draw.pick((0, c.draw.word())) & (1 << dtype.bits) - 1)
         return chosen, map_coding._put_parameters(chosen, dtype, raw, bit)
 
-    return [(context_coding, "code_level", code_level), (mixed_coding, "code_level", code_level), (word_loop, "word_bin", word_bin),
-            (map_loop, "word_bin", word_bin), (word_loop, "code_class", code_class), (map_loop, "code_class", code_class),
-            (word_loop, "code_bypass", bypass), (word_loop, "_code_row_shift", row_shift), (words, "decode_rows", decode_rows),
+    return [(context_coding, "code_level", code_level), (mixed_coding, "code_level", code_level),
+            (word_loop, "word_bin", word_bin), (map_loop, "word_bin", word_bin), (word_loop, "code_class", code_class),
+            (map_loop, "code_class", code_class), (word_loop, "code_bypass", bypass),
+            (word_loop, "_code_row_shift", row_shift), (words, "decode_rows", decode_rows),
             (map_coding, "decode_map_rows", decode_map_rows), (map_coding, "_get_parameters", get_parameters)]

@@ -1,4 +1,5 @@
-"""Valid streams, one for each (prediction, representation, quantiser) that 7.7 allows, with a tensor per entropy mode."""
+"""Valid streams, one for each (prediction, representation, quantiser) that 7.7 allows, with a tensor per entropy
+mode."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ SEED, DENSITY = 77, 0x60000000
 CHOSEN = random_choice(SEED, DENSITY, ROWS * COLUMNS).reshape(ROWS, COLUMNS)
 ROW_MASK = bytes([0b10110100])
 KEPT = np.unpackbits(np.frombuffer(ROW_MASK, np.uint8))[:ROWS].astype(bool)
-FIVE = np.array([0xBF000000, 0xBC23D70A, 0, 0x3DCCCCCD, 0x7F7FFFFF], np.uint32)     # float32: -0.5, -0.01, 0, 0.1, the largest
+FIVE = np.array([0xBF000000, 0xBC23D70A, 0, 0x3DCCCCCD, 0x7F7FFFFF],
+                np.uint32)  # float32: -0.5, -0.01, 0, 0.1, the largest
 
 
 def allowed(prediction: P, representation: R, quantiser: Q) -> bool:
@@ -60,10 +62,13 @@ def array(quantiser: Q, mode: MODES, shape: tuple[int, int], seed: int, predicto
         return words("float32", float_words(seed, shape), mode, predictor, planes=planes)
     if quantiser == Q.GRID:
         scales = float_words(seed + 9, (shape[0],)).astype("<u4").tobytes()
-        return words("float16", float_words(seed, shape, "float16"), mode, quantiser=Q.GRID, scales=scales, planes=planes)
+        return words("float16", float_words(seed, shape, "float16"), mode, quantiser=Q.GRID, scales=scales,
+                     planes=planes)
     n = small_levels(seed, shape)
-    make = {Q.UNIFORM: uniform, Q.DECIMAL: decimal, Q.FIXED_POINT: lambda: fixed_point(16),
-            Q.CODEBOOK: lambda: codebook(FIVE, 2), Q.INTEGER_CODEBOOK: lambda: integer_codebook([-40, -3, 0, 1, 7], 2)}[quantiser]
+    make = {
+        Q.UNIFORM: uniform, Q.DECIMAL: decimal, Q.FIXED_POINT: lambda: fixed_point(16),
+        Q.CODEBOOK: lambda: codebook(FIVE, 2), Q.INTEGER_CODEBOOK: lambda: integer_codebook([-40, -3, 0, 1, 7], 2)
+    }[quantiser]
     if quantiser in (Q.CODEBOOK, Q.INTEGER_CODEBOOK):
         n = integers(seed, shape, -2, 2)
     return levels(n, make(), mode, width=1 if mode == MODES.DEFLATE else 2, planes=planes)
@@ -82,8 +87,8 @@ def tensor(prediction: P, representation: R, quantiser: Q, mode: MODES, seed: in
         mask = CHOSEN if representation == R.RANDOM_MASK else np.broadcast_to(KEPT[:, None], CHOSEN.shape)
         shape = (1, int(mask.sum())) if representation == R.RANDOM_MASK else (int(KEPT.sum()), COLUMNS)
         part = array(quantiser, mode, shape, seed, None if predictor is None else predictor[mask].reshape(shape))
-        values = ({"selected_count": shape[1], "random_density": DENSITY, "random_seed": SEED} if representation == R.RANDOM_MASK
-                  else {"row_mask": ROW_MASK, "selected_count": shape[0]})
+        values = ({"selected_count": shape[1], "random_density": DENSITY, "random_seed": SEED}
+                  if representation == R.RANDOM_MASK else {"row_mask": ROW_MASK, "selected_count": shape[0]})
         return represented(representation, [part], prediction, **place, **values)
     shapes, values = {
         R.LOW_RANK: ([(ROWS, 3), (3, COLUMNS)], {"factor_rank": 3}),
@@ -125,10 +130,8 @@ def recipes() -> Iterator[Recipe]:
                 profile = Profile.MAIN if representation in DECOMPOSED else Profile.BASELINE
                 name = f"{prediction.name}-{representation.name}-{quantiser.name}".lower().replace("_", "")
                 purpose = f"prediction {prediction.name}, representation {representation.name}, quantiser {quantiser.name}"
-                yield Recipe(f"c-{name}", f"{purpose}: each entropy mode but CM", recipe(prediction, representation, quantiser, modes),
-                             profile=profile)
+                yield Recipe(f"c-{name}", f"{purpose}: each entropy mode but CM",
+                             recipe(prediction, representation, quantiser, modes), profile=profile)
                 if quantiser not in WORDS:
                     yield Recipe(f"c-{name}-cm", f"{purpose}: entropy mode CM",
                                  recipe(prediction, representation, quantiser, [MODES.CM]), profile=Profile.HIGH)
-
-

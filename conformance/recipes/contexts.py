@@ -1,4 +1,5 @@
-"""Streams whose payloads are chosen so that they meet as many adaptive contexts as possible, with either bin (chooser.py)."""
+"""Streams whose payloads are chosen so that they meet as many adaptive contexts as possible, with either bin
+(chooser.py)."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def levels_stream(seed: int, mode: EntropyMode, rows: int, columns: int) -> byte
         c.entropy_mode = mode
         kernel, shape = (4, (12, 80)) if mode == MODES.CM and size else (1, (rows, columns))
         block = LevelBlock(np.zeros(shape, np.int32), c.uniform.states, kernel, mode == MODES.CM)
-        coded.append(("float32", (shape[0], shape[1] // kernel, kernel) if kernel > 1 else shape, direct(driven(chooser, Part(c, block.levels, BY_NAME["float32"]), block))))
+        coded.append(("float32", (shape[0], shape[1] // kernel, kernel) if kernel > 1 else shape,
+                      direct(driven(chooser, Part(c, block.levels, BY_NAME["float32"]), block))))
     return build(_written(coded), Profile.HIGH if mode == MODES.CM else Profile.MAIN)
 
 
@@ -56,7 +58,8 @@ def _predicted_words(chooser: Chooser, t, rows: int, columns: int) -> list[tuple
         p = WordParameters(1, 1 + (k & 1), rule)
         array = np.zeros(base.shape, t.word)
         part = Part(words(t, array, **vars(p)).component, array, t, base)
-        found.append((t.name, base.shape, predicted(driven(chooser, part, WordBlock(array, base, t, p)), PredictionMode.INTRA, 0, -1 - k)))
+        found.append((t.name, base.shape,
+                      predicted(driven(chooser, part, WordBlock(array, base, t, p)), PredictionMode.INTRA, 0, -1 - k)))
     return found
 
 
@@ -69,7 +72,8 @@ def maps_stream(seed: int, rows: int, columns: int) -> bytes:
         part = Part(words(t, array, MODES.MAP).component, array, t)
         coded.append((name, shape, direct(driven(chooser, part, MapBlock(array, None, t, 4)))))
         part = Part(words(t, array, MODES.MAP).component, np.zeros_like(array), t, array)
-        coded.append((name, shape, predicted(driven(chooser, part, MapBlock(part.array, array, t, 4)), PredictionMode.INTRA, 0, -1)))
+        coded.append((name, shape,
+                      predicted(driven(chooser, part, MapBlock(part.array, array, t, 4)), PredictionMode.INTRA, 0, -1)))
     return build(_written(coded))
 
 

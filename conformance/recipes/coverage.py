@@ -1,4 +1,5 @@
-"""Coverage of SPEC's own points by the required streams: from traces, as tables (coverage.md) and for machines (coverage.json)."""
+"""Coverage of SPEC's own points by the required streams: from traces, as tables (coverage.md) and for machines
+(coverage.json)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Coverage:
-    """shown: point to the streams that show it, a few; waived: point to reason; wanted: all points, contexts included."""
+    """shown: point to the streams that show it, a few; waived: point to reason; wanted: all points, contexts
+    included."""
 
     streams: list[str]
     shown: dict[str, list[str]]
@@ -48,8 +50,9 @@ def traced(folder: Path, entries: list[dict]) -> tuple[dict[str, list[str]], set
     jobs = "".join(json.dumps({"id": e["id"], "file": str((folder / e["file"]).absolute()),
                                "references": [str((folder / r).absolute()) for r in e["references"]]}) + "\n"
                    for e in entries if e["required"])
-    run = subprocess.run([sys.executable, "-m", "conformance.recipes.watch"], input=jobs, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-                         env={**os.environ, "REFCODEC_COMPILE": "0", "PYTHONPATH": str(ROOT)}, check=True)
+    run = subprocess.run([sys.executable, "-m", "conformance.recipes.watch"], input=jobs, stdout=subprocess.PIPE,
+                         text=True, cwd=ROOT, env={**os.environ, "REFCODEC_COMPILE": "0",
+                                                   "PYTHONPATH": str(ROOT)}, check=True)
     head, *lines = run.stdout.splitlines()
     shown: dict[str, list[str]] = defaultdict(list)
     for line in lines:
@@ -63,7 +66,9 @@ def traced(folder: Path, entries: list[dict]) -> tuple[dict[str, list[str]], set
 def measure(folder: Path, entries: list[dict]) -> Coverage:
     """Coverage of the streams of a manifest. folder: of the manifest."""
     shown, paths = traced(folder, entries)
-    wanted = points.wanted() | paths | {f"{group}:{name}" for group, names in points.contexts().items() for name in names}
+    wanted = points.wanted() | paths | {
+        f"{group}:{name}" for group, names in points.contexts().items() for name in names
+    }
     breaks = defaultdict(list)
     for e in entries:
         for r in e["requirements"] if e["required"] else []:
@@ -83,7 +88,8 @@ def _clauses(shown: dict[str, list[str]], wanted: set[str]) -> None:
     # A clause is shown by the points of it and of its parts.
     for point in [p for p in wanted if p.startswith("clause:")]:
         clause = point.split(":")[1]
-        inside = (p for p in wanted if not p.startswith("clause:") and shown.get(p) and f"{p.split(':')[1]}.".startswith(f"{clause}."))
+        inside = (p for p in wanted
+                  if not p.startswith("clause:") and shown.get(p) and f"{p.split(':')[1]}.".startswith(f"{clause}."))
         first = next(iter(sorted(inside)), None)
         shown[point] = shown[first] if first else shown.get(f"{SHOWN_BY.get(clause, '')}", [])
 
@@ -99,7 +105,10 @@ def as_json(c: Coverage, spec_version: str) -> str:
         streams = [s for s, _ in Counter(s for p in ids for s in c.shown.get(p, [])).most_common(SHOWN)]
         groups[group] = [covered, len(ids) - waived, [index[s] for s in streams], open_]
     listed = {p: [index[s] for s in c.shown.get(p, [])] for p in single}
-    body = [f'"spec_version": {json.dumps(spec_version)}', f'"streams": {json.dumps(c.streams)}', f'"classes": {json.dumps(points.CLASSES)}']
+    body = [
+        f'"spec_version": {json.dumps(spec_version)}', f'"streams": {json.dumps(c.streams)}',
+        f'"classes": {json.dumps(points.CLASSES)}'
+    ]
     for name, table in (("points", listed), ("groups", groups), ("waived", dict(sorted(c.waived.items())))):
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in table.items())
         body.append(f'"{name}": {{\n{lines}\n}}')
@@ -135,17 +144,22 @@ def report(entries: list[dict], c: Coverage) -> str:
         by_reason[why].append(point)
     share = 100 * total[1] / (total[0] - total[2])
     summary = f"{total[0]} points, {total[1]} shown ({share:.2f} % of those that are not waived), {total[2]} waived, {total[3]} open"
-    lines = ["# Coverage", "", "Made by `python -m conformance.recipes` from a watched decoding of every required stream. A point is named",
-             "`class:clause:rest`; coverage.json lists each with streams that show it.", "",
-             f"- {len(entries)} streams, {size} bytes: " + ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())), f"- {summary}", "",
-             "| class | points | shown | waived | open | a point is |", "|---|---|---|---|---|---|",
-             *(f"| {' | '.join(map(str, r))} |" for r in rows), "",
-             "Error codes without a stream: " + (", ".join(sorted(codes)) or "none"), "",
-             "Open requirements: " + (", ".join(sorted(missing, key=_order)) or "none"), "", "## Open points", "",
-             *([f"- `{p}`" for p in c.open] or ["none"]), "", "## Contexts", "", "| group | shown | of |", "|---|---|---|"]
+    lines = [
+        "# Coverage", "",
+        "Made by `python -m conformance.recipes` from a watched decoding of every required stream. A point is named",
+        "`class:clause:rest`; coverage.json lists each with streams that show it.", "",
+        f"- {len(entries)} streams, {size} bytes: " + ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())),
+        f"- {summary}", "", "| class | points | shown | waived | open | a point is |", "|---|---|---|---|---|---|",
+        *(f"| {' | '.join(map(str, r))} |"
+          for r in rows), "", "Error codes without a stream: " + (", ".join(sorted(codes)) or "none"), "",
+        "Open requirements: " + (", ".join(sorted(missing, key=_order)) or "none"), "", "## Open points", "",
+        *([f"- `{p}`" for p in c.open] or ["none"]), "", "## Contexts", "", "| group | shown | of |", "|---|---|---|"
+    ]
     for group, names in points.contexts().items():
         lines.append(f"| {group.split(':', 1)[1]} | {sum(f'{group}:{n}' in c.shown for n in names)} | {len(names)} |")
     lines += ["", "## Waived points", "", "| reason | points |", "|---|---|"]
-    lines += [f"| {why} | {len(ids)}: {', '.join(f'`{p}`' for p in ids[:6]).replace('|', '&#124;')}{' ...' if len(ids) > 6 else ''} |"
-              for why, ids in by_reason.items()]
+    lines += [
+        f"| {why} | {len(ids)}: {', '.join(f'`{p}`' for p in ids[:6]).replace('|', '&#124;')}{' ...' if len(ids) > 6 else ''} |"
+        for why, ids in by_reason.items()
+    ]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,8 @@
-"""Random legal streams by seed: every tool, representation, profile and kind of unit, in models that refer to each other.
+"""Random legal streams by seed: every tool, representation, profile and kind of unit, in models that refer to each
+other.
 
-A stream is drawn as a list of steps of a Builder. Payloads of range coding come from the chooser (chooser.py), others from
+A stream is drawn as a list of steps of a Builder. Payloads of range coding come from the chooser (chooser.py), others
+from
 shaped arrays. Integers only, so a seed gives the same bytes everywhere; needs a process with REFCODEC_COMPILE=0.
 """
 
@@ -83,7 +85,8 @@ def matrix_of(e: Entry, scan: int, base: np.ndarray | None, base_shape: tuple[in
     if base is not None:
         fit = fitted(base.reshape(*base_shape, e.dtype.parts), (*e.shape, e.dtype.parts)).reshape(-1)
         predictor = np.ascontiguousarray(folded(fit, e.shape, e.dtype.parts, e.fold, scan))
-    return Matrix(rows, columns * e.dtype.parts, e.dtype, predictor, 1 if scan else e.fold.kernel_size, e.fold.plane_rows(e.shape, scan))
+    return Matrix(rows, columns * e.dtype.parts, e.dtype, predictor, 1 if scan else e.fold.kernel_size,
+                  e.fold.plane_rows(e.shape, scan))
 
 
 def drawn_tensor(s: Drawn, number: int) -> Coded:
@@ -93,7 +96,8 @@ def drawn_tensor(s: Drawn, number: int) -> Coded:
         (1, i, o) for i, o in enumerate(s.models[-2] if len(s.models) > 1 else [])]
     like = [x for x in like if x[2].dtype == e.dtype and len(x[2].shape) == len(e.shape)]
     plain = supports(e.dtype) and e.dtype.parts == 1
-    prediction = draw.pick((P.NONE, P.NONE, P.SPATIAL if plain else P.NONE, *([P.COPY, P.INTRA, P.INTRA] if like else [])))
+    prediction = draw.pick(
+        (P.NONE, P.NONE, P.SPATIAL if plain else P.NONE, *([P.COPY, P.INTRA, P.INTRA] if like else [])))
     reference, i, other = draw.pick(like) if like else (0, number, e)
     d = TensorDescriptor(prediction_mode=prediction, column_scan_flag=draw.below(2), spatial_predictor=draw.below(5))
     if prediction in (P.COPY, P.INTRA):
@@ -116,12 +120,15 @@ def drawn_tools(s: Drawn, e: Entry, prediction: PredictionMode, unknown: bool, m
     """(representation, quantiser, entropy mode) that go together. unknown: the predictor's words are not known."""
     draw, plain = s.draw, supports(e.dtype) and e.dtype.parts == 1
     for _ in range(1000):
-        r, q, mode = draw.pick((R.DIRECT, R.DIRECT, draw.pick(list(R)))), draw.pick(list(Q)), draw.pick((M.CC, M.CC, M.CM, M.MAP, draw.pick(list(M))))
+        r, q, mode = draw.pick((R.DIRECT, R.DIRECT, draw.pick(list(R)))), draw.pick(list(Q)), draw.pick(
+            (M.CC, M.CC, M.CM, M.MAP, draw.pick(list(M))))
         factors = r != R.DIRECT and r not in MASKS
-        if (not allowed(prediction, r, q, mode, q in WORDS) or q in WORDS and unknown or q == Q.GRID and e.dtype.name != "float32"
-                or q not in (*WORDS, Q.CODEBOOK) and not plain or r != R.DIRECT and (e.dtype.parts != 1 or m.rows * m.columns == 0)
+        if (not allowed(prediction, r, q, mode, q in WORDS) or q in WORDS and unknown
+                or q == Q.GRID and e.dtype.name != "float32" or q not in (*WORDS, Q.CODEBOOK) and not plain
+                or r != R.DIRECT and (e.dtype.parts != 1 or m.rows * m.columns == 0)
                 or factors and (e.dtype.kind != "f" or not plain) or mode == M.MAP and e.dtype.parts != 1
-                or mode == M.CM and s.profile < Profile.HIGH or r in (R.MAPPING, R.AUGMENTATION) and s.profile < Profile.MAIN
+                or mode == M.CM and s.profile < Profile.HIGH
+                or r in (R.MAPPING, R.AUGMENTATION) and s.profile < Profile.MAIN
                 or mode == M.HUFFMAN and e.dtype.bits == 64 and q == Q.NONE):
             continue
         return r, q, mode
@@ -136,19 +143,21 @@ def drawn_parts(s: Drawn, d: TensorDescriptor, m: Matrix, quantiser: Quantiser, 
     if d.representation in MASKS:
         seed, density = draw.word(), draw.below(1 << 32)
         flags = np.array([draw.below(2) for _ in range(m.rows)], bool)
-        chosen = (random_choice(seed, density, m.rows * m.columns).reshape(m.rows, m.columns) if d.representation == R.RANDOM_MASK
-                  else np.broadcast_to(flags[:, None], (m.rows, m.columns)))
+        chosen = (random_choice(seed, density, m.rows * m.columns).reshape(m.rows, m.columns)
+                  if d.representation == R.RANDOM_MASK else np.broadcast_to(flags[:, None], (m.rows, m.columns)))
         count = int(chosen.sum()) if d.representation == R.RANDOM_MASK else int(flags.sum())
         shape = (1, count) if d.representation == R.RANDOM_MASK else (count, m.columns)
-        d.factor = (FactorParameters(selected_count=count, random_density=density, random_seed=seed) if d.representation == R.RANDOM_MASK
-                    else FactorParameters(selected_count=count, row_mask=np.packbits(flags).tobytes()))
+        d.factor = (FactorParameters(selected_count=count, random_density=density, random_seed=seed) if d.representation
+                    == R.RANDOM_MASK else FactorParameters(selected_count=count, row_mask=np.packbits(flags).tobytes()))
         kept = None if m.predictor is None else np.ascontiguousarray(m.predictor[chosen].reshape(shape))
         return [quantised(s.chooser, Matrix(*shape, m.dtype, kept), quantiser, mode, s.profile)]
     gains = draw.between(1, max(1, min(m.rows, m.columns)))
     rank = rank if d.representation != R.AUGMENTATION or draw.below(2) else 0
-    d.factor = FactorParameters(factor_rank=rank, gain_count_minus1=gains - 1, additive_flag=draw.below(2), random_seed=draw.word())
+    d.factor = FactorParameters(factor_rank=rank, gain_count_minus1=gains - 1, additive_flag=draw.below(2),
+                                random_seed=draw.word())
     product = [(m.rows, rank), (rank, m.columns)]
-    shapes = {R.LOW_RANK: product, R.AUGMENTATION: [(1, gains), *(product if rank else [])]}.get(d.representation, product[:1])
+    shapes = {R.LOW_RANK: product, R.AUGMENTATION: [(1, gains),
+                                                    *(product if rank else [])]}.get(d.representation, product[:1])
     return [factor(s, Matrix(*shape, m.dtype), quantiser, mode) for shape in shapes]
 
 
@@ -167,10 +176,12 @@ def drawn_model(s: Drawn) -> None:
     for i in range(draw.between(1, 4)):
         rank = draw.pick((0, 1, 2, 2, 2, 3, 3, 4))
         shape = tuple(draw.pick((0, 1, *range(2, 12))) if rank < 3 else draw.between(1, 5) for _ in range(rank))
-        t = draw.pick((BY_NAME["float32"], entries[-1].dtype if entries else BY_NAME["float32"], draw.pick(list(BY_CODE.values()))))
+        t = draw.pick((BY_NAME["float32"], entries[-1].dtype if entries else BY_NAME["float32"],
+                       draw.pick(list(BY_CODE.values()))))
         entries.append(Entry(f"{number}.{i}", t, shape, Fold.default(shape)))
     s.models.append(entries)
-    s.steps.append(lambda b: b.model(f"model {number}", [(e.name, e.dtype.name, e.shape) for e in entries], [1] if number else []))
+    s.steps.append(lambda b: b.model(f"model {number}", [(e.name, e.dtype.name, e.shape) for e in entries], [1]
+                                     if number else []))
     if draw.below(2):
         listed = []
         for i, e in enumerate(entries):
@@ -192,7 +203,8 @@ def drawn_model(s: Drawn) -> None:
 
 
 def drawn_stream(seed: int) -> tuple[bytes, Profile]:
-    """(bytes, profile) of the stream of a seed. Draws that overflow their type are drawn again, with a seed that follows."""
+    """(bytes, profile) of the stream of a seed. Draws that overflow their type are drawn again, with a seed that
+    follows."""
     for attempt in range(100):
         draw = Draw(seed << 20 | attempt)
         s = Drawn(seed, draw, Chooser(draw), draw.pick(list(Profile)))

@@ -1,4 +1,5 @@
-"""Random components of legal streams: shaped arrays and their payloads, for every quantiser and entropy mode (drawn.py)."""
+"""Random components of legal streams: shaped arrays and their payloads, for every quantiser and entropy mode
+(drawn.py)."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ from .parts import codebook, decimal, fixed_point, integer_codebook, uniform
 M, Q = EntropyMode, Quantiser
 
 
-# Bytes of general-purpose coders that any version makes alike: stored blocks, and bzip2, which does not change any more.
+# Bytes of general-purpose coders that any version makes alike: stored blocks, and bzip2, which does not change any
+# more.
 
 def stored(mode: EntropyMode, data: bytes) -> bytes:
     """A payload of a general-purpose coder that holds data as they are (BZIP2: compressed)."""
@@ -44,7 +46,9 @@ def stored(mode: EntropyMode, data: bytes) -> bytes:
     pieces = [data[i : i + 65535] for i in range(0, len(data), 65535)] or [b""]
     if mode == M.LZMA:
         return b"".join(struct.pack(">BH", 1 if i == 0 else 2, len(p) - 1) + p for i, p in enumerate(pieces)) + b"\0"
-    blocks = b"".join(struct.pack("<BHH", i == len(pieces) - 1, len(p), len(p) ^ 0xFFFF) + p for i, p in enumerate(pieces))
+    blocks = b"".join(
+        struct.pack("<BHH", i == len(pieces) - 1, len(p),
+                    len(p) ^ 0xFFFF) + p for i, p in enumerate(pieces))
     if mode == M.GZIP:
         return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + blocks + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
     return b"\x78\x01" + blocks + struct.pack(">I", zlib.adler32(data))
@@ -58,7 +62,8 @@ def shaped(draw: Draw, count: int, largest: int, signed: bool) -> list[int]:
 
     def bell() -> int:
         size = min(draw.word() | 1 << 40, 1 << 63)
-        magnitude = largest >> min(60, (size & -size).bit_length() * 2) if draw.below(2) else draw.below(min(largest, 3) + 1)
+        magnitude = largest >> min(60, (size & -size).bit_length()
+                                   * 2) if draw.below(2) else draw.below(min(largest, 3) + 1)
         return -magnitude if signed and draw.below(2) else magnitude
 
     one = draw.between(low, largest)
@@ -114,7 +119,8 @@ def coded_words(chooser: Chooser, m: Matrix, mode: EntropyMode, quantiser: Quant
         c.word = word_parameters(draw, t, m.predictor is not None)
         c.word_offset_flag = int(c.word.offset != 0)
         return driven(chooser, part, WordBlock(words, m.predictor, t, c.word))
-    finite = (1 << t.mantissa) - 1 | (1 << t.bits - 1) | 0x1F << t.mantissa - 1 if quantiser == Q.GRID else (1 << t.bits) - 1
+    finite = (1 << t.mantissa) - 1 | (
+        1 << t.bits - 1) | 0x1F << t.mantissa - 1 if quantiser == Q.GRID else (1 << t.bits) - 1
     differences = as_words(draw, t, shape) & t.word.type(finite)
     _bytes(draw, part, differences, t.word.itemsize, False)
     words[...] = differences
@@ -128,21 +134,23 @@ def word_parameters(draw: Draw, t: DType, predicted: bool) -> WordParameters:
     is_float = t.kind == "f" and not predicted
     most = t.mantissa if is_float else t.bits - 1
     offset = draw.word() & (1 << t.bits) - 1 if t.kind != "f" and not predicted and draw.below(2) else 0
-    return WordParameters(int(draw.below(5) > 0), draw.below(3), draw.below(3), int(is_float and draw.below(2)), int(draw.below(3) == 0),
-                          draw.pick((0, 0, 0, draw.below(most + 1))), offset, 0)
+    return WordParameters(int(draw.below(5) > 0), draw.below(3), draw.below(3), int(is_float and draw.below(2)),
+                          int(draw.below(3) == 0), draw.pick((0, 0, 0, draw.below(most + 1))), offset, 0)
 
 
 def coded_levels(chooser: Chooser, m: Matrix, mode: EntropyMode, c: Component, largest: int, signed: bool) -> Part:
     """Levels of a quantiser. largest: their magnitude, signed: if they may be negative."""
     draw, shape = chooser.draw, (m.rows, m.columns)
     c.entropy_mode = mode
-    part = Part(c, np.zeros(shape, np.int64 if c.quantiser == Q.DECIMAL else np.int32), m.dtype, kernel_size=m.kernel_size)
+    part = Part(c, np.zeros(shape, np.int64 if c.quantiser == Q.DECIMAL else np.int32), m.dtype,
+                kernel_size=m.kernel_size)
     if part.array.size == 0:
         part.array = None
         return part
     free = largest >= (1 << 30) - 1 and signed
     if mode in RANGE_CODED and free:
-        block = LevelBlock(np.zeros(shape, np.int32), c.uniform.states if c.quantiser == Q.UNIFORM else 0, m.kernel_size, mode == M.CM)
+        block = LevelBlock(np.zeros(shape, np.int32), c.uniform.states if c.quantiser == Q.UNIFORM else 0,
+                           m.kernel_size, mode == M.CM)
         return driven(chooser, part, block)
     part.array[...] = np.array(shaped(draw, part.array.size, largest, signed)).reshape(shape)
     if mode not in RANGE_CODED:
@@ -173,7 +181,8 @@ def _bytes(draw: Draw, part: Part, values: np.ndarray, width: int, signed: bool)
     part.payloads = [Payload(len(data), 0, data, b"")]
 
 
-def quantised(chooser: Chooser, m: Matrix, quantiser: Quantiser, mode: EntropyMode, profile: Profile, spatial: bool = False) -> Part:
+def quantised(chooser: Chooser, m: Matrix, quantiser: Quantiser, mode: EntropyMode, profile: Profile,
+              spatial: bool = False) -> Part:
     """One component of any quantiser, with parameters whose values fit the type."""
     draw, t = chooser.draw, m.dtype
     if quantiser in WORDS:
@@ -182,8 +191,9 @@ def quantised(chooser: Chooser, m: Matrix, quantiser: Quantiser, mode: EntropyMo
     if quantiser in (Q.CODEBOOK, Q.INTEGER_CODEBOOK):
         size = draw.between(2, 9)
         zero = draw.below(size)
-        c = (codebook(as_words(draw, t, (1, size))[0], zero) if quantiser == Q.CODEBOOK else
-             integer_codebook([draw.between(-3 if signed else 0, 3) for _ in range(size)], zero, draw.between(1, 3), -3 if t.bits < 16 else 0))
+        c = (codebook(as_words(draw, t, (1, size))[0], zero) if quantiser == Q.CODEBOOK else integer_codebook(
+            [draw.between(-3 if signed else 0, 3)
+             for _ in range(size)], zero, draw.between(1, 3), -3 if t.bits < 16 else 0))
         part = coded_levels(chooser, m, mode, c, 0, False)
         if part.array is None:
             return part
@@ -200,5 +210,7 @@ def quantised(chooser: Chooser, m: Matrix, quantiser: Quantiser, mode: EntropyMo
         c = fixed_point(32 if largest > 100 else draw.between(8, 32), draw.between(0, 30) - exponent)
     else:
         trellis = draw.below(6) if profile > Profile.BASELINE and not spatial else 0
-        c = uniform(draw.pick((1, draw.between(1, 65535))) if largest > 100 else 1, exponent - bool(trellis) - draw.below(3), trellis)
+        c = uniform(
+            draw.pick((1, draw.between(1, 65535))) if largest > 100 else 1, exponent - bool(trellis) - draw.below(3),
+            trellis)
     return coded_levels(chooser, m, mode, c, largest, signed)

@@ -40,7 +40,8 @@ class FreeWriter(Writer):
 
 @dataclass
 class EditedUnit:
-    """A unit in pieces. coded: a coded body, in place of the elements; head, check: bytes in place of the right ones."""
+    """A unit in pieces. coded: a coded body, in place of the elements; head, check: bytes in place of the right
+    ones."""
 
     type: int
     coding: int = 0
@@ -95,7 +96,8 @@ class EditedStream:
 
     def __init__(self, data: bytes, references: Sequence[Model] = ()):
         readers, digests = {}, {m.digest(): m for m in references}
-        parser = Parser(ByteSource(data), digests.get, make_reader=Recorder, on_reader=lambda r: readers.update({r.unit: r}))
+        parser = Parser(ByteSource(data), digests.get, make_reader=Recorder,
+                        on_reader=lambda r: readers.update({r.unit: r}))
         self.units, self.end_edits = [], []
         for u in parser.parse().units:
             unit = EditedUnit(u.type, int(u.coding), expanded_size=u.expanded_size)

@@ -24,9 +24,12 @@ from refcodec.entropy.payload import PayloadReader
 from refcodec.errors import OmcError
 from refcodec.model import Model
 
-NAMED = {"profile": Profile, "prediction_mode": PredictionMode, "representation": Representation, "quantiser": Quantiser,
-         "entropy_mode": EntropyMode, "spatial_predictor": SpatialPredictor, "source_format": SourceFormat}
-COUNTED = ("level", "slot_coding", "tensor_role", "trellis_size", "word_sign_mode", "word_scale_rule", "level_bytes_log2")
+NAMED = {
+    "profile": Profile, "prediction_mode": PredictionMode, "representation": Representation, "quantiser": Quantiser,
+    "entropy_mode": EntropyMode, "spatial_predictor": SpatialPredictor, "source_format": SourceFormat
+}
+COUNTED = ("level", "slot_coding", "tensor_role", "trellis_size", "word_sign_mode", "word_scale_rule",
+           "level_bytes_log2")
 ELEMENT_TYPES = {d.code: d.name for d in BY_CODE.values()}
 
 
@@ -38,7 +41,10 @@ def trace(data: bytes, references: Sequence[Model] = ()) -> tuple[list[str], lis
         parser.parse()
     except OmcError:
         pass
-    features = {f"unit {UnitType(u.type).name if u.type < 32 else 'extension'} {UnitCoding(u.coding).name}" for u in parser.stream.units}
+    features = {
+        f"unit {UnitType(u.type).name if u.type < 32 else 'extension'} {UnitCoding(u.coding).name}"
+        for u in parser.stream.units
+    }
     for e in elements:
         if e.descriptor == "u(1)":
             features.add(f"{e.name}={e.value}")
@@ -53,13 +59,15 @@ def trace(data: bytes, references: Sequence[Model] = ()) -> tuple[list[str], lis
             features.add("joined" if len(unit.descriptors) > 1 else "single")
             for d in unit.descriptors:
                 own = f"{PredictionMode(d.prediction_mode).name} {Representation(d.representation).name}"
-                features.update(f"{own} {Quantiser(c.quantiser).name} {EntropyMode(c.entropy_mode).name}" for c in d.component)
+                features.update(f"{own} {Quantiser(c.quantiser).name} {EntropyMode(c.entropy_mode).name}"
+                                for c in d.component)
     return sorted({e.clause for e in elements}, key=lambda c: [int(n) for n in c.split(".")]), sorted(features)
 
 
 @contextmanager
 def final_states() -> Iterator[dict[tuple[int, int], tuple[int, int, int]]]:
-    """(unit, bit of the payload's first byte in its body) to (range, code, position) of the range decoder at its end, of all
+    """(unit, bit of the payload's first byte in its body) to (range, code, position) of the range decoder at its end,
+    of all
     payloads that are decoded inside."""
     states, finish = {}, PayloadReader.finish
 

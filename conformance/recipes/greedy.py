@@ -23,7 +23,10 @@ def known() -> set[str]:
     found = json.loads((SUITE / "coverage.json").read_text(encoding="utf-8"))
     drawn = {i for i, name in enumerate(found["streams"]) if name[:2] == "r-" and name[2:].isdigit()}
     shown = {p for p, streams in found["points"].items() if set(streams) - drawn}
-    return shown | {f"{g}:{n}" for g, names in points.contexts().items() for n in names if n not in found["groups"].get(g, [0, 0, [], []])[3]}
+    return shown | {
+        f"{g}:{n}" for g, names in points.contexts().items()
+        for n in names if n not in found["groups"].get(g, [0, 0, [], []])[3]
+    }
 
 
 def main() -> None:
@@ -42,7 +45,8 @@ def main() -> None:
     from .drawn import drawn_stream
 
     have, met = known(), {}
-    wanted = points.wanted() | set(watch.watched.ids) | {f"{g}:{n}" for g, names in points.contexts().items() for n in names}
+    wanted = points.wanted() | set(
+        watch.watched.ids) | {f"{g}:{n}" for g, names in points.contexts().items() for n in names}
     for seed in tqdm(range(arguments.seed, arguments.seed + arguments.count), unit="seed", disable=None):
         met[seed] = (watch.points_of(drawn_stream(seed)[0]) & wanted) - have
     for _ in range(arguments.keep):

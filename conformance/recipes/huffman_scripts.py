@@ -39,8 +39,12 @@ def huffman(values: str = VALUES, bound: int = 4, precision: int = 15, threshold
             indices: Sequence[str] = (TWO_INDICES,), entries: Sequence[str] = ENTRIES, count: int = COUNT) -> bytes:
     """A payload of 9.7.1 for `count` elements."""
     deltas = [b - a for a, b in zip((0, *thresholds), thresholds)]
-    return packed([u(len(entries), count.bit_length()), values, u(bound - 1, 16), u(precision, 4), u(len(thresholds), 3),
-                   *map(ue, deltas), *indices, *entries])
+    return packed([
+        u(len(entries), count.bit_length()), values,
+        u(bound - 1, 16),
+        u(precision, 4),
+        u(len(thresholds), 3), *map(ue, deltas), *indices, *entries
+    ])
 
 
 def given(component: Component, dtype: str, data: bytes):
@@ -54,23 +58,25 @@ def recipes() -> Iterator[Recipe]:
     def one(name: str, purpose: str, dtype: str, component, data: bytes, kind: str, shape=(4, 6)) -> Recipe:
         return Recipe(name, purpose, simple(shape, lambda: given(component(), dtype, data), dtype), kind)
 
-    yield one("p-huffman-int4", "int4 words in Huffman codes: every element of 9.7.1", "int4", Component, huffman(), "valid")
+    yield one("p-huffman-int4", "int4 words in Huffman codes: every element of 9.7.1", "int4", Component, huffman(),
+              "valid")
     yield one("p-huffman-levels", "levels in Huffman codes", "float32", uniform, huffman(), "valid")
     # Two codes of indices, chosen by the running mean: 128, 114, then 103
     both = huffman(thresholds=(110,), indices=(TWO_INDICES, table(1, ue(1), "", [0])), entries=("10", "11", "1" + "0"))
-    yield one("n-huffman-thresholds", "two codes of indices, one of them of a lone symbol", "float32", uniform, both, "non-canonical")
+    yield one("n-huffman-thresholds", "two codes of indices, one of them of a lone symbol", "float32", uniform, both,
+              "non-canonical")
     # b = 38, precision 1: symbol 10 has 3 extra bits from 33 on, so that indices 39 and 40 can be written
     beyond = huffman(bound=38, precision=1, indices=(table(1, ue(10), "", [0]),), entries=(u(7, 3) + "10",), count=48)
-    yield one("n-huffman-beyond", "an index beyond the bound, which the last symbol's extra bits can write", "float32", uniform, beyond,
-              "non-canonical", (6, 8))
+    yield one("n-huffman-beyond", "an index beyond the bound, which the last symbol's extra bits can write", "float32",
+              uniform, beyond, "non-canonical", (6, 8))
     yield one("n-huffman-none", "no entries", "float32", uniform, packed([u(0, 5)]), "non-canonical")
     zeros = huffman(values=table(2, first_value(0, 2), ue(1), [1, 1]), entries=("0" + "0", "1" + "1", "0" + "0"))
     yield one("n-huffman-zeros", "entries of value 0 that are no fillers", "float32", uniform, zeros, "non-canonical")
     unused = table(3, first_value(1, 4), ue(1) + u(0, 6) + ue(200), [2, 2, 1])
     yield one("n-huffman-unused-int4", "a value that is no int4 stands in the table and is not used", "int4", Component,
               huffman(unused, entries=ENTRIES[:2]), "non-canonical")
-    yield one("n-huffman-unused-level", "a level beyond its width stands in the table and is not used", "float32", lambda: fixed_point(3, 0),
-              huffman(unused, entries=ENTRIES[:2]), "non-canonical")
+    yield one("n-huffman-unused-level", "a level beyond its width stands in the table and is not used", "float32",
+              lambda: fixed_point(3, 0), huffman(unused, entries=ENTRIES[:2]), "non-canonical")
     ends = np.array([[1 << 63, (1 << 63) - 1, 0, 5]], np.uint64)
     yield Recipe("limit-huffman", "the smallest and the largest int64 in one table", simple((1, 4), lambda: direct(
         words("int64", ends, MODES.HUFFMAN)), "int64"), "limit")
@@ -87,24 +93,43 @@ def faults() -> Iterator[Fault]:
         return huffman(table(*arguments))
 
     shape = ue(1) + u(0, 6)
-    yield wrong("R9.7.1-4", "word", int4, value_table(3, first_value(1, 4), shape + ue(12), [2, 2, 1]), "the word 16, which is no int4")
-    yield wrong("R9.7.1-4", "symbol", int4, value_table(3, first_value(1, 4), shape + ue(252), [2, 2, 1]), "a symbol of 256 where words are bytes")
-    yield wrong("R9.7.1-4", "negative", int4, value_table(3, first_value(-1, 4), shape + ue(3), [2, 2, 1]), "a negative symbol of words")
-    yield wrong("R9.7.3-1", "run", levels, value_table(3, first_value(1, 4), ue(3), [2, 2, 1]), "a run beyond the table")
-    yield wrong("R9.7.3-1", "length", levels, value_table(3, first_value(1, 4), shape + ue(3), [2, 2, 21]), "a codeword of 21 bits")
-    yield wrong("R9.7.3-1", "first-length", levels, value_table(3, first_value(1, 4), shape + ue(3), [21, 2, 1]), "a first codeword of 21 bits")
-    yield wrong("R9.7.3-1", "negative", levels, value_table(3, first_value(1, 4), shape + ue(3), [2, 2, -1]), "a codeword of -1 bits")
-    yield wrong("R9.7.3-1", "symbol", levels, value_table(3, first_value(2**63 - 2, 64), ue(1) + u(63, 6) + ue(0) + u(0, 63), [2, 2, 1]),
-                "a symbol of 2^63")
-    yield wrong("R9.7.3-1", "symbol-run", levels, value_table(3, first_value(2**63 - 2, 64), ue(2), [2, 2, 1]), "a run that reaches 2^63")
-    yield wrong("R9.7.3-2", "gap", levels, value_table(3, first_value(1, 4), ue(1) + u(63, 6) + ue(1) + u(0, 63), [2, 2, 1]),
-                "a gap of z + shift = 64", "FORBIDDEN_PATTERN OUT_OF_RANGE")
-    yield wrong("R9.7.3-2", "run", levels, value_table(3, first_value(1, 4), "0" * 64 + "1" * 65, [2, 2, 1]), "ue(v) with 64 zeros",
-                "FORBIDDEN_PATTERN OUT_OF_RANGE ENTROPY_END")
-    yield wrong("R9.7.2-1", "loose", levels, value_table(3, first_value(1, 4), shape + ue(3), [2, 2, 2]), "an incomplete code", "FORBIDDEN_PATTERN")
-    yield wrong("R9.7.2-1", "full", levels, value_table(3, first_value(1, 4), shape + ue(3), [1, 2, 1]), "an over-full code", "FORBIDDEN_PATTERN")
-    yield wrong("R9.7.3-3", "first", levels, huffman(indices=(table(1, ue(4), "", [0]),), entries=("10",)), "an index symbol beyond S")
-    yield wrong("R9.7.3-3", "gap", levels, huffman(indices=(table(2, ue(0), ue(0) + u(0, 6) + ue(3), [1, 1]),)), "an index symbol beyond S, after a gap")
-    yield wrong("R9.7.4-1", "position", levels, huffman(entries=("0" + "10",) + ("1" + "0",) * 12), "the 13th entry lies behind the last element")
-    yield wrong("R9.7.1-1", "threshold", levels, huffman(thresholds=(2**20 + 1,), indices=(TWO_INDICES, TWO_INDICES)), "a threshold beyond 2^20")
-    yield wrong("R9.7.1-3", "bits", levels, huffman()[:-1] + bytes([huffman()[-1] | 1]), "a bit after the last entry", "ENTROPY_END")
+    yield wrong("R9.7.1-4", "word", int4, value_table(3, first_value(1, 4), shape + ue(12), [2, 2, 1]),
+                "the word 16, which is no int4")
+    yield wrong("R9.7.1-4", "symbol", int4, value_table(3, first_value(1, 4), shape + ue(252), [2, 2, 1]),
+                "a symbol of 256 where words are bytes")
+    yield wrong("R9.7.1-4", "negative", int4, value_table(3, first_value(-1, 4), shape + ue(3), [2, 2, 1]),
+                "a negative symbol of words")
+    yield wrong("R9.7.3-1", "run", levels, value_table(3, first_value(1, 4), ue(3), [2, 2, 1]),
+                "a run beyond the table")
+    yield wrong("R9.7.3-1", "length", levels, value_table(3, first_value(1, 4), shape + ue(3), [2, 2, 21]),
+                "a codeword of 21 bits")
+    yield wrong("R9.7.3-1", "first-length", levels, value_table(3, first_value(1, 4), shape + ue(3), [21, 2, 1]),
+                "a first codeword of 21 bits")
+    yield wrong("R9.7.3-1", "negative", levels, value_table(3, first_value(1, 4), shape + ue(3), [2, 2, -1]),
+                "a codeword of -1 bits")
+    yield wrong("R9.7.3-1", "symbol", levels,
+                value_table(3, first_value(2**63 - 2, 64),
+                            ue(1) + u(63, 6) + ue(0) + u(0, 63), [2, 2, 1]), "a symbol of 2^63")
+    yield wrong("R9.7.3-1", "symbol-run", levels, value_table(3, first_value(2**63 - 2, 64), ue(2), [2, 2, 1]),
+                "a run that reaches 2^63")
+    yield wrong("R9.7.3-2", "gap", levels,
+                value_table(3, first_value(1, 4),
+                            ue(1) + u(63, 6) + ue(1) + u(0, 63), [2, 2, 1]), "a gap of z + shift = 64",
+                "FORBIDDEN_PATTERN OUT_OF_RANGE")
+    yield wrong("R9.7.3-2", "run", levels, value_table(3, first_value(1, 4), "0" * 64 + "1" * 65, [2, 2, 1]),
+                "ue(v) with 64 zeros", "FORBIDDEN_PATTERN OUT_OF_RANGE ENTROPY_END")
+    yield wrong("R9.7.2-1", "loose", levels, value_table(3, first_value(1, 4), shape + ue(3), [2, 2, 2]),
+                "an incomplete code", "FORBIDDEN_PATTERN")
+    yield wrong("R9.7.2-1", "full", levels, value_table(3, first_value(1, 4), shape + ue(3), [1, 2, 1]),
+                "an over-full code", "FORBIDDEN_PATTERN")
+    yield wrong("R9.7.3-3", "first", levels, huffman(indices=(table(1, ue(4), "", [0]), ), entries=("10", )),
+                "an index symbol beyond S")
+    yield wrong("R9.7.3-3", "gap", levels, huffman(indices=(table(2, ue(0),
+                                                                  ue(0) + u(0, 6) + ue(3), [1, 1]), )),
+                "an index symbol beyond S, after a gap")
+    yield wrong("R9.7.4-1", "position", levels, huffman(entries=("0" + "10", ) + ("1" + "0", ) * 12),
+                "the 13th entry lies behind the last element")
+    yield wrong("R9.7.1-1", "threshold", levels, huffman(thresholds=(2**20 + 1, ), indices=(TWO_INDICES, TWO_INDICES)),
+                "a threshold beyond 2^20")
+    yield wrong("R9.7.1-3", "bits", levels,
+                huffman()[:-1] + bytes([huffman()[-1] | 1]), "a bit after the last entry", "ENTROPY_END")

@@ -15,39 +15,56 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OUTCOMES = {"if": ("0", "1"), "for": ("none", "some"), "some": ("some",), "min": ("first", "second"), "max": ("first", "second"),
-            "clip": ("below", "inside", "above")}
+OUTCOMES = {
+    "if": ("0", "1"), "for": ("none", "some"), "some": ("some", ), "min": ("first", "second"),
+    "max": ("first", "second"), "clip": ("below", "inside", "above")
+}
 # Functions that code a bin or a number both ways, and which of their arguments is it.
-CODING = {"code": -1, "_code": -1, "word_bin": -1, "code_bin": -2, "code_probability": -1, "code_bypass": -2, "code_class": -1,
-          "_code_steps": -1, "_code_zero": -1, "_code_top": -1, "_code_trailing": -1}
+CODING = {
+    "code": -1, "_code": -1, "word_bin": -1, "code_bin": -2, "code_probability": -1, "code_bypass": -2,
+    "code_class": -1, "_code_steps": -1, "_code_zero": -1, "_code_top": -1, "_code_trailing": -1
+}
 
-# Functions of the decoder and the clause that each of them carries out. Not listed: the encoder, chunks of memory, files.
+# Functions of the decoder and the clause that each of them carries out. Not listed: the encoder, chunks of memory,
+# files.
 PARTS: dict[str, dict[str, str]] = {
-    "bitstream.syntax": {},                    # all: the clause stands in @structure
+    "bitstream.syntax": {},  # all: the clause stands in @structure
     "bitstream.derive": {
-        "check_version": "7.3", "check_model_header": "7.4", "check_element_type": "7.4.2", "check_layer_tensor": "7.6.2",
-        "check_fold": "7.6.3", "begin_descriptor": "7.7", "tensor_index": "7.7.1", "check_prediction": "7.7.1",
-        "check_representation": "7.7.1", "check_rank": "7.7.2", "check_row_mask": "7.7.2", "component_shapes": "7.7.1",
-        "check_tools": "7.7.3", "check_trellis": "7.7.4", "check_quantiser": "7.7.3", "check_entries": "7.7.3",
-        "payload_count": "7.7", "check_payloads": "7.7"},
+        "check_version": "7.3", "check_model_header": "7.4", "check_element_type": "7.4.2",
+        "check_layer_tensor": "7.6.2", "check_fold": "7.6.3", "begin_descriptor": "7.7", "tensor_index": "7.7.1",
+        "check_prediction": "7.7.1", "check_representation": "7.7.1", "check_rank": "7.7.2", "check_row_mask": "7.7.2",
+        "component_shapes": "7.7.1", "check_tools": "7.7.3", "check_trellis": "7.7.4", "check_quantiser": "7.7.3",
+        "check_entries": "7.7.3", "payload_count": "7.7", "check_payloads": "7.7"
+    },
     "bitstream.visitor": {"ue": "4.4", "se": "4.4", "string": "4.4", "byte_alignment": "4.4", "end": "7.2"},
     "bitstream.units": {"_read_leb": "4.4", "read_unit": "7.2", "read_body": "7.2"},
-    "bitstream.parser": {"_next_unit": "7.2", "_check_order": "7.1", "_model_header": "7.4", "_metadata": "7.8",
-                         "_index": "7.9", "_model_end": "7.10", "_stream_end": "7.11", "check_topology": "7.5.2"},
-    "entropy.range_coder": {"_shift_in": "9.1.2", "code_probability": "9.1.2", "adapted": "9.2", "code_bin": "9.2",
-                            "code_bypass": "9.1.3", "finish": "9.1.4"},
+    "bitstream.parser": {
+        "_next_unit": "7.2", "_check_order": "7.1", "_model_header": "7.4", "_metadata": "7.8", "_index": "7.9",
+        "_model_end": "7.10", "_stream_end": "7.11", "check_topology": "7.5.2"
+    },
+    "entropy.range_coder": {
+        "_shift_in": "9.1.2", "code_probability": "9.1.2", "adapted": "9.2", "code_bin": "9.2", "code_bypass": "9.1.3",
+        "finish": "9.1.4"
+    },
     "entropy.levels": {"trellis_masks": "9.3.2", "log_bucket": "9.3.3", "code_level": "9.3.5"},
     "entropy.context_coding": {"_levels": "9.3.3"},
-    "entropy.mixed_coding": {"_code": "9.4.3", "_trained": "9.4.3", "_side": "9.4.4", "_ratio": "9.4.4", "_learned": "9.4.4",
-                             "_tap": "9.4.4", "_levels": "9.4.4"},
-    "entropy.word_loop": {"_code_steps": "9.5.6", "code_class": "9.5.6", "_code_top": "9.5.6", "_code_trailing": "9.5.6",
-                          "float_parts": "8.4.3", "float_word": "8.4.3", "integer_of": "8.4.3", "_code_row_shift": "9.5.4",
-                          "_find_repeat": "9.5.5", "_code_rows": "9.5.3"},
-    "entropy.map_loop": {"_logarithm": "9.6.2", "_ratio": "9.6.3", "_code_mantissa": "9.6.5", "_expectation": "9.6.3",
-                         "_code_zero": "9.6.3", "_code_again": "9.6.4", "_adapt": "9.6.3", "_parts": "9.6.2",
-                         "_code_planes": "9.6.3"},
-    "entropy.huffman_loop": {"_golomb": "9.7.3", "_read_symbols": "9.7.3", "_read_lengths": "9.7.3", "_rank": "9.7.2",
-                             "_index_table": "9.7.4", "decode_entries": "9.7.4"},
+    "entropy.mixed_coding": {
+        "_code": "9.4.3", "_trained": "9.4.3", "_side": "9.4.4", "_ratio": "9.4.4", "_learned": "9.4.4",
+        "_tap": "9.4.4", "_levels": "9.4.4"
+    },
+    "entropy.word_loop": {
+        "_code_steps": "9.5.6", "code_class": "9.5.6", "_code_top": "9.5.6", "_code_trailing": "9.5.6",
+        "float_parts": "8.4.3", "float_word": "8.4.3", "integer_of": "8.4.3", "_code_row_shift": "9.5.4",
+        "_find_repeat": "9.5.5", "_code_rows": "9.5.3"
+    },
+    "entropy.map_loop": {
+        "_logarithm": "9.6.2", "_ratio": "9.6.3", "_code_mantissa": "9.6.5", "_expectation": "9.6.3",
+        "_code_zero": "9.6.3", "_code_again": "9.6.4", "_adapt": "9.6.3", "_parts": "9.6.2", "_code_planes": "9.6.3"
+    },
+    "entropy.huffman_loop": {
+        "_golomb": "9.7.3", "_read_symbols": "9.7.3", "_read_lengths": "9.7.3", "_rank": "9.7.2",
+        "_index_table": "9.7.4", "decode_entries": "9.7.4"
+    },
     "entropy.huffman": {"_read_tables": "9.7.1", "decode_huffman": "9.7.1"},
     "entropy.fixed_length": {"_get": "9.8"},
     "entropy.byte_coding": {"_integers": "9.9.1", "decode_bytes": "9.9.2"},
@@ -58,8 +75,10 @@ PARTS: dict[str, dict[str, str]] = {
     "reconstruction.components": {"_read_levels": "9.10.1", "_indices": "8.6", "_values": "8.5", "step_of": "8.6"},
     "reconstruction.factors": {"exact_product": "8.6", "_scale": "8.6"},
     "reconstruction.representations": {"rebuilt": "8.6", "_masked": "8.6.5"},
-    "reconstruction.decomposition": {"decompose": "8.6.7", "_signed": "8.6.7", "_project": "8.6.7",
-                                     "_tridiagonalise": "8.6.7", "_accumulate": "8.6.7", "_implicit_ql": "8.6.7", "_sweep": "8.6.7"},
+    "reconstruction.decomposition": {
+        "decompose": "8.6.7", "_signed": "8.6.7", "_project": "8.6.7", "_tridiagonalise": "8.6.7",
+        "_accumulate": "8.6.7", "_implicit_ql": "8.6.7", "_sweep": "8.6.7"
+    },
 }
 
 
@@ -128,7 +147,8 @@ def _mode(test: ast.expr) -> bool | None:
 
 
 class Marker(ast.NodeTransformer):
-    """Puts the calls of Watched into the functions of a module. functions: name to clause; None takes those with a clause of their own."""
+    """Puts the calls of Watched into the functions of a module. functions: name to clause; None takes those with a
+    clause of their own."""
 
     def __init__(self, functions: dict[str, str], notation):
         self.functions, self.notation = functions, notation
@@ -153,7 +173,7 @@ class Marker(ast.NodeTransformer):
     def _watch(self, kind: str, text: str, *arguments: ast.expr) -> ast.Call:
         """A call of Watched._<kind> with the number of the point and the arguments."""
         name = f"{'path' if self.function else 'branch'}:{self.clause}:{self.function}{' '.join(text.split())}"
-        self.names[name] = self.names.get(name, 0) + 1             # the same condition again is told apart by its number
+        self.names[name] = self.names.get(name, 0) + 1  # the same condition again is told apart by its number
         number = watched.add(name if self.names[name] == 1 else f"{name} ({self.names[name]})", kind)
         call = ast.Attribute(ast.Name("__watched__", ast.Load()), f"_{kind}", ast.Load())
         return ast.Call(call, [ast.Constant(number), *arguments], [])

@@ -18,9 +18,15 @@ from .single import several
 
 
 def shapes():
-    return [(f"{list(shape)} {scan}", "float32", shape, direct(words("float32", float_words(70 + i, (rows, columns)[:: 1 - 2 * scan])), scan))
-            for i, (shape, rows, columns) in enumerate([((), 1, 1), ((5,), 1, 5), ((1, 1), 1, 1), ((0, 7), 0, 7), ((3, 0), 3, 0),
-                                                        ((4, 3, 2, 2), 4, 12), ((2, 1, 2, 1, 2, 1, 2, 1), 2, 8)])
+    return [(f"{list(shape)} {scan}", "float32", shape,
+             direct(words("float32", float_words(70 + i, (rows, columns)[::1 - 2 * scan])), scan))
+            for i, (shape, rows,
+                    columns) in enumerate([((), 1, 1), ((5, ), 1,
+                                                        5), ((1, 1), 1,
+                                                             1), ((0, 7), 0,
+                                                                  7), ((3, 0), 3,
+                                                                       0), ((4, 3, 2, 2), 4,
+                                                                            12), ((2, 1, 2, 1, 2, 1, 2, 1), 2, 8)])
             for scan in (0, 1)]
 
 
@@ -32,7 +38,8 @@ def folds(b: Builder) -> None:
     folds = [FoldParameters(1 + i % 2, list(order), (1, 3, 4, 2)[i % 4]) for i, order in enumerate(orders)]
     folds += [FoldParameters(2, [0, 1, 2], 1), FoldParameters(0, [2, 1, 0], 65535)]
     layers = [LayerDescriptor(f"layer{i}", "", "Conv", 1, [LayerTensor(i, i, 1, f)]) for i, f in enumerate(folds)]
-    layers.append(LayerDescriptor("integers", "ai.onnx", "Gemm", 1, [LayerTensor(7, 13)], 1, ActivationFormat(1, 8, -3, 64)))
+    layers.append(
+        LayerDescriptor("integers", "ai.onnx", "Gemm", 1, [LayerTensor(7, 13)], 1, ActivationFormat(1, 8, -3, 64)))
     b.layers(LayerDescriptors(len(layers), layers))
     for i, f in enumerate(folds):
         n = small_levels(80 + i, _sides(shape, f))
@@ -50,13 +57,14 @@ def _sides(shape: tuple[int, ...], f: FoldParameters) -> tuple[int, int]:
 
 
 def kernels(mode: MODES):
-    return several(lambda: [(f"conv{k}", "float32", (6, 4, k, k), direct(levels(small_levels(90 + k, (6, 4 * k * k)), uniform(), mode,
-                                                                               kernel_size=k * k))) for k in (1, 2, 3)])
+    return several(lambda: [(f"conv{k}", "float32", (6, 4, k, k),
+                             direct(levels(small_levels(90 + k, (6, 4 * k * k)), uniform(), mode, kernel_size=k * k)))
+                            for k in (1, 2, 3)])
 
 
 def trellis(mode: MODES):
-    return several(lambda: [(f"{2 << size} states", "float32", (9, 12), direct(levels(small_levels(size, (9, 12)), uniform(5, -9, size), mode)))
-                            for size in (1, 2, 3, 4, 5)])
+    return several(lambda: [(f"{2 << size} states", "float32", (
+        9, 12), direct(levels(small_levels(size, (9, 12)), uniform(5, -9, size), mode))) for size in (1, 2, 3, 4, 5)])
 
 
 def entry_points(b: Builder) -> None:

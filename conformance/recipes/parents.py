@@ -49,10 +49,10 @@ def chain(b: Builder) -> None:
 def others() -> list[tuple]:
     """Tensors of which the last is a copy, after ones of another type, rank and shape."""
     w = any_words(202, "float32", (2, 3))
-    return [("rank", "float32", (6,), direct(words("float32", w.reshape(1, 6)))),
+    return [("rank", "float32", (6, ), direct(words("float32", w.reshape(1, 6)))),
             ("shape", "float32", (3, 2), direct(words("float32", w.reshape(3, 2)))),
-            ("type", "int32", (2, 3), direct(words("int32", w))), ("base", "float32", (2, 3), direct(words("float32", w))),
-            ("copy", "float32", (2, 3), copy(0, -1))]
+            ("type", "int32", (2, 3), direct(words("int32", w))),
+            ("base", "float32", (2, 3), direct(words("float32", w))), ("copy", "float32", (2, 3), copy(0, -1))]
 
 
 def decomposed() -> list[tuple]:
@@ -61,7 +61,8 @@ def decomposed() -> list[tuple]:
     y = x.copy()
     y[2, 3] = 0x7F800000
     part = levels(small_levels(204, (4, 1)), uniform())
-    return [("infinite", "float32", (4, 5), direct(words("float32", y))), ("x", "float32", (4, 5), direct(words("float32", x))),
+    return [("infinite", "float32", (4, 5), direct(words("float32", y))),
+            ("x", "float32", (4, 5), direct(words("float32", x))),
             ("y", "float32", (4, 5), represented(R.MAPPING, [part], P.INTRA, 0, -1, factor_rank=1))]
 
 
@@ -111,18 +112,25 @@ def recipes() -> Iterator[Recipe]:
         yield one(f"int4-{mode.name.lower()}", "int4", lambda mode=mode: direct(words("int4", INT4, mode)))
     yield one("fixed-odd", "int4", lambda: direct(words("int4", np.full((3, 3), 9, np.uint8), MODES.FIXED)), (3, 3))
     yield one("complex", "complex64", lambda: direct(words("complex64", any_words(205, "complex64", (4, 12)))))
-    yield one("e8m0", "float8_e8m0fnu", lambda: direct(words("float8_e8m0fnu", any_words(206, "float8_e8m0fnu", (4, 6)))))
-    yield one("codebook-int4", "int4", lambda: direct(levels(np.arange(24).reshape(4, 6) % 3 - 1, codebook(np.array([1, 7, 15], np.uint8), 1))))
+    yield one("e8m0", "float8_e8m0fnu", lambda: direct(words("float8_e8m0fnu", any_words(206, "float8_e8m0fnu",
+                                                                                         (4, 6)))))
+    yield one("codebook-int4", "int4",
+              lambda: direct(levels(np.arange(24).reshape(4, 6) % 3 - 1, codebook(np.array([1, 7, 15], np.uint8), 1))))
     yield one("uniform-int8", "int8", lambda: direct(levels(np.arange(24).reshape(4, 6) - 12, uniform(1, 0))))
     yield one("uniform-float16", "float16", lambda: direct(levels(np.arange(24).reshape(4, 6) - 12, uniform(1, 0))))
-    yield one("uniform-raw8", "float32", lambda: direct(levels(small_levels(207, (4, 6)), uniform(), MODES.RAW, width=8)))
-    yield one("decimal-raw", "float64", lambda: direct(levels(small_levels(208, (4, 6)), decimal(), MODES.RAW, width=8)))
+    yield one("uniform-raw8", "float32", lambda: direct(levels(small_levels(207,
+                                                                            (4, 6)), uniform(), MODES.RAW, width=8)))
+    yield one("decimal-raw", "float64", lambda: direct(levels(small_levels(208,
+                                                                           (4, 6)), decimal(), MODES.RAW, width=8)))
     yield one("fixedpoint", "float32", lambda: direct(levels(small_levels(209, (4, 6)), fixed_point(9), MODES.RAW)))
-    yield one("integercodebook-main", "float32", lambda: direct(levels(np.arange(24).reshape(4, 6) % 3 - 1, integer_codebook([-5, 0, 9], 1))),
+    yield one("integercodebook-main", "float32",
+              lambda: direct(levels(np.arange(24).reshape(4, 6) % 3 - 1, integer_codebook([-5, 0, 9], 1))),
               profile=Profile.MAIN)
     yield one("spatial-raw", "float32", lambda: spatial(levels(small_levels(210, (4, 6)), uniform(), MODES.RAW), 0))
-    yield one("lowrank-raw", "float64", lambda: represented(
-        R.LOW_RANK, [levels(small_levels(211 + i, s), uniform(), MODES.RAW) for i, s in enumerate([(4, 1), (1, 6)])], factor_rank=1))
+    yield one(
+        "lowrank-raw", "float64", lambda: represented(R.LOW_RANK, [
+            levels(small_levels(211 + i, s), uniform(), MODES.RAW) for i, s in enumerate([(4, 1), (1, 6)])
+        ], factor_rank=1))
     yield one("words-signs", "float32", lambda: direct(words("float32", float_words(212, (4, 6)))))
     yield one("map", "float32", lambda: direct(words("float32", float_words(213, (4, 6)), MODES.MAP)))
     yield one("levels", "float32", lambda: direct(levels(small_levels(214, (4, 6)), uniform())))
@@ -132,10 +140,9 @@ def recipes() -> Iterator[Recipe]:
     yield one("lzma", "float32", lambda: direct(words("float32", float_words(218, (4, 6)), MODES.LZMA)))
     yield Recipe("p-chain", "predictions as deep as level 1 allows, and a shallow one", chain)
     yield Recipe("p-others", "a copy, after tensors of another type, rank and shape", several(others))
-    yield Recipe("p-decomposed", "a mapping, after a matrix that holds an infinity", several(decomposed), profile=Profile.MAIN)
+    yield Recipe("p-decomposed", "a mapping, after a matrix that holds an infinity", several(decomposed),
+                 profile=Profile.MAIN)
     yield Recipe("p-largest-float64", "the largest float64 and a residual below half its last bit", several(largest))
     yield Recipe("p-side", "a matrix of 257 by 257 with a product of rank 1", sides(257, 257), profile=Profile.MAIN)
     yield Recipe("p-area", "a matrix of 256 by 4097 with a product of rank 1", sides(256, 4097), profile=Profile.MAIN)
     yield Recipe("p-work", "joined units that predict each other, within the decoding work of level 1", work)
-
-

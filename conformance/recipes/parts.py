@@ -65,8 +65,10 @@ def float_words(seed: int, shape: tuple[int, ...], dtype: str = "float32") -> np
 
 # Components
 
+
 def words(dtype: str | DType, matrix: np.ndarray, mode: EntropyMode = MODES.CC, predictor: np.ndarray | None = None,
-          quantiser: Quantiser = Q.NONE, scales: bytes = b"", planes: bool = False, entries: int = 1, **parameters) -> Part:
+          quantiser: Quantiser = Q.NONE, scales: bytes = b"", planes: bool = False, entries: int = 1,
+          **parameters) -> Part:
     """Lossless words [rows, columns]. parameters: of WordParameters."""
     t = BY_NAME[dtype] if isinstance(dtype, str) else dtype
     c = Component(quantiser, mode, grid_scales=scales, word=WordParameters(**parameters),
@@ -81,7 +83,8 @@ def levels(matrix: np.ndarray, component: Component, mode: EntropyMode = MODES.C
     """Levels [rows, columns] of any quantiser. width: bytes of a level where bytes are coded."""
     component.entropy_mode, component.entry_count_minus1 = mode, entries - 1
     wide = component.quantiser == Q.DECIMAL and mode not in (MODES.CC, MODES.CM)
-    part = Part(component, np.ascontiguousarray(matrix, np.int64 if wide else np.int32), BY_NAME[dtype], kernel_size=kernel_size)
+    part = Part(component, np.ascontiguousarray(matrix, np.int64 if wide else np.int32), BY_NAME[dtype],
+                kernel_size=kernel_size)
     return _coded_bytes(part, part.array, width, True, planes)
 
 
@@ -90,7 +93,8 @@ def _coded_bytes(part: Part, values: np.ndarray, width: int, signed: bool, plane
     if mode in BYTES or mode == MODES.RAW:
         part.component.byte = ByteParameters(width.bit_length() - 1, int(planes))
         kind = np.dtype(f"<{'i' if signed else 'u'}{width}")
-        data = values.astype(kind).tobytes() if mode == MODES.RAW else compressed_payload(values, mode, width, signed, planes)
+        data = values.astype(kind).tobytes() if mode == MODES.RAW else compressed_payload(
+            values, mode, width, signed, planes)
     elif mode == MODES.HUFFMAN:
         data = encode_huffman(values, bound=7)
     if data is not None:
@@ -132,22 +136,26 @@ def direct(part: Part, column_scan: int = 0) -> Coded:
     return Coded(TensorDescriptor(column_scan_flag=column_scan), [part])
 
 
-def predicted(part: Part, mode: PredictionMode, reference_index: int = 0, delta: int = 0, column_scan: int = 0) -> Coded:
+def predicted(part: Part, mode: PredictionMode, reference_index: int = 0, delta: int = 0,
+              column_scan: int = 0) -> Coded:
     """A tensor predicted from another."""
     return Coded(TensorDescriptor(prediction_mode=mode, reference_index=reference_index, reference_tensor_delta=delta,
                                   column_scan_flag=column_scan), [part])
 
 
 def copy(reference_index: int = 0, delta: int = 0) -> Coded:
-    return Coded(TensorDescriptor(prediction_mode=P.COPY, reference_index=reference_index, reference_tensor_delta=delta))
+    return Coded(TensorDescriptor(prediction_mode=P.COPY, reference_index=reference_index,
+                                  reference_tensor_delta=delta))
 
 
 def spatial(part: Part, predictor: int) -> Coded:
     return Coded(TensorDescriptor(prediction_mode=P.SPATIAL, spatial_predictor=predictor), [part])
 
 
-def represented(representation: Representation, parts: list[Part], prediction: PredictionMode = P.NONE, reference_index: int = 0,
-                delta: int = 0, column_scan: int = 0, **factor) -> Coded:
+def represented(representation: Representation, parts: list[Part], prediction: PredictionMode = P.NONE,
+                reference_index: int = 0, delta: int = 0, column_scan: int = 0, **factor) -> Coded:
     """A tensor of factors, or some elements of one. factor: of FactorParameters."""
-    return Coded(TensorDescriptor(prediction_mode=prediction, reference_index=reference_index, reference_tensor_delta=delta,
-                                  representation=representation, column_scan_flag=column_scan, factor=FactorParameters(**factor)), parts)
+    return Coded(
+        TensorDescriptor(prediction_mode=prediction, reference_index=reference_index, reference_tensor_delta=delta,
+                         representation=representation, column_scan_flag=column_scan,
+                         factor=FactorParameters(**factor)), parts)

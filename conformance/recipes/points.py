@@ -46,10 +46,15 @@ CLASSES = {
     "coder": "the range coder: bytes shifted in, ends of range and code, ends of the estimator, carries of the encoder",
     "rounding": "how a value is rounded, by element type and by quantiser",
 }
-ENUMERATIONS = {e.__name__: e for e in (Profile, SourceFormat, PredictionMode, SpatialPredictor, Representation, Quantiser, EntropyMode)}
+ENUMERATIONS = {
+    e.__name__: e
+    for e in (Profile, SourceFormat, PredictionMode, SpatialPredictor, Representation, Quantiser, EntropyMode)
+}
 SMALL = 16                                     # a range of so many values is shown value by value
-FOLLOWING = {"coded_size", "version_major", "version_minor", "tensor_digest", "model_count", "unit_count", "index_offset", "reference_digest",
-             "model_digest", "unit_size", "bypass_size"}      # values that follow from the rest of the stream
+FOLLOWING = {
+    "coded_size", "version_major", "version_minor", "tensor_digest", "model_count", "unit_count", "index_offset",
+    "reference_digest", "model_digest", "unit_size", "bypass_size"
+}  # values that follow from the rest of the stream
 STRINGS = ("b", "str")
 
 
@@ -75,7 +80,8 @@ def elements() -> set[str]:
         if kind == "limit":
             found |= {f"limit:{clause}:{name}:max", f"limit:{clause}:{name}:above"}
         elif values in ENUMERATIONS:
-            found |= {f"value:{clause}:{name}:{m.name}" for m in ENUMERATIONS[values]} | {f"value:{clause}:{name}:reserved"}
+            found |= {f"value:{clause}:{name}:{m.name}"
+                      for m in ENUMERATIONS[values]} | {f"value:{clause}:{name}:reserved"}
         elif values:
             found |= _range(clause, name, descriptor, *values.split(".."))
         elif name not in FOLLOWING and kind not in STRINGS:
@@ -86,7 +92,8 @@ def elements() -> set[str]:
 
 def _range(clause: str, name: str, descriptor: str, low: str, high: str) -> set[str]:
     numbers = [int(x) if re.fullmatch(r"-?\d+", x) else None for x in (low, high)]
-    full = numbers[1] is not None and descriptor == f"u({(numbers[1] + 1).bit_length() - 1})" and not numbers[1] & numbers[1] + 1
+    full = numbers[
+        1] is not None and descriptor == f"u({(numbers[1] + 1).bit_length() - 1})" and not numbers[1] & numbers[1] + 1
     outside = {"above"} if high and not full else set()
     if descriptor == "se(v)" or numbers[0] is None or numbers[0] > 0:
         outside.add("below")
@@ -128,10 +135,12 @@ def units() -> set[str]:
         codings = [UnitCoding.PLAIN, *([UnitCoding.DEFLATE, UnitCoding.LZMA] if t in CODED_TYPES else []),
                    *([UnitCoding.DEFLATE_HEADER] if t in DICTIONARY_TYPES else [])]
         found |= {f"unit:7.2:{t.name} {c.name}" for c in codings}
-    return found | {f"unit:7.2:extension {c.name}" for c in UnitCoding} | {"unit:7.1:joined", "unit:7.1:single", "unit:7.1:no payload"}
+    return found | {f"unit:7.2:extension {c.name}"
+                    for c in UnitCoding} | {"unit:7.1:joined", "unit:7.1:single", "unit:7.1:no payload"}
 
 
-def allowed(prediction: PredictionMode, representation: Representation, quantiser: Quantiser, entropy: EntropyMode, words: bool) -> bool:
+def allowed(prediction: PredictionMode, representation: Representation, quantiser: Quantiser, entropy: EntropyMode,
+            words: bool) -> bool:
     """The rules of 7.7.1 and 7.7.3 for a tensor of type float32 (words: one without levels)."""
     by_tensor = prediction in (PredictionMode.INTRA, PredictionMode.INTER)
     factors = representation != Representation.DIRECT and representation not in MASKS
@@ -159,7 +168,8 @@ def combinations() -> set[str]:
 def buckets(limit: int, unit: int = 1) -> list[int]:
     """The buckets (9.3.3) of the multiples of `unit` below a limit."""
     found = {levels.log_bucket(v) for v in range(0, min(limit, 1 << 16), unit)}
-    return sorted(found | {levels.log_bucket(v << s) for s in range(4, 40, 4) for v in range(256, 4096) if v << s < limit})
+    return sorted(found
+                  | {levels.log_bucket(v << s) for s in range(4, 40, 4) for v in range(256, 4096) if v << s < limit})
 
 
 SCALES = buckets(1 << 40)                      # of a sum of two means of Abs(n) << 8, Abs(n) < 2^31
@@ -167,23 +177,34 @@ NEAR = buckets((8 << 23) + 1, 16)              # of 9.4.4: eight values, multipl
 
 
 def contexts() -> dict[str, list[str]]:
-    """Group of contexts to the names of its points; those of levels by place and by node, of which a context is a pair."""
+    """Group of contexts to the names of its points; those of levels by place and by node, of which a context is a
+    pair."""
     def both(items) -> list[str]:
         return [f"{i}={b}" for i in items for b in (0, 1)]
 
     names = sorted(NODES.values())
-    groups = {"context:9.3:place": both(SCALES), "context:9.3:place of signs": both(range(9)), "context:9.3:node": both(names),
-              "context:9.4:A place": both(NEAR), "context:9.4:B side of row": both(range(mixed_coding.SIDES)),
-              "context:9.4:B side of column": both(range(mixed_coding.SIDES)), "context:9.4:C scale": both(SCALES),
-              "context:9.4:C ratio": both(range(mixed_coding.RATIOS))}
-    groups |= {f"context:9.4:{x} place of signs": both(range(9)) for x in "AB"} | {f"context:9.4:{x} node": both(names) for x in "ABC"}
-    for clause, module, kinds, never in (("9.5", word_loop, WORD_KINDS, _never_of_words), ("9.6", map_loop, MAP_KINDS, _never_of_maps)):
+    groups = {
+        "context:9.3:place": both(SCALES), "context:9.3:place of signs": both(range(9)),
+        "context:9.3:node": both(names), "context:9.4:A place": both(NEAR),
+        "context:9.4:B side of row": both(range(mixed_coding.SIDES)),
+        "context:9.4:B side of column": both(range(mixed_coding.SIDES)), "context:9.4:C scale": both(SCALES),
+        "context:9.4:C ratio": both(range(mixed_coding.RATIOS))
+    }
+    groups |= {f"context:9.4:{x} place of signs": both(range(9))
+               for x in "AB"} | {f"context:9.4:{x} node": both(names) for x in "ABC"}
+    for clause, module, kinds, never in (("9.5", word_loop, WORD_KINDS, _never_of_words), ("9.6", map_loop, MAP_KINDS,
+                                                                                           _never_of_maps)):
         for first, last, name in _kinds(module, kinds):
             if (clause, name) in PAIRS:
                 size = PAIRS[clause, name]
-                groups |= {f"context:{clause}:{name} by set": both(range((last - first) // size)), f"context:{clause}:{name} by place": both(range(size))}
+                groups |= {
+                    f"context:{clause}:{name} by set": both(range((last - first) // size)),
+                    f"context:{clause}:{name} by place": both(range(size))
+                }
             else:
-                groups[f"context:{clause}:{name}"] = [f"{i}={b}" for i in range(first, last) for b in (0, 1) if not never(name, i - first, b)]
+                groups[f"context:{clause}:{name}"] = [
+                    f"{i}={b}" for i in range(first, last) for b in (0, 1) if not never(name, i - first, b)
+                ]
     return groups
 
 
@@ -201,7 +222,8 @@ def context_names(clause: str, name: str, i: int, bit: int) -> list[str]:
 
 
 def _never_of_words(kind: str, i: int, bit: int) -> bool:
-    """Contexts of 9.5 that no legal payload uses: the first repeat, the last of each four of mantissas, bits that classes 1 to 3 of
+    """Contexts of 9.5 that no legal payload uses: the first repeat, the last of each four of mantissas, bits that
+    classes 1 to 3 of
     integers do not have, a class below 1."""
     if kind == "mantissa bits":
         return i % 4 == 3 or i // 4 == 9 or i // 4 == 10 and i % 4 > 0
@@ -210,7 +232,8 @@ def _never_of_words(kind: str, i: int, bit: int) -> bool:
 
 
 def _never_of_maps(kind: str, i: int, bit: int) -> bool:
-    """The same of 9.6: the first of each eight of mantissas; class 1 has no bits, 2 has one, 3 has two. A left word that is
+    """The same of 9.6: the first of each eight of mantissas; class 1 has no bits, 2 has one, 3 has two. A left word
+    that is
     itself as another is the one repeated last; if it is as the one above, and that one as its left, both are equal."""
     distance, node = i // (8 * map_loop.PHASES), i % 8
     if kind == "as repeated last" and i % 4 or kind == "as to the left" and i == 9:
@@ -219,7 +242,8 @@ def _never_of_maps(kind: str, i: int, bit: int) -> bool:
 
 
 def _node_names() -> dict[int, str]:
-    names = {levels.SIGNIFICANT + q: f"sig Q={q}" for q in (0, 1)} | {levels.GREATER_1 + q: f"gt1 Q={q}" for q in (0, 1)}
+    names = {levels.SIGNIFICANT + q: f"sig Q={q}"
+             for q in (0, 1)} | {levels.GREATER_1 + q: f"gt1 Q={q}" for q in (0, 1)}
     names |= {levels.GREATER_2 + q: f"gt2 Q={q}" for q in (0, 1)} | {levels.CLASS + g: f"class {g}" for g in range(14)}
     names |= {levels.SIGN: "sign"} | {levels.TOP_BIT + g: f"top bit {g}" for g in range(14)}
     return names | {levels.SECOND_BIT + 2 * g + t: f"second bit {g} {t}" for g in range(1, 14) for t in (0, 1)}
@@ -242,23 +266,38 @@ def kinds_of_maps() -> list[tuple[int, int, str]]:
 
 
 NODES = _node_names()
-WORD_KINDS = {"ZERO_PLACE": "zero flags", "SIGN_PLACE": "signs", "ZERO_SIGN_PLACE": "signs of zeros", "SHIFT_PLACE": "same row shift",
-              "REPEAT_PLACE": "repeats", "REPEAT_SIGN_PLACE": "signs of repeats", "MANTISSA_PLACE": "mantissa bits",
-              "CLASS_PLACE": "classes", "EXPONENT_PLACE": "by the predictor's exponent", "TRAILING_PLACE": "trailing zeros"}
-MAP_KINDS = {"ZERO_PLACE": "zero flags", "ZERO_PREDICTED_PLACE": "zero flags with predictor", "ZERO_SIGN_PLACE": "signs of zeros",
-             "SAME_PLACE": "as the predictor", "UP_PLACE": "as above", "LEFT_PLACE": "as to the left", "BEFORE_PLACE": "as repeated last",
-             "SIGN_PLACE": "signs", "MANTISSA_PLACE": "mantissa bits", "CLASS_PLACE": "classes", "TRAILING_PLACE": "trailing zeros"}
+WORD_KINDS = {
+    "ZERO_PLACE": "zero flags", "SIGN_PLACE": "signs", "ZERO_SIGN_PLACE": "signs of zeros",
+    "SHIFT_PLACE": "same row shift", "REPEAT_PLACE": "repeats", "REPEAT_SIGN_PLACE": "signs of repeats",
+    "MANTISSA_PLACE": "mantissa bits", "CLASS_PLACE": "classes", "EXPONENT_PLACE": "by the predictor's exponent",
+    "TRAILING_PLACE": "trailing zeros"
+}
+MAP_KINDS = {
+    "ZERO_PLACE": "zero flags", "ZERO_PREDICTED_PLACE": "zero flags with predictor",
+    "ZERO_SIGN_PLACE": "signs of zeros", "SAME_PLACE": "as the predictor", "UP_PLACE": "as above",
+    "LEFT_PLACE": "as to the left", "BEFORE_PLACE": "as repeated last", "SIGN_PLACE": "signs",
+    "MANTISSA_PLACE": "mantissa bits", "CLASS_PLACE": "classes", "TRAILING_PLACE": "trailing zeros"
+}
 
 # The range coder and the estimator.
 
-CODER = {f"coder:9.1.2:{n} bytes shifted in" for n in (0, 1, 2)} | {f"coder:9.1.3:{n} bytes shifted in" for n in (0, 1)} | {
-    f"coder:9.1.2:{what}" for what in ("code = bound", "code = bound - 1", "code = 0", "code = range - 1", "range = 2^24",
-                                       "range = 2^32 - 1", "range below 2^24 + 2^16", "range from 2^32 - 2^16 on")} | {
-    f"coder:9.1.3:{what}" for what in ("chunk 0 of 8 bits", "chunk 255", "code // range above the chunk", *(f"{k} bits" for k in range(1, 9)))} | {
-    f"coder:9.2:{what}" for what in ("p clipped to 32", "p clipped to 65504", "p = 0", "count 250 of levels", "count 1023 of words")} | {
-    f"coder:9.1.4:{what}" for what in ("carry into a byte", "carry through one 0xFF", "carry through two 0xFF or more",
-                                       "one 0xFF without carry", "two 0xFF or more without carry", "payload of 1 byte")} | {
-    f"coder:9.4.3:{what}" for what in ("p = 32", "p = 65504")}
+CODER = {f"coder:9.1.2:{n} bytes shifted in"
+         for n in (0, 1, 2)} | {f"coder:9.1.3:{n} bytes shifted in" for n in (0, 1)} | {
+             f"coder:9.1.2:{what}"
+             for what in ("code = bound", "code = bound - 1", "code = 0", "code = range - 1", "range = 2^24",
+                          "range = 2^32 - 1", "range below 2^24 + 2^16", "range from 2^32 - 2^16 on")
+         } | {
+             f"coder:9.1.3:{what}"
+             for what in ("chunk 0 of 8 bits", "chunk 255", "code // range above the chunk", *(f"{k} bits"
+                                                                                               for k in range(1, 9)))
+         } | {
+             f"coder:9.2:{what}" for what in ("p clipped to 32", "p clipped to 65504", "p = 0", "count 250 of levels",
+                                              "count 1023 of words")
+         } | {
+             f"coder:9.1.4:{what}"
+             for what in ("carry into a byte", "carry through one 0xFF", "carry through two 0xFF or more",
+                          "one 0xFF without carry", "two 0xFF or more without carry", "payload of 1 byte")
+         } | {f"coder:9.4.3:{what}" for what in ("p = 32", "p = 65504")}
 
 
 def rounding() -> set[str]:
@@ -266,15 +305,20 @@ def rounding() -> set[str]:
     found = set()
     for t in (t for t in BY_CODE.values() if t.parts == 1 and supports(t)):
         if t.kind == "f":
-            events = {"largest", "smallest subnormal", "subnormal", "overflow"} | (set() if t.name.endswith("fnuz") else {"-0"})
+            events = {"largest", "smallest subnormal", "subnormal", "overflow"
+                      } | (set() if t.name.endswith("fnuz") else {"-0"})
             if t.name != "float64":
-                events |= {"tie to even below", "tie to even above", "up", "down", "carry into the exponent", "underflow to 0"}
+                events |= {
+                    "tie to even below", "tie to even above", "up", "down", "carry into the exponent", "underflow to 0"
+                }
         else:
             events = {"least", "greatest", "below the least", "above the greatest", "tie to even below"}
             events |= set() if t.name == "bool" else {"tie to even above"}
         found |= {f"rounding:8.5.2:{t.name}: {e}" for e in events}
     for q in ("UNIFORM", "trellis", "DECIMAL", "FIXED_POINT", "INTEGER_CODEBOOK", "GRID", "factors"):
-        found |= {f"rounding:8.5:{q}: {e}" for e in ("tie to even below", "tie to even above", "subnormal", "-0", "largest")}
+        found |= {
+            f"rounding:8.5:{q}: {e}" for e in ("tie to even below", "tie to even above", "subnormal", "-0", "largest")
+        }
     return found
 
 
@@ -293,8 +337,11 @@ def requirements() -> list[str]:
 def clauses() -> list[str]:
     """Clauses 4 to 9 that hold a rule; not those of conventions, overviews, examples and tables."""
     found = re.findall(r"^#{2,4} ([4-9](?:\.\d+)*) (.*)", text(), re.MULTILINE)
-    return [number for number, title in found if not re.search(r"informative|General|Overview|Operators|Pseudo-code|Examples|Tables$", title)
-            and not number.startswith("5")]
+    return [
+        number for number, title in found
+        if not re.search(r"informative|General|Overview|Operators|Pseudo-code|Examples|Tables$", title)
+        and not number.startswith("5")
+    ]
 
 
 def wanted() -> set[str]:

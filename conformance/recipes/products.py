@@ -38,5 +38,6 @@ def faults() -> Iterator[Fault]:
     """The same, where one factor is larger by 1."""
     for unit, (rank, left) in enumerate(((1, HALF), (2, HALF), (2, -HALF), (4, HALF // 2))):
         beyond = [left + (1 if left > 0 else -1)] + [left] * (SIDE * rank - 1)
-        yield fault("R8.6-1", f"beyond-{unit}", "b-products", payload(lambda d, beyond=beyond: level_bytes(beyond), unit=unit), "OVERFLOW",
+        yield fault("R8.6-1", f"beyond-{unit}", "b-products",
+                    payload(lambda d, beyond=beyond: level_bytes(beyond), unit=unit), "OVERFLOW",
                     f"sums of {rank} products that may pass 2^53")

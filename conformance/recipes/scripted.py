@@ -103,22 +103,34 @@ def _scripted(legal: bytes, wrong: bytes) -> Edit:
 def faults() -> Iterator[Fault]:
     """Faults inside range-coded payloads."""
     for mode, script in (("cc", level_cc), ("cm", level_cm)):
-        for name, m, g, what in (("level", LEVEL_MAX + 1, CLASS_MAX, "a level of 2^30"), ("class", 0, CLASS_MAX + 1, "class index 29")):
-            yield fault("R9.3-1", f"{mode}-{name}", f"p-one-level-{mode}", _scripted(script(LEVEL_MAX), script(m, g)), "OUT_OF_RANGE", what)
+        for name, m, g, what in (("level", LEVEL_MAX + 1, CLASS_MAX, "a level of 2^30"), ("class", 0, CLASS_MAX + 1,
+                                                                                          "class index 29")):
+            yield fault("R9.3-1", f"{mode}-{name}", f"p-one-level-{mode}", _scripted(script(LEVEL_MAX), script(m, g)),
+                        "OUT_OF_RANGE", what)
     legal = float_word()
     for shift in (24, 63):
-        yield fault("R9.5-4", f"float-{shift}", "p-one-float", _scripted(legal, float_word(shift)), "OUT_OF_RANGE", f"a row shift of {shift}")
+        yield fault("R9.5-4", f"float-{shift}", "p-one-float", _scripted(legal, float_word(shift)), "OUT_OF_RANGE",
+                    f"a row shift of {shift}")
     for c in (0, -1, 257):
-        yield fault("R9.5-1", f"float-{c}".replace("--", "-m"), "p-one-float", _scripted(legal, float_word(c=c)), "OUT_OF_RANGE", f"class {c} of a float32")
-    yield fault("R9.5-5", "float", "p-one-float", _scripted(legal, float_word(escape=True)), "OUT_OF_RANGE", "none of the 13 bits of Steps is 1")
+        yield fault("R9.5-1", f"float-{c}".replace("--", "-m"), "p-one-float", _scripted(legal, float_word(c=c)),
+                    "OUT_OF_RANGE", f"class {c} of a float32")
+    yield fault("R9.5-5", "float", "p-one-float", _scripted(legal, float_word(escape=True)), "OUT_OF_RANGE",
+                "none of the 13 bits of Steps is 1")
     legal = integer_word()
-    yield fault("R9.5-4", "integer-8", "p-one-integer", _scripted(legal, integer_word(8)), "OUT_OF_RANGE", "a row shift of 8 of an int8")
-    yield fault("R8.4-1", "shift", "p-one-integer", _scripted(legal, integer_word(c=2)), "OUT_OF_RANGE", "class 2 with a row shift of 7 of an int8")
-    yield fault("R9.5-1", "integer-0", "p-one-integer", _scripted(legal, integer_word(0, 0)), "OUT_OF_RANGE", "class 0 of what is not zero")
-    yield fault("R9.5-1", "integer-9", "p-one-integer", _scripted(legal, integer_word(0, 9)), "OUT_OF_RANGE", "class 9 of an int8")
+    yield fault("R9.5-4", "integer-8", "p-one-integer", _scripted(legal, integer_word(8)), "OUT_OF_RANGE",
+                "a row shift of 8 of an int8")
+    yield fault("R8.4-1", "shift", "p-one-integer", _scripted(legal, integer_word(c=2)), "OUT_OF_RANGE",
+                "class 2 with a row shift of 7 of an int8")
+    yield fault("R9.5-1", "integer-0", "p-one-integer", _scripted(legal, integer_word(0, 0)), "OUT_OF_RANGE",
+                "class 0 of what is not zero")
+    yield fault("R9.5-1", "integer-9", "p-one-integer", _scripted(legal, integer_word(0, 9)), "OUT_OF_RANGE",
+                "class 9 of an int8")
     legal = map_word()
     for c in (0, 257):
-        yield fault("R9.6-3", f"class-{c}", "p-one-map", _scripted(legal, map_word(c)), "OUT_OF_RANGE", f"class {c} of a float32 in a map")
-    yield fault("R9.5-5", "map", "p-one-map", _scripted(legal, map_word(escape=True)), "OUT_OF_RANGE", "none of the 13 bits of Steps is 1, in a map")
+        yield fault("R9.6-3", f"class-{c}", "p-one-map", _scripted(legal, map_word(c)), "OUT_OF_RANGE",
+                    f"class {c} of a float32 in a map")
+    yield fault("R9.5-5", "map", "p-one-map", _scripted(legal, map_word(escape=True)), "OUT_OF_RANGE",
+                "none of the 13 bits of Steps is 1, in a map")
     for shift in (24, 63):
-        yield fault("R9.6-1", f"shift-{shift}", "p-one-map", payload(lambda d, s=shift: bytes([s]), name="bypass"), "OUT_OF_RANGE", f"map_shift {shift} of a float32")
+        yield fault("R9.6-1", f"shift-{shift}", "p-one-map", payload(lambda d, s=shift: bytes([s]), name="bypass"),
+                    "OUT_OF_RANGE", f"map_shift {shift} of a float32")

@@ -43,22 +43,30 @@ from .streams import External
 def external_models() -> External:
     """The models outside the streams that some refer to, by name."""
     arrays = [("w", any_words(31, "float32", (6, 8)) & np.uint32(0x3FFFFFFF)), ("n", any_words(32, "int16", (5,)))]
-    return {"old": Model([Tensor(n, w.view(BY_NAME["float32" if n == "w" else "int16"].numpy)) for n, w in arrays], "old")}
+    return {
+        "old": Model([Tensor(n, w.view(BY_NAME["float32" if n == "w" else "int16"].numpy)) for n, w in arrays], "old")
+    }
 
 
 def joined(b: Builder) -> None:
     """One payload for words of several types and levels, with copies, predictions and an empty tensor among them."""
     w = float_words(110, (4, 5))
-    table = [("words", "float32", (4, 5)), ("copy", "float32", (4, 5)), ("difference", "float32", (4, 5)), ("levels", "float32", (4, 5)),
-             ("map", "uint8", (4, 5)), ("empty", "int8", (0, 5)), ("constant", "float32", (4, 5)), ("residual", "float32", (4, 5)),
-             ("more levels", "float16", (3, 3, 2, 2))]
+    table = [("words", "float32", (4, 5)), ("copy", "float32", (4, 5)), ("difference", "float32", (4, 5)),
+             ("levels", "float32", (4, 5)), ("map", "uint8", (4, 5)), ("empty", "int8", (0, 5)),
+             ("constant", "float32", (4, 5)), ("residual", "float32", (4, 5)), ("more levels", "float16", (3, 3, 2, 2))]
     b.model("joined", table)
     one = codebook(np.array([0x3F800000], np.uint32), 0)
-    coded = [direct(words("float32", w)), copy(0, -1), predicted(words("float32", w ^ np.uint32(5), predictor=w), P.INTRA, 0, -2),
-             direct(levels(small_levels(111, (4, 5)), uniform())), direct(words("uint8", any_words(112, "uint8", (4, 5)), MODES.MAP)),
-             direct(words("int8", np.zeros((0, 5), np.uint8))), direct(levels(np.zeros((4, 5)), one)),
-             predicted(levels(small_levels(113, (4, 5)), uniform()), P.INTRA, 0, -7),
-             direct(levels(small_levels(114, (3, 12)), uniform(), kernel_size=4, dtype="float16"))]
+    coded = [
+        direct(words("float32", w)),
+        copy(0, -1),
+        predicted(words("float32", w ^ np.uint32(5), predictor=w), P.INTRA, 0, -2),
+        direct(levels(small_levels(111, (4, 5)), uniform())),
+        direct(words("uint8", any_words(112, "uint8", (4, 5)), MODES.MAP)),
+        direct(words("int8", np.zeros((0, 5), np.uint8))),
+        direct(levels(np.zeros((4, 5)), one)),
+        predicted(levels(small_levels(113, (4, 5)), uniform()), P.INTRA, 0, -7),
+        direct(levels(small_levels(114, (3, 12)), uniform(), kernel_size=4, dtype="float16"))
+    ]
     coded[6].parts[0].array = None
     b.tensors(*enumerate(coded))
     b.end_model()
@@ -66,10 +74,13 @@ def joined(b: Builder) -> None:
 
 
 def models(b: Builder) -> None:
-    """Four models: one of its own table, two that inherit it (one as an enhancement), one of another table that refers to all."""
+    """Four models: one of its own table, two that inherit it (one as an enhancement), one of another table that
+    refers to all."""
     w = float_words(120, (5, 6))
     b.model("first", [("w", "float32", (5, 6)), ("v", "int16", (4,))])
-    b.layers(LayerDescriptors(1, [LayerDescriptor("fc", "", "Gemm", 1, [LayerTensor(0, 1, 1, FoldParameters(1, [1, 0], 1))])]))
+    b.layers(
+        LayerDescriptors(1,
+                         [LayerDescriptor("fc", "", "Gemm", 1, [LayerTensor(0, 1, 1, FoldParameters(1, [1, 0], 1))])]))
     b.tensors((1, direct(words("int16", any_words(121, "int16", (1, 4))))))
     b.tensors((0, direct(words("float32", w.T))))
     b.end_model()
@@ -103,15 +114,20 @@ def topology() -> Topology:
     literals = [b"a source file: ", b" between ", b" end", b"external data "]
     varints = sum(10 if w > 7 else 1 for w in FOUR_BITS.flat)            # negative numbers take ten bytes
     entry = [SegmentEntry(literal_size=len(x), literal=x) for x in literals]
-    return Topology(1, 2, [FileEntry("model.onnx", 5, [entry[0], SegmentEntry(1, 0, 0, 0, 96), entry[1], SegmentEntry(1, 0, 0, 1, 3), entry[2]]),
-                           FileEntry("data/weights.bin", 2, [entry[3], SegmentEntry(1, 0, -1, 2, varints)])])
+    return Topology(1, 2, [
+        FileEntry("model.onnx", 5,
+                  [entry[0], SegmentEntry(1, 0, 0, 0, 96), entry[1],
+                   SegmentEntry(1, 0, 0, 1, 3), entry[2]]),
+        FileEntry("data/weights.bin", 2, [entry[3], SegmentEntry(1, 0, -1, 2, varints)])
+    ])
 
 
 def side_units(coding: UnitCoding):
     """Every unit that describes a model, in a unit coding. INDEX and MODEL_HEADER have no preset dictionary."""
     def write(b: Builder) -> None:
         own = UnitCoding.DEFLATE if coding == UnitCoding.DEFLATE_HEADER else coding
-        b.model("source " * 8, [("a weight of four letters", "float32", (4, 6)), ("a weight of four bits", "int4", (5,))], coding=own)
+        b.model("source " * 8, [("a weight of four letters", "float32", (4, 6)),
+                                ("a weight of four bits", "int4", (5, ))], coding=own)
         b.topology(topology(), coding)
         layer = LayerDescriptor("a weight of", "", "Gemm", 2, [LayerTensor(0, 1), LayerTensor(1, 2)])
         b.layers(LayerDescriptors(2, [layer, layer]), coding)

@@ -52,23 +52,28 @@ def largest_float8():
 def ranks():
     """A tensor predicted from one of its shape; before that stands one of another rank."""
     w = float_words(301, (2, 3))
-    return [("flat", "float32", (6,), direct(words("float32", w.reshape(1, 6)))), ("base", "float32", (2, 3), direct(words("float32", w))),
+    return [("flat", "float32", (6, ), direct(words("float32", w.reshape(1, 6)))),
+            ("base", "float32", (2, 3), direct(words("float32", w))),
             ("y", "float32", (2, 3), predicted(levels(small_levels(302, (2, 3)), uniform()), P.INTRA, 0, -1))]
 
 
 def recipes() -> Iterator[Recipe]:
     """All streams of this module."""
-    yield Recipe("b-scanned-kernels", "convolutions by columns, in CC and CM", several(scanned_kernels), profile=Profile.HIGH)
-    yield Recipe("b-huffman-thresholds", "two thresholds of indices: differences are coded", simple((4, 6), two_thresholds))
+    yield Recipe("b-scanned-kernels", "convolutions by columns, in CC and CM", several(scanned_kernels),
+                 profile=Profile.HIGH)
+    yield Recipe("b-huffman-thresholds", "two thresholds of indices: differences are coded",
+                 simple((4, 6), two_thresholds))
     yield Recipe("b-ranks", "a prediction, after a tensor of as many elements and another rank", several(ranks))
     yield Recipe("b-float8", "the largest float8_e4m3fn", simple((1, 2), largest_float8, "float8_e4m3fn"))
 
 
 def faults() -> Iterator[Fault]:
     """All faults of this module."""
-    yield fault("R8.5-3", "float8", "b-float8", payload(lambda d: level_bytes([15, -14])), "OVERFLOW", "480, which a float8_e4m3fn has no word for")
+    yield fault("R8.5-3", "float8", "b-float8", payload(lambda d: level_bytes([15, -14])), "OVERFLOW",
+                "480, which a float8_e4m3fn has no word for")
     least = all_of(put(DATA, "step_exponent", -537, 0), put(DATA, "step_exponent", -538, 1))
     yield fault("R8.6-2", "least", "p-lowrank-raw", least, "OUT_OF_RANGE", "the sum of exponents is -1075")
-    yield fault("R7.7.1-7", "predicted", "b-ranks", put(DATA, "reference_tensor_delta", -2, unit=2), "FORBIDDEN_PATTERN",
-                "a prediction from a tensor of another rank")
-    yield fault("R7.7.1-11", "decoded", "p-decomposed", put(HEADER, "profile", 0), "FORBIDDEN_PATTERN", "a mapping in the baseline profile")
+    yield fault("R7.7.1-7", "predicted", "b-ranks", put(DATA, "reference_tensor_delta", -2, unit=2),
+                "FORBIDDEN_PATTERN", "a prediction from a tensor of another rank")
+    yield fault("R7.7.1-11", "decoded", "p-decomposed", put(HEADER, "profile", 0), "FORBIDDEN_PATTERN",
+                "a mapping in the baseline profile")

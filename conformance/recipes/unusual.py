@@ -79,7 +79,8 @@ LITERALS = {97: 2, 98: 3, 99: 3, 256: 2, 257: 2}          # a, b, c, the end, a 
 
 def deflate_streams() -> list[tuple[str, bytes, bytes]]:
     abc, far = b"abcabc", bytes(range(256)) + bytes(44)
-    stored = "0" + low_first(0, 2) + "0" * 5 + low_first(300, 16) + low_first(0xFFFF ^ 300, 16) + "".join(low_first(b, 8) for b in far)
+    stored = "0" + low_first(0, 2) + "0" * 5 + low_first(300, 16) + low_first(0xFFFF ^ 300, 16) + "".join(
+        low_first(b, 8) for b in far)
     blocks = {
         "no distances": (dynamic_block(LITERALS, {}, [97, 98, 99, 97, 98, 99, 256]), abc),
         "one distance of one bit": (dynamic_block(LITERALS, {2: 1}, [97, 98, 99, 257, "0", 256]), abc),
@@ -93,8 +94,11 @@ def deflate_streams() -> list[tuple[str, bytes, bytes]]:
 def bzip2_streams() -> list[tuple[str, bytes, bytes]]:
     data = b"abracadabra banana"
     check, size = bzip2_crc(data), len(set(data)) + 2
-    blocks = {"an incomplete code": bzip2_block(data, data, [6] * size), "codewords of 20 bits": bzip2_block(data, data, [20] * size),
-              "selectors that nothing uses": bzip2_block(data, data, selectors=18010)}
+    blocks = {
+        "an incomplete code": bzip2_block(data, data,
+                                          [6] * size), "codewords of 20 bits": bzip2_block(data, data, [20] * size),
+        "selectors that nothing uses": bzip2_block(data, data, selectors=18010)
+    }
     made = [(name, bzip2([block], [check], "1"), data) for name, block in blocks.items()]
     return made + [("two blocks", bzip2([bzip2_block(data, data)] * 2, [check] * 2, "1"), data * 2)]
 
@@ -148,7 +152,8 @@ def class_64():
 def beyond_int8(values: list[int], predictor: int | None = None) -> tuple[bytes, bytes]:
     """A payload of MAP for int8 with the values v of 9.6.2, of which 128 is none that an int8 has.
 
-    It is that of int16 words, whose map_offset has eight bits more; all bins are the same while no class beyond 8 is expected.
+    It is that of int16 words, whose map_offset has eight bits more; all bins are the same while no class beyond 8 is
+    expected.
     """
     block = MapBlock(np.array([values], np.int16).view(np.uint16), None, BY_NAME["int16"], 1)
     coded, bypass = encode_payload([block])
@@ -175,10 +180,12 @@ def extensions_first(b: Builder) -> None:
 
 
 def constants_of_one_entry():
-    """Codebooks of one entry: nothing is coded, and the parameters of the entropy mode stand in the component all the same."""
+    """Codebooks of one entry: nothing is coded, and the parameters of the entropy mode stand in the component all the
+    same."""
     made = []
     for mode in (MODES.RAW, MODES.CC, MODES.HUFFMAN, MODES.FIXED, *BYTES):
-        for name, component in (("words", codebook(np.array([0x3FC00000], np.uint32), 0)), ("integers", integer_codebook([-5], 0))):
+        for name, component in (("words", codebook(np.array([0x3FC00000], np.uint32),
+                                                   0)), ("integers", integer_codebook([-5], 0))):
             component.entropy_mode = mode
             component.fixed_length, component.byte.level_bytes_log2, component.byte.byte_planes_flag = 33, 3, 1
             if mode == MODES.RAW:
@@ -223,18 +230,26 @@ def recipes() -> Iterator[Recipe]:
     def odd(name: str, purpose: str, write, kind: str = "non-canonical", **options) -> Recipe:
         return Recipe(name, purpose, write, kind, **options)
 
-    yield odd("n-deflate", "DEFLATE: codes of no and of one codeword, any bits at the end, CINFO", byte_tensors(MODES.DEFLATE, deflate_streams()))
+    yield odd("n-deflate", "DEFLATE: codes of no and of one codeword, any bits at the end, CINFO",
+              byte_tensors(MODES.DEFLATE, deflate_streams()))
     yield odd("n-deflate-unit", "a DEFLATE unit that ends with bits of 1", padded_unit)
-    yield odd("n-bzip2", "bzip2: incomplete codes, selectors that nothing uses, any bits at the end", byte_tensors(MODES.BZIP2, bzip2_streams()))
+    yield odd("n-bzip2", "bzip2: incomplete codes, selectors that nothing uses, any bits at the end",
+              byte_tensors(MODES.BZIP2, bzip2_streams()))
     yield odd("n-lzma", "LZMA2: a stored chunk, then lp and pb", byte_tensors(MODES.LZMA, lzma_streams()))
-    yield odd("n-words-class64", "int64 words of class 64, with signs and mantissas that mean nothing", simple((8, 1), class_64, "int64"))
+    yield odd("n-words-class64", "int64 words of class 64, with signs and mantissas that mean nothing",
+              simple((8, 1), class_64, "int64"))
     coded, bypass = beyond_int8([128, 128, -128, 128, -128, -128, 3, 128])
     yield odd("n-map-beyond", "a map of int8 with values of 128, which are not equal to -128", simple(
         (8,), lambda: given(MODES.MAP, "int8", coded, bypass), "int8"))
     yield odd("extensions-first", "extension units before the stream header", extensions_first, "extension")
     yield odd("codebook-one", "codebooks of one entry in each entropy mode", several(constants_of_one_entry), "valid")
-    yield odd("entries-planes", "planes that begin inside segments, and segments inside planes", planes_across_segments, "valid")
+    yield odd("entries-planes", "planes that begin inside segments, and segments inside planes", planes_across_segments,
+              "valid")
     yield odd("n-slots", "slots and paths that could not be written", slots_that_do_not_fit)
-    yield odd("p-product", "a product of factors without payloads", simple((4, 6), nothing_times_nothing), "valid", level=4)
-    yield odd("p-fixedpoint-spatial", "fixed point of 3 bits with spatial prediction: differences beyond the width", simple(
-        (2, 4), lambda: spatial(levels(np.array([[3, -7, 7, -6], [0, 0, -1, 1]]), fixed_point(3, 0), MODES.RAW), 0)), "valid")
+    yield odd("p-product", "a product of factors without payloads", simple((4, 6), nothing_times_nothing), "valid",
+              level=4)
+    yield odd(
+        "p-fixedpoint-spatial", "fixed point of 3 bits with spatial prediction: differences beyond the width",
+        simple((2, 4),
+               lambda: spatial(levels(np.array([[3, -7, 7, -6], [0, 0, -1, 1]]), fixed_point(3, 0), MODES.RAW), 0)),
+        "valid")

@@ -19,7 +19,9 @@ from refcodec.entropy import (
 from . import points
 
 KINDS = {"9.5": points.kinds_of_words(), "9.6": points.kinds_of_maps()}
-PLACES = {clause: [(name, first) for first, end, name in kinds for _ in range(first, end)] for clause, kinds in KINDS.items()}
+PLACES = {
+    clause: [(name, first) for first, end, name in kinds for _ in range(first, end)] for clause, kinds in KINDS.items()
+}
 CLAUSES = {word_loop.CONTEXTS: "9.5", map_loop.CONTEXTS: "9.6"}
 
 

@@ -63,8 +63,8 @@ class SyntaxWatch:
         if isinstance(high, type):
             known = high._value2member_map_.get(value)
             return self.add(f"value:{clause}:{name}:{known.name if known is not None else 'reserved'}")
-        for end, holds in (("below", value < low), ("min", value == low), ("min+1", value == low + 1), ("max-1", value == high - 1),
-                           ("max", value == high), ("above", value > high)):
+        for end, holds in (("below", value < low), ("min", value == low), ("min+1", value == low + 1),
+                           ("max-1", value == high - 1), ("max", value == high), ("above", value > high)):
             if holds:
                 self.add(f"range:{clause}:{name}:{end}")
         self.add(f"value:{clause}:{name}:{value}")
@@ -103,7 +103,8 @@ class SyntaxWatch:
                 before = u.type
             if known and u.type != UnitType.TENSOR_DATA and max(u.size, u.expanded_size) == stream.level.unit_bytes:
                 self.add("limit:7.2:unit_bytes:max")
-        for name, count, most in (("7.2:units", stream.units, stream.level.units), ("7.4:models", stream.models, stream.level.models)):
+        for name, count, most in (("7.2:units", stream.units, stream.level.units), ("7.4:models", stream.models,
+                                                                                    stream.level.models)):
             if len(count) == most:
                 self.add(f"limit:{name}:max")
         for unit in (u for m in stream.models for u in m.tensor_units):

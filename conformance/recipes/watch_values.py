@@ -36,7 +36,8 @@ class RoundingWatch:
         values, rebuilt, grid_ = components._values, representations.rebuilt, components.reconstruct_grid
 
         def watched_values(c, *rest):
-            self.quantiser = "trellis" if c.quantiser == Quantiser.UNIFORM and c.uniform.trellis_size else Quantiser(c.quantiser).name
+            self.quantiser = "trellis" if c.quantiser == Quantiser.UNIFORM and c.uniform.trellis_size else Quantiser(
+                c.quantiser).name
             return values(c, *rest)
 
         def watched_factors(*arguments):
@@ -76,7 +77,8 @@ class RoundingWatch:
     @staticmethod
     def _integer(v: np.ndarray, words: np.ndarray, dtype: DType):
         bits = 1 if dtype.name == "bool" else dtype.bits
-        n = words.view(dtype.word.str.replace("u", "i")).astype(np.float64) if dtype.kind == "i" else words.astype(np.float64)
+        n = words.view(dtype.word.str.replace("u", "i")).astype(np.float64) if dtype.kind == "i" else words.astype(
+            np.float64)
         least, greatest = (1 << bits - 1, (1 << bits - 1) - 1) if dtype.kind == "i" else (0, (1 << bits) - 1)
         mask = (1 << bits) - 1
         yield "least", (words & dtype.word.type(mask)) == least
@@ -89,7 +91,8 @@ class RoundingWatch:
         sign, largest = 1 << dtype.bits - 1, LARGEST[dtype.name]
         magnitude, one, size = words & dtype.word.type(sign - 1), dtype.word.type(1), abs(v)
         exact, below = _value(magnitude, dtype), _value(np.maximum(magnitude, one) - one, dtype)
-        above = np.where(magnitude < largest, _value(np.minimum(magnitude, dtype.word.type(largest - 1)) + one, dtype), 2 * exact - below)
+        above = np.where(magnitude < largest, _value(np.minimum(magnitude, dtype.word.type(largest - 1)) + one, dtype),
+                         2 * exact - below)
         up, down = size < exact, size > exact
         yield "-0", words == sign
         yield "largest", magnitude == largest
@@ -100,7 +103,8 @@ class RoundingWatch:
         yield "tie to even above", up & (exact - size == size - below)
         yield "down", down
         yield "up", up
-        yield "carry into the exponent", up & (magnitude >> dtype.mantissa != (np.maximum(magnitude, one) - one) >> dtype.mantissa)
+        yield "carry into the exponent", up & (magnitude >> dtype.mantissa
+                                               != (np.maximum(magnitude, one) - one) >> dtype.mantissa)
 
 
 def _value(magnitudes: np.ndarray, dtype: DType) -> np.ndarray:

@@ -11,7 +11,8 @@ from .parts import MODES, any_words, codebook, direct, float_words, integers, le
 from .single import several
 
 WORD_MODES = (MODES.RAW, MODES.CC, MODES.MAP, MODES.HUFFMAN, MODES.FIXED, *BYTES)
-FINE_TYPES = [t for t in BY_CODE.values() if t.parts == 1 and t.name != "float8_e8m0fnu"]     # that levels can be rounded to
+FINE_TYPES = [t for t in BY_CODE.values()
+              if t.parts == 1 and t.name != "float8_e8m0fnu"]  # that levels can be rounded to
 
 
 def all_types(mode: MODES):
@@ -23,7 +24,8 @@ def all_types(mode: MODES):
             w = any_words(t.code, t.name, (4, 6 * t.parts))
             if mode == MODES.HUFFMAN and t.bits == 64:
                 w = w >> np.uint64(2)
-            made.append((t.name, t.name, (4, 6), direct(words(t, w, mode, planes=mode in (MODES.DEFLATE, MODES.BZIP2)))))
+            made.append((t.name, t.name, (4, 6), direct(words(t, w, mode, planes=mode
+                                                              in (MODES.DEFLATE, MODES.BZIP2)))))
         return made
     return several(tensors)
 
@@ -42,7 +44,8 @@ def types_of_codebooks():
     made = []
     for t in BY_CODE.values():
         entries = any_words(t.code + 400, t.name, (3,))
-        made.append((t.name, t.name, (3, 5), direct(levels(integers(t.code, (3, 5 * t.parts), -1, 1), codebook(entries, 1)))))
+        made.append(
+            (t.name, t.name, (3, 5), direct(levels(integers(t.code, (3, 5 * t.parts), -1, 1), codebook(entries, 1)))))
     return made
 
 

@@ -41,7 +41,8 @@ class ModelState:
     tensors: list[TensorEntry] = field(default_factory=list)
     folds: dict[int, Fold] = field(default_factory=dict)
     coded: dict[int, int] = field(default_factory=dict)      # tensor index: depth of its predictions
-    work: dict[int, tuple[int, int]] = field(default_factory=dict)   # tensor index: first tensor of its unit, decoding_work
+    work: dict[int, tuple[int,
+                          int]] = field(default_factory=dict)  # tensor index: first tensor of its unit, decoding_work
     references: list[object] = field(default_factory=list)   # ModelState, list[TensorEntry] or None if not at hand
     previous_index: int = -1
 
@@ -66,14 +67,16 @@ def forbid(v, wrong: bool, rule: str, message: str) -> None:
 
 def check_version(v, x: StreamHeader) -> None:
     if (x.version_major, x.version_minor) != VERSION:
-        raise v.fail(SemanticsError, "UNSUPPORTED_VERSION", f"version {x.version_major}.{x.version_minor}, this decoder "
-                     f"knows {VERSION[0]}.{VERSION[1]}; decode it with the codec of that version", "R7.3-1")
+        raise v.fail(
+            SemanticsError, "UNSUPPORTED_VERSION", f"version {x.version_major}.{x.version_minor}, this decoder "
+            f"knows {VERSION[0]}.{VERSION[1]}; decode it with the codec of that version", "R7.3-1")
 
 
 def check_model_header(v, x: ModelHeader) -> None:
     for reference in x.reference:
         if not reference.external_flag and reference.model_distance > v.model.number:
-            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"model_distance {reference.model_distance} reaches before "
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE",
+                         f"model_distance {reference.model_distance} reaches before "
                          "the first model of the stream", "R7.4-1")
     if x.inherit_flag and not (x.reference and not x.reference[0].external_flag):
         raise v.fail(SemanticsError, "DANGLING_REFERENCE", "inherit_flag, but reference 0 is no model of the stream",
@@ -96,8 +99,8 @@ def check_tensor_size(v, x: TensorEntry) -> None:
 
 def check_layer_tensor(v, x) -> None:
     if x.tensor_index >= len(v.model.tensors):
-        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor_index {x.tensor_index} of {len(v.model.tensors)} tensors",
-                     "R7.6.2-1")
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE",
+                     f"tensor_index {x.tensor_index} of {len(v.model.tensors)} tensors", "R7.6.2-1")
     if x.fold_flag and v.reading and x.tensor_index in v.model.folds:
         v.violated(v.fail(SemanticsError, "DUPLICATE_ID", f"a second fold for tensor {x.tensor_index}", "R7.6.2-2"))
     v.folded = x.tensor_index
@@ -123,7 +126,8 @@ def begin_descriptor(v, x, i: int) -> None:
 def tensor_index(v, x) -> None:
     x.tensor_index = v.model.previous_index + 1 + x.tensor_index_delta
     if x.tensor_index >= len(v.model.tensors):
-        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {x.tensor_index} of {len(v.model.tensors)}", "R7.7.1-1")
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {x.tensor_index} of {len(v.model.tensors)}",
+                     "R7.7.1-1")
     if x.tensor_index in v.model.coded:
         raise v.fail(SemanticsError, "DUPLICATE_ID", f"tensor {x.tensor_index} is coded twice", "R7.7.1-2")
     v.model.coded[x.tensor_index] = 0
@@ -135,7 +139,8 @@ def tensor_index(v, x) -> None:
 def check_prediction(v, x) -> None:
     own = v.model.tensors[x.tensor_index]
     predicting = x.tensor_index + x.reference_tensor_delta
-    if x.prediction_mode == PredictionMode.INTRA or (x.prediction_mode == PredictionMode.COPY and x.reference_index == 0):
+    if x.prediction_mode == PredictionMode.INTRA or (x.prediction_mode == PredictionMode.COPY
+                                                     and x.reference_index == 0):
         if predicting not in v.model.coded or predicting == x.tensor_index:
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} is not decoded before it is "
                          "used", "R7.7.1-3")
@@ -150,8 +155,8 @@ def check_prediction(v, x) -> None:
         holder = reference if isinstance(reference, ModelState) else None
         table = holder.tensors if holder else reference
         if not 0 <= predicting < len(table):
-            raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} of {len(table)} of the reference model",
-                         "R7.7.1-5")
+            raise v.fail(SemanticsError, "DANGLING_REFERENCE",
+                         f"tensor {predicting} of {len(table)} of the reference model", "R7.7.1-5")
         entry = table[predicting]
         depth = holder.coded[predicting] + 1 if holder else 1
     v.model.coded[x.tensor_index] = v.limit("nesting of predictions", depth, v.level.nesting, "R7.7.1-6")
@@ -205,11 +210,9 @@ def component_shapes(x) -> list[tuple[int, int]]:
     """Rows and columns of each coded array of a tensor (SPEC 7.7.2)."""
     rows, columns, rank = x.row_count, x.column_count, x.factor.factor_rank
     return {
-        Representation.DIRECT: [(rows, columns)],
-        Representation.LOW_RANK: [(rows, rank), (rank, columns)],
-        Representation.MAPPING: [(rows, rank)],
-        Representation.AUGMENTATION: [(1, x.factor.gain_count_minus1 + 1)] + ([(rows, rank), (rank, columns)] if rank else []),
-        Representation.LOW_RANK_UPDATE: [(rows, rank)],
+        Representation.DIRECT: [(rows, columns)], Representation.LOW_RANK: [(rows, rank), (rank, columns)],
+        Representation.MAPPING: [(rows, rank)], Representation.AUGMENTATION: [(1, x.factor.gain_count_minus1 + 1)] +
+        ([(rows, rank), (rank, columns)] if rank else []), Representation.LOW_RANK_UPDATE: [(rows, rank)],
         Representation.RANDOM_MASK: [(1, x.factor.selected_count)],
         Representation.ROW_MASK: [(x.factor.selected_count, columns)],
     }[x.representation]
@@ -236,8 +239,8 @@ def check_tools(v, x) -> None:
     x.words_flag = int(x.quantiser in WORDS)
     spatial, cm = d.prediction_mode == PredictionMode.SPATIAL, x.entropy_mode == EntropyMode.CM
     forbid(v, factor and x.quantiser not in INDICES, "R7.7.3-1", "a factor whose values are not indices times a step")
-    forbid(v, x.quantiser in (*INDICES, Quantiser.DECIMAL) and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"), "R7.7.3-2",
-           f"quantisation of {dtype.name}")
+    forbid(v, x.quantiser in (*INDICES, Quantiser.DECIMAL) and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"),
+           "R7.7.3-2", f"quantisation of {dtype.name}")
     forbid(v, x.quantiser == Quantiser.GRID and (dtype.name != "float32" or predicted), "R7.7.3-3",
            "a scaled grid is for float32 without prediction")
     forbid(v, x.quantiser == Quantiser.CODEBOOK and predicted, "R7.7.3-4", "a codebook with prediction")
@@ -279,9 +282,10 @@ def check_entries(v, x) -> None:
 
 
 def check_work(v, x, words: int) -> None:
-    """Bounds the words to be decoded for access to one tensor: joined units that predict each other must not multiply."""
-    words = v.limit("decoding_work", words + sum(v.needed.values()), 2 * (v.level.nesting + 1) * v.level.tensor_elements,
-                    "R7.7-1")
+    """Bounds the words to be decoded for access to one tensor: joined units that predict each other must not
+    multiply."""
+    words = v.limit("decoding_work", words + sum(v.needed.values()), 2 *
+                    (v.level.nesting + 1) * v.level.tensor_elements, "R7.7-1")
     for d in x.descriptor:
         v.model.work[d.tensor_index] = (x.descriptor[0].tensor_index, words)
 

@@ -123,8 +123,9 @@ class Parser:
             if offset == source.size and before in (UnitType.MODEL_END, UnitType.STREAM_HEADER):
                 if self.allow_prefix and self.stream.models:
                     return self.stream
-                raise ContainerError("MISSING_UNIT", "SPEC 7.1: the stream ends without its stream end unit; "
-                                     "a prefix of whole models can be asked for", len(self.stream.units), rules="R7.1-3")
+                raise ContainerError(
+                    "MISSING_UNIT", "SPEC 7.1: the stream ends without its stream end unit; "
+                    "a prefix of whole models can be asked for", len(self.stream.units), rules="R7.1-3")
             unit = self._next_unit(offset)
             if unit.type in _KNOWN_TYPES:
                 self._check_order(before, unit)
@@ -135,8 +136,9 @@ class Parser:
             self.violated(ContainerError("TRAILING_DATA", "SPEC 6.1: bytes after the stream end unit",
                                          len(self.stream.units) - 1, rules="R7.1-4"))
         if not self.stream.models:
-            self.violated(ContainerError("MISSING_UNIT", "SPEC 7.1: the stream holds no model", len(self.stream.units) - 1,
-                                         rules="R7.1-5"))
+            self.violated(
+                ContainerError("MISSING_UNIT", "SPEC 7.1: the stream holds no model",
+                               len(self.stream.units) - 1, rules="R7.1-5"))
         self.stream.complete = True
         return self.stream
 
@@ -181,8 +183,9 @@ class Parser:
     def _model_header(self, unit: Unit) -> None:
         number = len(self.stream.models)
         if number >= self.stream.level.models:
-            self.violated(SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.models} models", unit.number,
-                                         rules="R7.4-5"))
+            self.violated(
+                SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.models} models", unit.number,
+                               rules="R7.4-5"))
         self.model = ParsedModel(ModelState(self.stream.header.profile, number), unit)
         state = self.model.state
         reader, header = self._structure(unit, syntax.model_header, ModelHeader())
@@ -232,8 +235,9 @@ class Parser:
         _, self.model.metadata = self._structure(unit, syntax.metadata, Metadata())
         keys = [e.metadata_key for e in self.model.metadata.entry]
         if len(set(keys)) != len(keys):
-            self.violated(SemanticsError("DUPLICATE_ID", "SPEC 7.8: two metadata entries have the same key", unit.number,
-                                         rules="R7.8-1"))
+            self.violated(
+                SemanticsError("DUPLICATE_ID", "SPEC 7.8: two metadata entries have the same key", unit.number,
+                               rules="R7.8-1"))
 
     def _index(self, unit: Unit) -> None:
         _, self.model.index = self._structure(unit, syntax.index, Index())
@@ -245,8 +249,9 @@ class Parser:
         _, self.model.end = self._structure(unit, syntax.model_end, ModelEnd())
         self.model.end_unit = unit
         if self.model.end.tensor_data_count != len(self.model.tensor_units):
-            self.violated(SemanticsError("MISSING_UNIT", "SPEC 7.10: tensor data units were removed or added", unit.number,
-                                         rules="R7.10-1"))
+            self.violated(
+                SemanticsError("MISSING_UNIT", "SPEC 7.10: tensor data units were removed or added", unit.number,
+                               rules="R7.10-1"))
         missing = len(self.model.state.tensors) - len(self.model.unit_of)
         if missing:
             self.violated(SemanticsError("MISSING_UNIT", f"SPEC 7.10: {missing} tensors have no data", unit.number,
@@ -255,8 +260,9 @@ class Parser:
     def _stream_end(self, unit: Unit) -> None:
         _, x = self._structure(unit, syntax.stream_end, StreamEnd())
         if x.model_count != len(self.stream.models) or x.unit_count != len(self.stream.units):
-            self.violated(SemanticsError("MISSING_UNIT", "SPEC 7.11: models or units were removed or added", unit.number,
-                                         rules="R7.11-1"))
+            self.violated(
+                SemanticsError("MISSING_UNIT", "SPEC 7.11: models or units were removed or added", unit.number,
+                               rules="R7.11-1"))
         offsets = [u.offset for u in self.stream.units if u.type == UnitType.INDEX]
         if x.index_offset != (offsets[-1] if offsets else 0) or unit.end - unit.offset != STREAM_END_SIZE:
             self.violated(SemanticsError("DANGLING_REFERENCE", "SPEC 7.11: index_offset is not the last index unit",
@@ -301,5 +307,3 @@ def parse(stream, references: Sequence[Model] = (), allow_prefix: bool = False) 
         return digests.get(digest)
 
     return Parser(stream if isinstance(stream, ByteSource) else ByteSource(stream), find, allow_prefix).parse()
-
-

@@ -106,7 +106,8 @@ def topology(v, x):
     v.byte_alignment()
     for i in range(x.file_count):
         for s in range(x.file[i].segment_count):
-            x.file[i].segment[s].literal = v.b("literal", x.file[i].segment[s].literal, x.file[i].segment[s].literal_size)
+            x.file[i].segment[s].literal = v.b("literal", x.file[i].segment[s].literal,
+                                               x.file[i].segment[s].literal_size)
 
 
 @structure("6.5.1")
@@ -292,7 +293,8 @@ def codebook_parameters(v, x):
     x.codebook.codebook_size_minus1 = v.ue("codebook_size_minus1", x.codebook.codebook_size_minus1)
     v.limit("codebook_size_minus1", x.codebook.codebook_size_minus1, v.level.codebook_size - 1)
     x.codebook.zero_index = v.ue("zero_index", x.codebook.zero_index, 0, x.codebook.codebook_size_minus1)
-    x.codebook.codebook_words = v.b("codebook_words", x.codebook.codebook_words, (x.codebook.codebook_size_minus1 + 1) * x.word_bytes)
+    x.codebook.codebook_words = v.b("codebook_words", x.codebook.codebook_words,
+                                    (x.codebook.codebook_size_minus1 + 1) * x.word_bytes)
 
 
 @structure("6.7.6")

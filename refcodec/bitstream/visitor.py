@@ -46,7 +46,8 @@ class Visitor:
             if value not in high._value2member_map_:
                 raise self.fail(SemanticsError, "RESERVED_VALUE", f"{name} {value} is reserved", rules)
         elif not low <= value <= high:
-            self.violated(self.fail(SemanticsError, "OUT_OF_RANGE", f"{name} is {value}, allowed are {low}..{high}", rules))
+            self.violated(
+                self.fail(SemanticsError, "OUT_OF_RANGE", f"{name} is {value}, allowed are {low}..{high}", rules))
         return value
 
     def limit(self, name: str, value: int, maximum: int, rules: str = "R4.3-1") -> int:
@@ -121,7 +122,8 @@ class Reader(Visitor):
         if found is None:
             if most <= UE_MAX_PREFIX:
                 raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}", "R4.4-1")
-            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} has over {UE_MAX_PREFIX} leading zeros", "R4.4-2")
+            raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} has over {UE_MAX_PREFIX} leading zeros",
+                            "R4.4-2")
         zeros = found - start
         self._need(name, 2 * zeros + 1)
         self.pos = self._base + found
@@ -200,7 +202,8 @@ def _traced(descriptor: str) -> Callable:
         start, depth = self.pos, len(self.elements)
         value = parse(self, name, value, *args, **options)
         del self.elements[depth:]                      # an element built of others is listed once
-        shown = {"u": f"u({args[0]})" if args else "u", "string": "str(v)", "b": "b(v)"}.get(descriptor, f"{descriptor}(v)")
+        shown = {"u": f"u({args[0]})" if args else "u", "string": "str(v)",
+                 "b": "b(v)"}.get(descriptor, f"{descriptor}(v)")
         self._record(name, shown, value, start)
         return value
 

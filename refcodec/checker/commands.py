@@ -14,36 +14,45 @@ MANIFEST = Path(__file__).parents[2] / "conformance" / "manifest.json"
 
 def add_commands(commands) -> None:
     """Add the commands to the subparsers of the command line."""
-    c = commands.add_parser("check", help="run any decoder against the conformance suite",
-                            description="Run a decoder that speaks conformance/CONTRACT.md against a manifest. Exit codes: 0 every "
-                                        "stream PASS, but for known failures; 20 not all; 21 the smoke stream did not pass, "
-                                        "nothing else was run.")
+    c = commands.add_parser(
+        "check", help="run any decoder against the conformance suite",
+        description="Run a decoder that speaks conformance/CONTRACT.md against a manifest. Exit codes: 0 every "
+        "stream PASS, but for known failures; 20 not all; 21 the smoke stream did not pass, "
+        "nothing else was run.")
     checked = c.add_mutually_exclusive_group(required=True)
     checked.add_argument("--decoder", metavar="CMD", help="the decoder, as typed in a shell, without 'decode'")
-    checked.add_argument("--encoder", metavar="CMD", help="an encoder, without 'encode': it codes the --models, its streams are "
-                         "validated, decoded, and compared with what it declares and, where asked for no loss, with the models")
+    checked.add_argument(
+        "--encoder", metavar="CMD", help="an encoder, without 'encode': it codes the --models, its streams are "
+        "validated, decoded, and compared with what it declares and, where asked for no loss, with the models")
     c.add_argument("--models", nargs="+", default=[], metavar="FILE", help="with --encoder: model files")
-    c.add_argument("--manifest", default=str(MANIFEST), metavar="FILE", help="the suite (default: the one of this repository)")
+    c.add_argument("--manifest", default=str(MANIFEST), metavar="FILE",
+                   help="the suite (default: the one of this repository)")
     c.add_argument("--profile", choices=PROFILES, default="high", help="leave out streams of higher profiles")
     c.add_argument("--required", action="store_true", help="leave out streams that are not required")
     c.add_argument("--only", action="append", default=[], metavar="ID", help="only this stream; may be given again")
-    c.add_argument("--persistent", action="store_true", help="keep a process for many streams ('CMD serve'); failures are run "
+    c.add_argument("--persistent", action="store_true",
+                   help="keep a process for many streams ('CMD serve'); failures are run "
                    "again alone")
-    c.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="runs at a time (default: all processors)")
+    c.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+                   help="runs at a time (default: all processors)")
     c.add_argument("--timeout", type=float, metavar="S", help="seconds per stream (default: the manifest's)")
-    c.add_argument("--memory", type=int, metavar="MB", help="megabytes of address space per process, 0: no limit, for decoders "
-                   "with sanitizers (default: the manifest's)")
-    c.add_argument("--resume", metavar="STATE.json",
-                   help="keep what passed in this file, and do not run it again: goes on with a check that was interrupted; "
-                   "begun anew for another manifest, command, option or build of the decoder")
-    c.add_argument("--known", metavar="FILE", help="JSON object of ids and reasons: failures that do not fail the run, nor "
-                   "count as PASS; one of them that passes fails the run")
+    c.add_argument(
+        "--memory", type=int, metavar="MB", help="megabytes of address space per process, 0: no limit, for decoders "
+        "with sanitizers (default: the manifest's)")
+    c.add_argument(
+        "--resume", metavar="STATE.json",
+        help="keep what passed in this file, and do not run it again: goes on with a check that was interrupted; "
+        "begun anew for another manifest, command, option or build of the decoder")
+    c.add_argument(
+        "--known", metavar="FILE", help="JSON object of ids and reasons: failures that do not fail the run, nor "
+        "count as PASS; one of them that passes fails the run")
     _add_reports(c.add_argument_group("reports"))
     c.add_argument("--quiet", action="store_true", help="no progress bar")
 
     e = commands.add_parser("conformance-encode", help="the reference encoder in the form of conformance/CONTRACT.md",
                             description="The reference encoder behind the contract of `refcodec check --encoder`.")
-    once = e.add_subparsers(dest="form", required=True, metavar="FORM").add_parser("encode", help="one model into a folder")
+    once = e.add_subparsers(dest="form", required=True, metavar="FORM").add_parser("encode",
+                                                                                   help="one model into a folder")
     once.add_argument("model", metavar="MODEL")
     once.add_argument("outdir", metavar="OUTDIR")
     once.add_argument("--lossless", action="store_true", help="keep every bit")
@@ -62,10 +71,12 @@ def add_commands(commands) -> None:
 def _add_reports(c) -> None:
     c.add_argument("--junit", metavar="FILE", help="JUnit XML")
     c.add_argument("--json", metavar="FILE", help="JSON ('-': to standard output, instead of the table)")
-    c.add_argument("--html", metavar="FILE", help="one page that needs nothing else: matrix, streams, failures, SPEC.md "
-                   "coloured (pip install 'refcodec[report]')")
-    c.add_argument("--with", dest="others", action="append", default=[], metavar="RUN.json", help="join the --json report "
-                   "of another run, say of another decoder, into the page; may be given again")
+    c.add_argument(
+        "--html", metavar="FILE", help="one page that needs nothing else: matrix, streams, failures, SPEC.md "
+        "coloured (pip install 'refcodec[report]')")
+    c.add_argument(
+        "--with", dest="others", action="append", default=[], metavar="RUN.json", help="join the --json report "
+        "of another run, say of another decoder, into the page; may be given again")
     c.add_argument("--badge", metavar="FILE", help="the result as a small SVG picture")
 
 
@@ -211,7 +222,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="refcodec")
     add_commands(parser.add_subparsers(dest="command", required=True))
     arguments = parser.parse_args(argv)
-    run = {"check": run_check, "conformance-decode": run_conformance_decode, "conformance-encode": run_conformance_encode}
+    run = {
+        "check": run_check, "conformance-decode": run_conformance_decode, "conformance-encode": run_conformance_encode
+    }
     return run[arguments.command](arguments)
 
 

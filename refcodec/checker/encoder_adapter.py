@@ -16,7 +16,8 @@ SNR = 30.0         # decibels, of what may be lossy
 def encode_once(path: str, folder: str, lossless: bool) -> int:
     """Write stream.omc and the dump of what a decoder makes of it into a folder; returns the exit code.
 
-    The stream holds the digests of the encoder's own reconstruction, so that what is dumped here is what the encoder meant.
+    The stream holds the digests of the encoder's own reconstruction, so that what is dumped here is what the encoder
+    meant.
     Raises FormatError for a model that cannot be read or a folder that cannot be written.
     """
     model = load(path)

@@ -1,4 +1,5 @@
-"""A check of encoders: their streams are validated, decoded, and compared with what they declare (conformance/CONTRACT.md)."""
+"""A check of encoders: their streams are validated, decoded, and compared with what they declare
+(conformance/CONTRACT.md)."""
 
 from __future__ import annotations
 
@@ -82,8 +83,9 @@ def encode_command(command: str, model: Path | str, folder: Path | str, lossless
     return [*shlex.split(command), "encode", str(model), str(folder), *(["--lossless"] if lossless else [])]
 
 
-def check_encoder(command: str, models: Sequence[str | Path], *, timeout: float | None = None, memory: int | None = None,
-                  progress: Callable[[EncoderResult], None] = lambda result: None) -> EncoderReport:
+def check_encoder(command: str, models: Sequence[str | Path], *, timeout: float | None = None,
+                  memory: int | None = None, progress: Callable[[EncoderResult],
+                                                                None] = lambda result: None) -> EncoderReport:
     """Run an encoder (a shell-like command) on model files, each as the encoder likes and without loss.
 
     timeout: seconds and memory: bytes of address space (0: no limit) per run.  progress: called with each result.
@@ -160,7 +162,8 @@ def _invalid(stream: Path) -> str:
 
 
 def _difference(decoded: Model, declared: Model, model: Model, lossless: bool) -> str:
-    """Where the decoded model is not the declared one, or not one of the tensors that were given; '' if all is right."""
+    """Where the decoded model is not the declared one, or not one of the tensors that were given; '' if all is
+    right."""
     for name, other in (("declared", declared), ("given", model)):
         if [t.name for t in decoded.tensors] != [t.name for t in other.tensors]:
             return f"the {len(decoded.tensors)} decoded tensors are not the {len(other.tensors)} that were {name}"

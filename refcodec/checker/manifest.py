@@ -39,7 +39,8 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The stream must be rejected with one of `codes`. phases, unit, bit: where the reference decoder sees it (advisory)."""
+    """The stream must be rejected with one of `codes`. phases, unit, bit: where the reference decoder sees it
+    (advisory)."""
 
     codes: tuple[str, ...]
     phases: tuple[str, ...] = ()
@@ -121,9 +122,9 @@ def load_manifest(path: str | os.PathLike) -> Manifest:
 def _stream(e: dict, folder: Path) -> Stream:
     if e["kind"] not in KINDS or e["profile"] not in PROFILES:
         raise ValueError(f"{e['id']}: kind {e['kind']!r}, profile {e['profile']!r}")
-    return Stream(e["id"], e["revision"], e["profile"], e["level"], e["kind"], e["required"], e["purpose"], tuple(e["clauses"]),
-                  tuple(e["requirements"]), tuple(e["features"]), folder / e["file"], e["sha256"], e["size"],
-                  tuple(folder / r for r in e["references"]), e["limits"]["seconds"], e["limits"]["memory"],
+    return Stream(e["id"], e["revision"], e["profile"], e["level"], e["kind"], e["required"], e["purpose"],
+                  tuple(e["clauses"]), tuple(e["requirements"]), tuple(e["features"]), folder / e["file"], e["sha256"],
+                  e["size"], tuple(folder / r for r in e["references"]), e["limits"]["seconds"], e["limits"]["memory"],
                   _expected(e["expected"]))
 
 

@@ -135,7 +135,8 @@ class OneShot:
         copy, references = self.place.begin(stream)
         self.place.clear_tmp()
         memory = stream.memory if self.memory is None else self.memory
-        return run_once(lambda: decode_command(self.command, copy, self.place.out, references, model), self.place, memory, seconds)
+        return run_once(lambda: decode_command(self.command, copy, self.place.out, references, model), self.place,
+                        memory, seconds)
 
     def close(self) -> bool:
         """Whether processes were left behind that belong to no run: never."""

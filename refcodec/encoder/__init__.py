@@ -52,7 +52,8 @@ def stream_within(models: Sequence[Model], config: Config, references: Sequence[
     Raises ConfigError BAD_CONFIG if the configuration asks for steps of its own, RATE if the models do not fit.
     """
     if config.lossy:
-        raise ConfigError("BAD_CONFIG", "max_bytes finds the steps itself; ask for no step, rate or quantiser beside it")
+        raise ConfigError("BAD_CONFIG",
+                          "max_bytes finds the steps itself; ask for no step, rate or quantiser beside it")
     lossless = replace(config, max_bytes=None)
     lossy = replace(lossless, step=1.0)
     apart = SetPlan(list(range(len(models))), [()] * len(models), [0.0] * len(models))

@@ -56,7 +56,8 @@ class Prediction:
         return self.same_shape and np.array_equal(self.words, words)
 
     def residual(self, values: np.ndarray) -> np.ndarray:
-        """float64 differences of values (row-major, one dimension) from it; what is not finite predicts 0 (SPEC 8.5.3)."""
+        """float64 differences of values (row-major, one dimension) from it; what is not finite predicts 0 (SPEC
+        8.5.3)."""
         base = self.words.view(values.dtype).astype(np.float64)
         base[~np.isfinite(base)] = 0
         return values.astype(np.float64) - base
@@ -136,7 +137,8 @@ class Part:
 
 @dataclass
 class Candidate:
-    """descriptor: without index and digest, its components are those of the parts.  words: what the decoder will get, row-major."""
+    """descriptor: without index and digest, its components are those of the parts.  words: what the decoder will get,
+    row-major."""
 
     descriptor: TensorDescriptor
     words: np.ndarray
@@ -144,7 +146,8 @@ class Candidate:
     parts: list[Part] = field(default_factory=list)
 
     def code(self, threads: int = 1, modes: Sequence[EntropyMode] = (), only: bool = False) -> Candidate:
-        """Make the payloads: of each part the smallest among its own entropy mode and `modes`; only: among `modes`, if it can."""
+        """Make the payloads: of each part the smallest among its own entropy mode and `modes`; only: among `modes`,
+        if it can."""
         for i, part in enumerate(self.parts):
             if part.array is not None:
                 own = [] if part.component.entropy_mode in modes else [part]
@@ -203,8 +206,8 @@ def words_candidate(words: np.ndarray, matrix: np.ndarray, dtype: DType, column_
     return candidate(words, dtype, part, column_scan, prediction)
 
 
-def levels_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, column_scan: int, mantissa: int, exponent: int,
-                     states: int, mixed: bool, kernel_size: int, entries: int,
+def levels_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, column_scan: int, mantissa: int,
+                     exponent: int, states: int, mixed: bool, kernel_size: int, entries: int,
                      prediction: Prediction | None = None) -> Candidate:
     """Uniform or trellis-coded levels."""
     c = Component(Quantiser.UNIFORM, EntropyMode.CM if mixed else EntropyMode.CC,
@@ -214,8 +217,8 @@ def levels_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, column
     return candidate(words, dtype, part, column_scan, prediction)
 
 
-def codebook_candidate(words: np.ndarray, codebook: np.ndarray, zero_index: int, levels: np.ndarray | None, dtype: DType,
-                       kernel_size: int, entries: int) -> Candidate:
+def codebook_candidate(words: np.ndarray, codebook: np.ndarray, zero_index: int, levels: np.ndarray | None,
+                       dtype: DType, kernel_size: int, entries: int) -> Candidate:
     """Indices of a codebook; levels None where it has one entry."""
     data = codebook.astype(dtype.word.newbyteorder("<")).tobytes()
     c = Component(Quantiser.CODEBOOK, EntropyMode.CC, codebook=Codebook(len(codebook) - 1, zero_index, data),
@@ -223,16 +226,17 @@ def codebook_candidate(words: np.ndarray, codebook: np.ndarray, zero_index: int,
     return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size))
 
 
-def grid_candidate(words: np.ndarray, halves: np.ndarray, scales: np.ndarray, column_scan: int, parameters: WordParameters,
-                   entries: int, plane_rows: int = 1) -> Candidate:
+def grid_candidate(words: np.ndarray, halves: np.ndarray, scales: np.ndarray, column_scan: int,
+                   parameters: WordParameters, entries: int, plane_rows: int = 1) -> Candidate:
     """A scaled half-precision grid."""
     c = Component(Quantiser.GRID, EntropyMode.CC, grid_scales=scales.astype("<f4").tobytes(), word=parameters,
                   entry_count_minus1=entries - 1)
     return candidate(words, BY_NAME["float32"], Part(c, halves, BY_NAME["float16"], plane_rows=plane_rows), column_scan)
 
 
-def decimal_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, decimal_exponent: int, entropy_mode: EntropyMode,
-                      kernel_size: int, entries: int, prediction: Prediction | None = None) -> Candidate:
+def decimal_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, decimal_exponent: int,
+                      entropy_mode: EntropyMode, kernel_size: int, entries: int,
+                      prediction: Prediction | None = None) -> Candidate:
     """Levels over a power of ten. levels: int64."""
     c = Component(Quantiser.DECIMAL, entropy_mode, decimal_exponent=decimal_exponent, entry_count_minus1=entries - 1)
     return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size), 0, prediction)
@@ -247,9 +251,9 @@ def fixed_point_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, w
     return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size), 0, prediction)
 
 
-def integer_codebook_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, integers: Sequence[int], zero_index: int,
-                               mantissa: int, exponent: int, entropy_mode: EntropyMode, kernel_size: int, entries: int,
-                               prediction: Prediction | None = None) -> Candidate:
+def integer_codebook_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, integers: Sequence[int],
+                               zero_index: int, mantissa: int, exponent: int, entropy_mode: EntropyMode,
+                               kernel_size: int, entries: int, prediction: Prediction | None = None) -> Candidate:
     """Indices of listed integers of one step."""
     c = Component(Quantiser.INTEGER_CODEBOOK, entropy_mode, uniform=UniformParameters(0, mantissa, exponent),
                   integer_codebook=IntegerCodebook(len(integers) - 1, zero_index, [int(n) for n in integers]),

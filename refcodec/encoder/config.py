@@ -47,17 +47,20 @@ class Config:
     coder: 'cc' or 'cm'; None: 'cc', or 'cm' with effort 'best'.  effort: 'fast', 'default', 'best'.
     quality_layers: number of layers, the last as asked, those before it coarser.
     rules: the first that fits a tensor's name decides its treatment.
-    entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).  join_below: tensors of fewer elements
+    entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).  join_below:
+    tensors of fewer elements
     share a unit.  index: write an index unit (None: for large models).  lam: cost of a bit in the
     search for levels, in step^2.
     preset: a published system by one name (PRESETS); the fields that it sets can be given another value.
     profile: the highest profile whose tools may be used: 'baseline', 'main' or 'high' (None: any).
     entropy: one entropy mode for all that it can code, or 'auto': the smallest of all; None: range coding.
     quantiser: of the quantised tensors: 'uniform' (with step, snr or bits_per_weight), 'rp' (S1: rp decimals, cut off),
-    'q-bits' (S2: q_bits of 12 decimals are dropped), 'fixed-point' (width bits; None: as many as each tensor needs for snr), 'k-means',
+    'q-bits' (S2: q_bits of 12 decimals are dropped), 'fixed-point' (width bits; None: as many as each tensor needs
+    for snr), 'k-means',
     'k-means-zero' (0 is a centre), 'integer-k-means' (clusters centres) or 'hybrid' (S5).
     spatial: try prediction from neighbours.  update: how a tensor with a reference is updated: 'lra', 'ml', 'ka',
-    'lru' of rank update_rank, 'rm' of a fraction of the elements, 'fp'; update_seed: of random ones.  factors: updates made elsewhere, by tensor name.
+    'lru' of rank update_rank, 'rm' of a fraction of the elements, 'fp'; update_seed: of random ones.  factors:
+    updates made elsewhere, by tensor name.
     points: of the quantiser 'hybrid' (whose snr is that of the relative errors of all layers added up; 4 dB), made
     elsewhere, by tensor name.
     root, max_bytes: of a set of models: 'auto', 'kl', 'size' or a model's name; bytes of the whole stream.
@@ -116,15 +119,17 @@ class Config:
             if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
                 raise ConfigError("BAD_CONFIG", f"{name} must be a positive number, not {value}")
         for name, allowed in (("effort", ("fast", "default", "best")), ("coder", (None, "cc", "cm")),
-                              ("states", (None, *STATES)), ("profile", (None, *PROFILES)), ("entropy", (None, *ENTROPY)),
-                              ("quantiser", QUANTISERS), ("update", (None, *UPDATES))):
+                              ("states", (None, *STATES)), ("profile", (None, *PROFILES)),
+                              ("entropy", (None, *ENTROPY)), ("quantiser", QUANTISERS), ("update", (None, *UPDATES))):
             if getattr(self, name) not in allowed:
                 raise ConfigError("BAD_CONFIG", f"{name} is {getattr(self, name)!r}, allowed are {allowed}")
         for rule in self.rules:
             if rule.treatment not in ("quantise", "fine", "lossless"):
                 raise ConfigError("BAD_CONFIG", f"treatment {rule.treatment!r}: quantise, fine or lossless")
-        if self.quality_layers < 1 or self.quality_layers > 16 or (self.entry_elements or 65536) < 65536 or self.threads < 1:
-            raise ConfigError("BAD_CONFIG", "quality_layers is 1..16, entry_elements at least 65536, threads at least 1")
+        if self.quality_layers < 1 or self.quality_layers > 16 or (self.entry_elements
+                                                                   or 65536) < 65536 or self.threads < 1:
+            raise ConfigError("BAD_CONFIG",
+                              "quality_layers is 1..16, entry_elements at least 65536, threads at least 1")
 
         self._check_ranges()
 
@@ -136,10 +141,12 @@ class Config:
             if value is not None and not (isinstance(value, int) and low <= value <= high):
                 raise ConfigError("BAD_CONFIG", f"{name} is {value}, allowed are {low}..{high}")
         if self.own_quantiser and (self.step or self.bits_per_weight or (self.snr and self.quantiser not in BY_SNR)):
-            raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight "
-                              f"(but {' and '.join(BY_SNR)} have for snr)")
+            raise ConfigError(
+                "BAD_CONFIG", f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight "
+                f"(but {' and '.join(BY_SNR)} have for snr)")
         if self.profile == "baseline" and self.update in ("ml", "ka"):
-            raise ConfigError("BAD_CONFIG", f"the update {self.update} decomposes its reference: it needs the main profile")
+            raise ConfigError("BAD_CONFIG",
+                              f"the update {self.update} decomposes its reference: it needs the main profile")
         if self.own_quantiser and self.quality_layers > 1:
             raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} makes no quality layers")
 
@@ -150,7 +157,8 @@ class Config:
 
     @property
     def lossy(self) -> bool:
-        return self.own_quantiser or self.update is not None or (self.step or self.snr or self.bits_per_weight) is not None
+        return self.own_quantiser or self.update is not None or (self.step or self.snr
+                                                                 or self.bits_per_weight) is not None
 
     @property
     def entry_size(self) -> int:
@@ -190,7 +198,8 @@ class Config:
             raise ConfigError("BAD_CONFIG", f"{path}: {error}") from None
         known = {f.name for f in dataclasses.fields(Config)}
         if not isinstance(data, dict) or set(data) - known:
-            raise ConfigError("BAD_CONFIG", f"{path}: unknown settings {sorted(set(data) - known)}; known are {sorted(known)}")
+            raise ConfigError("BAD_CONFIG",
+                              f"{path}: unknown settings {sorted(set(data) - known)}; known are {sorted(known)}")
         try:
             return Config(**{**data, **{k: v for k, v in changes.items() if v is not None}})
         except TypeError as error:

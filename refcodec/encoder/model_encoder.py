@@ -180,7 +180,8 @@ class ModelEncoder:
             return max((size_needed(*shape) for shape in shapes), default=0)
         return max((min(shape) for shape in shapes if config.preset != "auto" or min(shape) <= FACTOR_SIDE), default=0)
 
-    def write_layers(self, writer: StreamWriter, step: float | None, earlier: Sequence[Earlier], keep: bool) -> Model | None:
+    def write_layers(self, writer: StreamWriter, step: float | None, earlier: Sequence[Earlier],
+                     keep: bool) -> Model | None:
         """All quality layers of this model.
 
         earlier: the models of this stream that it may be predicted from.
@@ -205,10 +206,12 @@ class ModelEncoder:
         return (table_of(self.model) == table_of(before.model) and self.topology == before.topology
                 and self.layers == before.layers)
 
-    def _write_model(self, writer: StreamWriter, step: float | None, earlier: Sequence[Earlier], keep: bool) -> Model | None:
+    def _write_model(self, writer: StreamWriter, step: float | None, earlier: Sequence[Earlier],
+                     keep: bool) -> Model | None:
         references = [e.decoded for e in earlier] + self.references
         names = [{t.name: i for i, t in enumerate(r.tensors)} for r in references]
-        config = self.config if self.config.own_quantiser else replace(self.config, step=step, snr=None, bits_per_weight=None)
+        config = self.config if self.config.own_quantiser else replace(self.config, step=step, snr=None,
+                                                                       bits_per_weight=None)
         points = self._hybrid_points(config)
         tensors = self.model.tensors
         total, done = sum(t.nbytes for t in tensors), 0

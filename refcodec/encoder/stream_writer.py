@@ -43,7 +43,8 @@ class StreamWriter:
 
     def __post_init__(self):
         self._put(MAGIC)
-        self.unit(UnitType.STREAM_HEADER, syntax.stream_header, StreamHeader(profile=self.profile, level=self.level.number))
+        self.unit(UnitType.STREAM_HEADER, syntax.stream_header,
+                  StreamHeader(profile=self.profile, level=self.level.number))
 
     def _put(self, data: bytes) -> None:
         self.sink.write(data)
@@ -65,7 +66,9 @@ class StreamWriter:
         """Model header, topology and layer descriptors."""
         number = len(self.models)
         state = ModelState(self.profile, number, header)
-        references = [None if r.external_flag else self.models[number - r.model_distance].state for r in header.reference]
+        references = [
+            None if r.external_flag else self.models[number - r.model_distance].state for r in header.reference
+        ]
         state.references = references
         if header.inherit_flag:
             state.tensors, state.folds = references[0].tensors, dict(references[0].folds)
@@ -119,7 +122,8 @@ class StreamWriter:
         self.unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(len(model.tensor_units), digest), model.state)
 
     def end_stream(self) -> None:
-        self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1, self.index_offset))
+        self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1,
+                                                                    self.index_offset))
 
 
 def body_of(function, x, level: Level, state: ModelState | None = None) -> bytes:

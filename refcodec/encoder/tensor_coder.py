@@ -35,7 +35,8 @@ FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is 
 
 
 def code_tensor(job: TensorJob, config: Config, step: float | None) -> Candidate:
-    """The smallest candidate of a tensor. step: of the quantised tensors, None when lossless or of another quantiser."""
+    """The smallest candidate of a tensor. step: of the quantised tensors, None when lossless or of another
+    quantiser."""
     words = job.tensor.words
     for prediction in job.predictions:
         if prediction.equals(words):
@@ -79,8 +80,10 @@ def _best_words(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: 
         if bits < best_bits:
             best, best_bits = (prediction, predictor), bits
     chosen = [best or (None, None)] + ([(None, None)] if best and thorough else [])
-    return [words_candidate(words, matrix, job.dtype, 0, choose_parameters(matrix, job.dtype, predictor), entries, prediction,
-                            predictor, job.plane_rows) for prediction, predictor in chosen]
+    return [
+        words_candidate(words, matrix, job.dtype, 0, choose_parameters(matrix, job.dtype, predictor), entries,
+                        prediction, predictor, job.plane_rows) for prediction, predictor in chosen
+    ]
 
 
 def _structured(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: int) -> Candidate | None:
@@ -92,8 +95,8 @@ def _structured(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: 
     if found.kind == "constant":
         return codebook_candidate(words, matrix.reshape(-1)[:1], 0, None, job.dtype, 1, 1)
     if found.kind == "codebook":
-        return codebook_candidate(words, found.codebook, found.zero_index, found.levels, job.dtype, job.fold.kernel_size,
-                                  entries)
+        return codebook_candidate(words, found.codebook, found.zero_index, found.levels, job.dtype,
+                                  job.fold.kernel_size, entries)
     if found.kind == "uniform":
         return levels_candidate(words, found.levels, job.dtype, 0, found.step_mantissa, found.step_exponent, 0, False,
                                 job.fold.kernel_size, entries)
@@ -108,7 +111,8 @@ def code_fine(job: TensorJob, words: np.ndarray, config: Config, step: float) ->
     if not np.isfinite(largest) or largest == 0:
         return code_lossless(job, words, config)
     mantissa, exponent = step_parts(min(step, largest * 2.0**-FINE_BITS))
-    levels = np.rint(job.matrix(words).view(job.dtype.numpy).astype(np.float64) / (mantissa * 2.0**exponent)).astype(np.int32)
+    levels = np.rint(job.matrix(words).view(job.dtype.numpy).astype(np.float64) /
+                     (mantissa * 2.0**exponent)).astype(np.int32)
     return job.coded(_levels(job, levels, None, 0, mantissa, exponent, 0, False, 1), config)
 
 
@@ -228,7 +232,8 @@ def _levels(job: TensorJob, levels: np.ndarray, prediction: Prediction | None, s
     borders = segment_borders(levels.shape[0], entries)
     values = np.empty(levels.shape, job.dtype.numpy)
     for a, b in zip(borders, borders[1:]):
-        values[a:b] = reconstruct(levels[a:b], states, mantissa, exponent, job.dtype, None if base is None else base[a:b])
+        values[a:b] = reconstruct(levels[a:b], states, mantissa, exponent, job.dtype,
+                                  None if base is None else base[a:b])
     words = job.flat(values.view(job.dtype.word), scan)
-    return levels_candidate(words, levels, job.dtype, scan, mantissa, exponent, states, mixed, job.fold.kernel_size, entries,
-                            prediction)
+    return levels_candidate(words, levels, job.dtype, scan, mantissa, exponent, states, mixed, job.fold.kernel_size,
+                            entries, prediction)

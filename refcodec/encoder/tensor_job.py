@@ -54,7 +54,8 @@ class TensorJob:
         return self.fold.plane_rows(self.tensor.shape)
 
     def coded(self, candidate: Candidate, config: Config) -> Candidate:
-        """The candidate with its payloads, in the best entropy modes that the configuration allows; range coded if joined."""
+        """The candidate with its payloads, in the best entropy modes that the configuration allows; range coded if
+        joined."""
         return candidate.code(config.threads, [] if self.joined else config.modes, config.one_mode)
 
     def flat(self, matrix: np.ndarray, column_scan: int = 0) -> np.ndarray:

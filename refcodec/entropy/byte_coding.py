@@ -135,7 +135,8 @@ def decode_bytes(data: bytes | memoryview, count: int, mode: EntropyMode, width:
             forbid_randomised_blocks(bytes(data))
         data = expanded
     elif len(data) != count * width:
-        raise EntropyError("ENTROPY_END", f"SPEC 9.10.2: {len(data)} bytes instead of {count * width}", rules="R9.10.2-1")
+        raise EntropyError("ENTROPY_END", f"SPEC 9.10.2: {len(data)} bytes instead of {count * width}",
+                           rules="R9.10.2-1")
     return _integers(data, dtype, planes)
 
 

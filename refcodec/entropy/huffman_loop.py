@@ -63,7 +63,8 @@ def _golomb(raw, bit, shift):
 
 @compiled
 def read_ue(raw: np.ndarray, bit: int) -> tuple[int, int]:
-    """ue(v) at a bit position of raw (uint8). Returns (value modulo 2^64, position after it; ~position if it is too long)."""
+    """ue(v) at a bit position of raw (uint8). Returns (value modulo 2^64, position after it; ~position if it is too
+    long)."""
     return _golomb(raw, bit, 0)
 
 

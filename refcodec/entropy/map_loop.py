@@ -133,7 +133,8 @@ def _code_again(mode, r, buf, contexts, equals, v, left, left_value, up, up_valu
     # The predictor's, the upper, the left word, or the one repeated last. before: (word, logarithm, sign), as here is.
     # Returns (1 if so, here, origin, before, coder).
     if there_log:
-        again, r = word_bin(mode, r, buf, contexts, SAME_PLACE + (left >> 1 & 2) + (up >> 2 & 1), 1 if v == there else 0)
+        again, r = word_bin(mode, r, buf, contexts, SAME_PLACE + (left >> 1 & 2) + (up >> 2 & 1),
+                            1 if v == there else 0)
         if again:
             return 1, (there, there_log, there_sign), CODED, before, r
     if equals:

@@ -32,7 +32,8 @@ ELEMENTS_PER_BYTE = 1 << 14
 
 
 def check_elements(count: int, coded_size: int) -> None:
-    """EntropyError ENTROPY_END where `count` elements cannot come from `coded_size` bytes; for use before they are allocated."""
+    """EntropyError ENTROPY_END where `count` elements cannot come from `coded_size` bytes; for use before they are
+    allocated."""
     if count > ELEMENTS_PER_BYTE * coded_size:
         raise EntropyError("ENTROPY_END", f"SPEC 9.1.4: {coded_size} bytes cannot hold {count} elements",
                            rules=EARLY_END[2])
@@ -59,10 +60,12 @@ class LevelBlock:
 class WordBlock:
     """Words unsigned [rows, columns], with a predictor of the same shape or None."""
 
-    MEANING: ClassVar = {word_loop.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.5.3: a class does not exist", "R9.5-1 R8.4-1"),
-                         word_loop.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.5.5: the bypass string ends too early", "R9.5-2"),
-                         word_loop.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.5.3: a row shift is too large", "R9.5-4"),
-                         word_loop.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")}
+    MEANING: ClassVar = {
+        word_loop.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.5.3: a class does not exist", "R9.5-1 R8.4-1"),
+        word_loop.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.5.5: the bypass string ends too early", "R9.5-2"),
+        word_loop.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.5.3: a row shift is too large", "R9.5-4"),
+        word_loop.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")
+    }
     BYPASS_RULES: ClassVar = ("R9.5-3",)
 
     words: np.ndarray
@@ -82,10 +85,12 @@ class MapBlock:
     plane_rows: rows of a plane, at least 1.  first_row: where in a plane the block begins, 0 but for later segments.
     """
 
-    MEANING: ClassVar = {word_loop.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.6: a class does not exist", "R9.6-3"),
-                         word_loop.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.6: the bypass string ends too early", "R9.6-2"),
-                         word_loop.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.6: map_shift is too large", "R9.6-1"),
-                         word_loop.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")}
+    MEANING: ClassVar = {
+        word_loop.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.6: a class does not exist", "R9.6-3"),
+        word_loop.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.6: the bypass string ends too early", "R9.6-2"),
+        word_loop.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.6: map_shift is too large", "R9.6-1"),
+        word_loop.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")
+    }
     BYPASS_RULES: ClassVar = ("R9.6-2",)
 
     words: np.ndarray
@@ -132,7 +137,8 @@ class _Writer:
                 self.contexts.get(map_coding.new_map_contexts), self.r, self.buf, self.raw, self.raw_bit)
         else:
             encode, make = (encode_levels_cm, new_cm_state) if block.mixed else (encode_levels_cc, new_cc_contexts)
-            self.r, status = encode(block.levels, block.states, block.kernel_size, self.contexts.get(make), self.r, self.buf)
+            self.r, status = encode(block.levels, block.states, block.kernel_size, self.contexts.get(make), self.r,
+                                    self.buf)
         return status
 
 
@@ -187,7 +193,8 @@ class PayloadReader:
                 self.contexts.get(map_coding.new_map_contexts), self.r, self.buf, self.raw, self.raw_bit)
         else:
             decode, make = (decode_levels_cm, new_cm_state) if block.mixed else (decode_levels_cc, new_cc_contexts)
-            self.r, status = decode(block.levels, block.states, block.kernel_size, self.contexts.get(make), self.r, self.buf)
+            self.r, status = decode(block.levels, block.states, block.kernel_size, self.contexts.get(make), self.r,
+                                    self.buf)
         self.bypass_rules.update(block.BYPASS_RULES)
         if status:
             code, message, rules = EARLY_END if self.r.pos > self.r.end + 3 else block.MEANING[status]

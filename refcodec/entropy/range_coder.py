@@ -142,7 +142,8 @@ def code_bin(mode, r, buf, contexts, i, bit, limit):
 
 @inlined
 def code_bypass(mode, r, buf, value, n):
-    """Code n equiprobable bits (0 <= n <= 62), most significant first, in chunks of at most 8. Returns (value, coder)."""
+    """Code n equiprobable bits (0 <= n <= 62), most significant first, in chunks of at most 8. Returns (value,
+    coder)."""
     if mode == COST:
         return value, Coder(r.range, r.code, r.low, r.pos, r.end, r.cache, r.pending, r.cost + (n << 12))
     out = 0

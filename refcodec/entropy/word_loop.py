@@ -108,7 +108,8 @@ def _code_top(mode, r, buf, contexts, place, width, mantissa):
 
 @inlined
 def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
-    # The trailing zeros among the low `width` bits, by class, and the one before them. Returns (low bits, their number, coder).
+    # The trailing zeros among the low `width` bits, by class, and the one before them. Returns (low bits, their
+    # number, coder).
     limit = min(width, TRAILING_MAX)
     place = TRAILING_PLACE + (cls & 31) * TRAILING_MAX
     n = 0

@@ -25,7 +25,8 @@ def check_path(path: str) -> str:
            or ".." in parts or any(len(p.encode("utf-8", "replace")) > 255 or p.endswith((" ", ".")) for p in parts)
            or len(path.encode("utf-8", "replace")) > PATH_BYTES_MAX or not is_text(path))
     if bad:
-        raise FormatError("BAD_PATH", f"{path[:100]!r} is not a relative path inside the model's folder", rules="R8.9.1-1")
+        raise FormatError("BAD_PATH", f"{path[:100]!r} is not a relative path inside the model's folder",
+                          rules="R8.9.1-1")
     return path
 
 

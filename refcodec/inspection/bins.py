@@ -18,16 +18,18 @@ from collections.abc import Callable, Iterator
 from ..errors import OmcError
 
 LEVEL_NAMES = (("SIGNIFICANT", "significant_flag"), ("GREATER_1", "greater1_flag"), ("GREATER_2", "greater2_flag"),
-               ("CLASS", "class_more_flag"), ("SIGN", "sign_flag"), ("TOP_BIT", "top_bit"), ("SECOND_BIT", "second_bit"))
-WORD_NAMES = (("ZERO_PLACE", "word_zero_flag"), ("SIGN_PLACE", "word_sign_flag"), ("ZERO_SIGN_PLACE", "word_zero_sign_flag"),
-              ("SHIFT_PLACE", "word_same_shift_flag"), ("MANTISSA_PLACE", "word_mantissa_bit"),
-              ("CLASS_PLACE", "word_class_bin"), ("REPEAT_PLACE", "word_repeat_flag"),
-              ("REPEAT_SIGN_PLACE", "word_repeat_sign_flag"), ("EXPONENT_PLACE", "word_exponent_bin"),
-              ("TRAILING_PLACE", "word_trailing_zero_flag"))
-MAP_NAMES = (("ZERO_PLACE", "map_zero_flag"), ("ZERO_SIGN_PLACE", "map_zero_sign_flag"), ("SAME_PLACE", "map_as_predictor_flag"),
-             ("UP_PLACE", "map_as_above_flag"), ("LEFT_PLACE", "map_as_left_flag"), ("BEFORE_PLACE", "map_as_repeated_flag"),
-             ("SIGN_PLACE", "map_value_sign_flag"), ("MANTISSA_PLACE", "map_mantissa_bit"), ("CLASS_PLACE", "map_class_bin"),
-             ("TRAILING_PLACE", "map_trailing_zero_flag"))
+               ("CLASS", "class_more_flag"), ("SIGN", "sign_flag"), ("TOP_BIT", "top_bit"), ("SECOND_BIT",
+                                                                                             "second_bit"))
+WORD_NAMES = (("ZERO_PLACE", "word_zero_flag"), ("SIGN_PLACE", "word_sign_flag"),
+              ("ZERO_SIGN_PLACE", "word_zero_sign_flag"), ("SHIFT_PLACE", "word_same_shift_flag"),
+              ("MANTISSA_PLACE", "word_mantissa_bit"), ("CLASS_PLACE", "word_class_bin"),
+              ("REPEAT_PLACE", "word_repeat_flag"), ("REPEAT_SIGN_PLACE", "word_repeat_sign_flag"),
+              ("EXPONENT_PLACE", "word_exponent_bin"), ("TRAILING_PLACE", "word_trailing_zero_flag"))
+MAP_NAMES = (("ZERO_PLACE", "map_zero_flag"), ("ZERO_SIGN_PLACE", "map_zero_sign_flag"),
+             ("SAME_PLACE", "map_as_predictor_flag"), ("UP_PLACE", "map_as_above_flag"),
+             ("LEFT_PLACE", "map_as_left_flag"), ("BEFORE_PLACE", "map_as_repeated_flag"),
+             ("SIGN_PLACE", "map_value_sign_flag"), ("MANTISSA_PLACE", "map_mantissa_bit"),
+             ("CLASS_PLACE", "map_class_bin"), ("TRAILING_PLACE", "map_trailing_zero_flag"))
 
 
 def bins_of(path: str, references: list[str]) -> Iterator[dict]:

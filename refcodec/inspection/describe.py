@@ -35,9 +35,11 @@ def describe_stream(path: str) -> dict:
     by_type: dict[str, int] = {}
     for unit in parsed.units:
         by_type[unit_name(unit.type)] = by_type.get(unit_name(unit.type), 0) + unit.end - unit.offset
-    return {"version": f"{header.version_major}.{header.version_minor}", "profile": Profile(header.profile).name.lower(),
-            "level": header.level, "bytes": total, "units": len(parsed.units), "complete": parsed.complete,
-            "bytes_by_unit": by_type, "models": [_describe_model(parsed, m) for m in parsed.models]}
+    return {
+        "version": f"{header.version_major}.{header.version_minor}", "profile": Profile(header.profile).name.lower(),
+        "level": header.level, "bytes": total, "units": len(parsed.units), "complete": parsed.complete,
+        "bytes_by_unit": by_type, "models": [_describe_model(parsed, m) for m in parsed.models]
+    }
 
 
 def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
@@ -98,16 +100,17 @@ def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescript
     entry, dtype = model.state.tensors[d.tensor_index], model.state.dtype(d.tensor_index)
     c = d.component[0] if d.component else Component()
     elements = d.word_count // dtype.parts
-    return {"index": d.tensor_index, "name": entry.tensor_name, "type": dtype.name, "shape": list(entry.dimension),
-            "elements": elements, "original_bytes": d.word_count * d.word_bytes, "bytes": size, "joined_with": joined - 1,
-            "prediction": PredictionMode(d.prediction_mode).name.lower(),
-            "predicted_from": _predicted_from(parsed, model, d),
-            "quantiser": Quantiser(c.quantiser).name.lower(),
-            "representation": Representation(d.representation).name.lower(), "detail": _detail(d),
-            "entropy": "+".join(dict.fromkeys(EntropyMode(x.entropy_mode).name.lower() for x in d.component))
-            if d.coded_flag else "none",
-            "scan": "column" if d.column_scan_flag else "row", "entry_points": c.entry_count_minus1 + 1,
-            "bits_per_element": 8 * size / elements if elements else 0.0, "digest": f"{d.tensor_digest:016x}"}
+    return {
+        "index": d.tensor_index, "name": entry.tensor_name, "type": dtype.name, "shape": list(entry.dimension),
+        "elements": elements, "original_bytes": d.word_count * d.word_bytes, "bytes": size, "joined_with": joined - 1,
+        "prediction": PredictionMode(d.prediction_mode).name.lower(),
+        "predicted_from": _predicted_from(parsed, model, d), "quantiser": Quantiser(c.quantiser).name.lower(),
+        "representation": Representation(d.representation).name.lower(), "detail": _detail(d),
+        "entropy": "+".join(dict.fromkeys(EntropyMode(x.entropy_mode).name.lower()
+                                          for x in d.component)) if d.coded_flag else "none",
+        "scan": "column" if d.column_scan_flag else "row", "entry_points": c.entry_count_minus1 + 1,
+        "bits_per_element": 8 * size / elements if elements else 0.0, "digest": f"{d.tensor_digest:016x}"
+    }
 
 
 def _predicted_from(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor) -> dict | None:
@@ -138,7 +141,8 @@ def _detail(d: TensorDescriptor) -> str:
     if kind == Representation.AUGMENTATION:
         words += f", {f.gain_count_minus1 + 1} gains, {f.factor_rank} columns"
     else:
-        words += f", rank {f.factor_rank}" + (f", seed {f.random_seed}" if kind == Representation.LOW_RANK_UPDATE else "")
+        words += f", rank {f.factor_rank}" + (f", seed {f.random_seed}"
+                                              if kind == Representation.LOW_RANK_UPDATE else "")
     return f"{words}: {quantisers}"
 
 
@@ -220,7 +224,8 @@ def print_why(found: list[dict], in_all: dict) -> None:
             print(f"  {printable(x['tensor'])}: {x['bytes']:,} bytes, one range-coded payload shared by "
                   f"{len(x['joined'])} tensors, so no other way")
             continue
-        print(f"  {printable(x['tensor'])}{part}: {x['representation']}, {x['quantiser']}, prediction {x['prediction']}")
+        print(
+            f"  {printable(x['tensor'])}{part}: {x['representation']}, {x['quantiser']}, prediction {x['prediction']}")
         for suffix in ("", " without prediction"):
             ways = {n.removesuffix(suffix): size for n, size in x["alternatives"].items() if n.endswith(suffix) and
                     (suffix or " " not in n)}
@@ -228,8 +233,9 @@ def print_why(found: list[dict], in_all: dict) -> None:
                 print(f"      {suffix[1:] + ': ' if suffix else ''}" + ", ".join(
                     f"{n}{'*' if n == x['entropy'] and not suffix else ''} {size:,}" for n, size in sorted(
                         ways.items(), key=lambda item: item[1])))
-    print(f"\n  the whole model: {in_all['picked']:,} bytes of payloads as they were picked, {in_all['smallest']:,} with "
-          "the smallest way for each,\n  and all in one entropy mode (joined units, and what the mode cannot code, as "
-          "they are):")
+    print(
+        f"\n  the whole model: {in_all['picked']:,} bytes of payloads as they were picked, {in_all['smallest']:,} with "
+        "the smallest way for each,\n  and all in one entropy mode (joined units, and what the mode cannot code, as "
+        "they are):")
     for name, way in sorted(in_all["modes"].items(), key=lambda item: item[1]["bytes"]):
         print(f"      {name:<8} {way['bytes']:>12,}" + (f"   {way['kept']} as they are" if way["kept"] else ""))

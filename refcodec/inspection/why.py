@@ -41,7 +41,8 @@ def alternatives(decoder: StreamDecoder, number: int) -> Iterator[dict]:
         d = unit.descriptors[0]
         for k, c in enumerate(d.component):
             if c.coded_flag:
-                picked = sum(p[1] + p[2] for p in unit.places[c.first_payload : c.first_payload + c.entry_count_minus1 + 1])
+                picked = sum(p[1] + p[2]
+                             for p in unit.places[c.first_payload:c.first_payload + c.entry_count_minus1 + 1])
                 yield {"tensor": names[0], "component": k, "joined": [],
                        "prediction": PredictionMode(d.prediction_mode).name.lower(),
                        "representation": Representation(d.representation).name.lower(),
@@ -51,7 +52,8 @@ def alternatives(decoder: StreamDecoder, number: int) -> Iterator[dict]:
 
 
 def summed(found: Sequence[dict]) -> dict:
-    """Over all components of a model: bytes as picked, of the smallest ways, and of each entropy mode where it can code.
+    """Over all components of a model: bytes as picked, of the smallest ways, and of each entropy mode where it can
+    code.
 
     modes: by name, bytes, and how many components (or joined units) are kept as they are because it cannot code them.
     """
@@ -101,4 +103,5 @@ def _words_part(c: Component, words: np.ndarray, dtype, predictor: np.ndarray | 
 
 def _bare(c: Component) -> Component:
     """The same quantiser and entry points; arrays of the descriptor do not count."""
-    return Component(c.quantiser, c.entropy_mode, uniform=c.uniform, word=c.word, entry_count_minus1=c.entry_count_minus1)
+    return Component(c.quantiser, c.entropy_mode, uniform=c.uniform, word=c.word,
+                     entry_count_minus1=c.entry_count_minus1)

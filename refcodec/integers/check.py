@@ -49,7 +49,8 @@ def _difference(wanted: np.ndarray, found: np.ndarray) -> dict:
 def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     classes = scores.reshape(len(scores), -1).argmax(axis=1) if scores.ndim > 1 else np.empty(0)
     if classes.shape != labels.shape:
-        raise ConfigError("BAD_CONFIG", f"labels of shape {list(labels.shape)} for an output of shape {list(scores.shape)}")
+        raise ConfigError("BAD_CONFIG",
+                          f"labels of shape {list(labels.shape)} for an output of shape {list(scores.shape)}")
     return float((classes == labels).mean())
 
 
@@ -60,8 +61,9 @@ def print_check(x: dict) -> None:
     for layer in x["layers"]:
         takes = f"{'s' if layer['signed'] else 'u'}{layer['width']} * 2^{-layer['fraction_bits']}"
         worst, seen = (f"{low:,} .. {high:,}" for low, high in (layer["worst_case"], layer["seen"]))
-        print(f"{printable(layer['layer']):<21} {takes:<18} {layer['accumulator_width']:>6} bits  {worst:<28} {seen:<28} "
-              f"{'yes' if layer['fits'] else 'NO':<4} {100 * layer['clipped']:6.2f} %")
+        print(
+            f"{printable(layer['layer']):<21} {takes:<18} {layer['accumulator_width']:>6} bits  {worst:<28} {seen:<28} "
+            f"{'yes' if layer['fits'] else 'NO':<4} {100 * layer['clipped']:6.2f} %")
     print("\noutputs in integers, against floating point with the same weights")
     for out in x["outputs"]:
         snr = "equal" if out["snr_db"] is None else f"{out['snr_db']:.2f} dB"

@@ -27,7 +27,8 @@ def _predicted(predictor, left, up, upper_left):
 
 @compiled
 def _predict(given, made, add, predictor, plane_rows, first_row):
-    """made = given + prediction (add 1: indices from differences) or given - prediction; returns 1 if one is out of range."""
+    """made = given + prediction (add 1: indices from differences) or given - prediction; returns 1 if one is out of
+    range."""
     rows, cols = given.shape
     indices = made if add else given
     for i in range(rows):

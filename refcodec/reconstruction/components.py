@@ -38,7 +38,8 @@ WORD_RULES = {EntropyMode.RAW: "R9.10.2-2", EntropyMode.HUFFMAN: "R9.7.1-4", Ent
 
 @dataclass
 class Layout:
-    """What the loops know of a matrix. kernel_size: elements of a kernel in a row; plane_rows: rows of a plane (SPEC 8.3).
+    """What the loops know of a matrix. kernel_size: elements of a kernel in a row; plane_rows: rows of a plane (SPEC
+    8.3).
 
     spatial_predictor: None without spatial prediction.
     """
@@ -195,7 +196,8 @@ def step_of(c: Component) -> tuple[int, int]:
 
 
 def _indices(c: Component, levels: np.ndarray, layout: Layout, part: slice) -> np.ndarray:
-    """Levels of a segment to int64 indices, of which each stands for index * step (SPEC 8.5.4, 8.5.9, 8.5.10, 8.7.1)."""
+    """Levels of a segment to int64 indices, of which each stands for index * step (SPEC 8.5.4, 8.5.9, 8.5.10,
+    8.7.1)."""
     if c.quantiser == Quantiser.INTEGER_CODEBOOK:
         codebook = np.array(c.integer_codebook.codebook_integer, np.int64)
         return reconstruct_codebook(levels, codebook, c.integer_codebook.zero_index, "R8.5-11")

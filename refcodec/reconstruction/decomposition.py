@@ -60,7 +60,8 @@ def decompose(matrix: np.ndarray) -> Decomposition:
     """
     m, n = sorted(matrix.shape)
     if not bool(np.isfinite(matrix).all()):
-        raise ReconstructionError("OVERFLOW", "the matrix that a factor update refers to is not finite", rules="R8.6.7-1")
+        raise ReconstructionError("OVERFLOW", "the matrix that a factor update refers to is not finite",
+                                  rules="R8.6.7-1")
     transposed = matrix.shape[0] > matrix.shape[1]
     x = _scaled(matrix.T if transposed else matrix)
     u, values = np.zeros((m, m)), np.zeros(m)

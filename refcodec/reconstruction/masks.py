@@ -51,4 +51,5 @@ def scatter(kept: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) 
 
 def _check_count(count: int, signalled: int) -> None:
     if count != signalled:
-        raise ReconstructionError("FORBIDDEN_PATTERN", f"the mask chooses {count}, selected_count is {signalled}", rules="R8.6.5-1")
+        raise ReconstructionError("FORBIDDEN_PATTERN", f"the mask chooses {count}, selected_count is {signalled}",
+                                  rules="R8.6.5-1")

@@ -23,7 +23,8 @@ def advice(stream: ParsedStream) -> Iterator[Finding]:
         for unit in model.tensor_units:
             for d in unit.descriptors:
                 for c in d.component:
-                    yield from (_warning(f"tensor {d.tensor_index}: {text}", unit.unit.number) for text in _of_component(c))
+                    yield from (_warning(f"tensor {d.tensor_index}: {text}", unit.unit.number)
+                                for text in _of_component(c))
 
 
 def _of_layers(model: ParsedModel) -> Iterator[Finding]:
@@ -31,8 +32,9 @@ def _of_layers(model: ParsedModel) -> Iterator[Finding]:
     for layer in model.layers.layer if model.layers else ():
         for t in layer.layer_tensor:
             if t.tensor_role not in known:
-                yield _warning(f"layer {layer.layer_name!r}: tensor_role {t.tensor_role} is reserved; decoders take it as "
-                               "OTHER", model.unit.number)
+                yield _warning(
+                    f"layer {layer.layer_name!r}: tensor_role {t.tensor_role} is reserved; decoders take it as "
+                    "OTHER", model.unit.number)
 
 
 def _of_source(model: ParsedModel) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ VALID, INVALID, INCOMPLETE = 0, 10, 11
 
 
 class Kind(Enum):
-    """VIOLATION: a requirement is broken.  UNCHECKED: nothing can be said of this.  WARNING: legal, but not advisable."""
+    """VIOLATION: a requirement is broken.  UNCHECKED: nothing can be said of this.  WARNING: legal, but not
+    advisable."""
 
     VIOLATION = "violation"
     UNCHECKED = "not checked"

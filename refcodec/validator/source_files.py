@@ -16,7 +16,8 @@ from .findings import Finding
 
 
 def check_files(model: ParsedModel, unit: int) -> Iterator[Finding]:
-    """Paths, slot codings and sizes of a topology [R8.9.1-1, R8.9.1-2, R8.9.2-1, R8.9-1]. unit: that of the topology."""
+    """Paths, slot codings and sizes of a topology [R8.9.1-1, R8.9.1-2, R8.9.2-1, R8.9-1]. unit: that of the
+    topology."""
     paths = [f.path for f in source_of(model).files]
     good = []
     for path in paths:

@@ -34,11 +34,13 @@ class _LenientReader(Reader):
 class Survey(Parser):
     """A Parser that tells `found` of each violation and goes on where it can.
 
-    doubtful: units with violations.  unreadable: numbers of models whose tensor data have no meaning, as their header or
+    doubtful: units with violations.  unreadable: numbers of models whose tensor data have no meaning, as their header
+    or
     their folds are damaged.  number_of: (model, unit type): the number of the last such unit.
     """
 
-    def __init__(self, found: Callable[[Finding], None], source: ByteSource, find_reference, allow_prefix: bool = False):
+    def __init__(self, found: Callable[[Finding], None], source: ByteSource, find_reference,
+                 allow_prefix: bool = False):
         super().__init__(source, find_reference, allow_prefix, self._make_reader)
         self.found = found
         self.doubtful: set[int | None] = set()

@@ -1,4 +1,5 @@
-"""The requirements of SPEC.md by their ids, with their texts (requirements.json, made by tools/requirement_texts.py)."""
+"""The requirements of SPEC.md by their ids, with their texts (requirements.json, made by
+tools/requirement_texts.py)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class Requirement:
-    """One 'shall'. id: as in SPEC.md, or its clause where it has none; clause, title: where it stands; text: its words."""
+    """One 'shall'. id: as in SPEC.md, or its clause where it has none; clause, title: where it stands; text: its
+    words."""
 
     id: str
     clause: str

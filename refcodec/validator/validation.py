@@ -29,8 +29,10 @@ def validate(stream: bytes | str | os.PathLike, references: Sequence[Model] = ()
              ) -> Validation:
     """Check a stream against every requirement of SPEC.md that a stream can break.
 
-    stream: bytes or a path.  references: the external models that it refers to.  every: go on after the first violation,
-    with the next element, unit or tensor.  max_memory: bytes that one tensor may need.  progress: called with bytes done,
+    stream: bytes or a path.  references: the external models that it refers to.  every: go on after the first
+    violation,
+    with the next element, unit or tensor.  max_memory: bytes that one tensor may need.  progress: called with bytes
+    done,
     bytes in all, and a tensor's name.  Raises FormatError MISSING_FILE for a path that cannot be read, nothing else.
     """
     validation = Validation()
@@ -68,7 +70,8 @@ class _Values:
         self.models = decoder.parsed.models
         self.good: set[tuple[int, int]] = set()              # (model, tensor) whose values are known
         self.missing: set[bytes] = set()                     # digests of external models that are not at hand
-        self.total = sum(d.word_count * d.word_bytes for m in self.models for u in m.tensor_units for d in u.descriptors)
+        self.total = sum(d.word_count * d.word_bytes for m in self.models for u in m.tensor_units
+                         for d in u.descriptors)
         self.done = 0
 
     def check(self) -> None:
@@ -81,8 +84,9 @@ class _Values:
             self._whole(number, model, digests)
         for unit in self.decoder.parsed.units:
             if unit.type in EXTENSION_TYPES:
-                self.found(Finding(Kind.WARNING, f"an extension unit of type {unit.type}: decoders skip it, and so does this "
-                                   "check", unit.number))
+                self.found(
+                    Finding(Kind.WARNING, f"an extension unit of type {unit.type}: decoders skip it, and so does this "
+                            "check", unit.number))
 
     def _unit(self, number: int, position: int, unit: TensorUnit) -> dict[int, bytes]:
         reason = self._obstacle(number, unit)

@@ -303,7 +303,8 @@ def main() -> int:
             request = json.loads(line)
             if request["op"] == "stop":
                 break
-            reply = {"contract": 1} if request["op"] == "hello" else decode(request["stream"], request["outdir"], request["references"])
+            reply = {"contract": 1} if request["op"] == "hello" else decode(request["stream"], request["outdir"],
+                                                                            request["references"])
             print(json.dumps(reply), flush=True)
         return 0
     options = list(zip(arguments[2::2], arguments[3::2]))

@@ -116,10 +116,11 @@ def tables(found: Found) -> list[Table]:
              None if way == "separate" else spread(savings(found, coder, way), ".1f"),
              spread([e for _, e, _ in seeds], ".3g")]
             for (coder, way), seeds in found.sizes.items()]
-    sets = Table(f"A set of {len(names)} relatives: separate streams, and one stream with a root (table XI)",
-                 ["coder", "way", "root", "bytes", "% smaller", "mean squared error"], rows,
-                 f"CM: with a step of 10^{COARSE - 12}. kl: the root of the smallest total distance; size: of the smallest "
-                 f"estimated stream; auto: a tree.")
+    sets = Table(
+        f"A set of {len(names)} relatives: separate streams, and one stream with a root (table XI)",
+        ["coder", "way", "root", "bytes", "% smaller", "mean squared error"], rows,
+        f"CM: with a step of 10^{COARSE - 12}. kl: the root of the smallest total distance; size: of the smallest "
+        f"estimated stream; auto: a tree.")
     rows = [[factor, way, spread([s for s, _ in seeds], ",.0f"), spread([u for _, u in seeds], ".4f")]
             for factor in found.curves[BUDGET] for way in found.curves for seeds in [found.curves[way][factor]]]
     return [kl, sets, Table("Utility of the set under a total rate (figures 11, 12)",

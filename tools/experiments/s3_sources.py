@@ -100,8 +100,10 @@ def _small_split(context: Context) -> Split:
     before, after = network.layers[:SMALL_SPLIT], network.layers[SMALL_SPLIT:]
     frames = np.stack([forward(before, parameters, x).astype(np.float32) for x in _digits(4)])
     one = frames.shape[2:]
-    return Split("digits-still", f"{network.name}, after its first stage", f"{DIGITS} digits in each of 4 frames, with noise.",
-                 frames.reshape(len(frames), -1, *one[1:]), lambda x: _softmax(forward(after, parameters, x.reshape(-1, *one))))
+    return Split("digits-still",
+                 f"{network.name}, after its first stage", f"{DIGITS} digits in each of 4 frames, with noise.",
+                 frames.reshape(len(frames), -1,
+                                *one[1:]), lambda x: _softmax(forward(after, parameters, x.reshape(-1, *one))))
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

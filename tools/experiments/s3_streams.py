@@ -17,9 +17,11 @@ import numpy as np
 from refcodec import Config, StreamDecoder, encode
 from refcodec.formats.features import load_features
 
-GENERAL: dict[str, Callable[[bytes], bytes]] = {                  # each at its largest setting
+GENERAL: dict[str, Callable[[bytes], bytes]] = {  # each at its largest setting
     "gzip": lambda data: gzip.compress(data, 9), "zlib": lambda data: zlib.compress(data, 9),
-    "bzip2": lambda data: bz2.compress(data, 9), "LZMA": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)}
+    "bzip2": lambda data: bz2.compress(data, 9),
+    "LZMA": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+}
 
 
 @dataclass

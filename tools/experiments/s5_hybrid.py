@@ -1,4 +1,5 @@
-"""S5: what each module of the hybrid pipeline is worth on dense and convolutional networks, and bit widths for memory."""
+"""S5: what each module of the hybrid pipeline is worth on dense and convolutional networks, and bit widths for
+memory."""
 
 from __future__ import annotations
 
@@ -23,14 +24,16 @@ def run(context: Context) -> Section:
     """The section of S5. Quick: two small committed networks."""
     names = ("small-lenet", "small-resnet") if context.quick else ("lenet", "vgg", "resnet")
     section = Section(
-        "S5: hybrid compression for inference", "Compressing Deep Neural Networks for Efficient Visual Inference (ICASSP 2018)",
-        "What does each of low rank, fixed point, pruning and Huffman codes with relative indices bring, without training again?")
+        "S5: hybrid compression for inference",
+        "Compressing Deep Neural Networks for Efficient Visual Inference (ICASSP 2018)",
+        "What does each of low rank, fixed point, pruning and Huffman codes with relative indices bring, without training again?"
+    )
     resources = []
     for name in tqdm(names, "networks", leave=False, disable=not context.progress):
         resources.append(_network(section, name, context))
-    section.tables.append(Table(
-        "Resources (the paper's table)", ["network", "before", "after", "ratio", "multiply-accumulates saved"], resources,
-        f"All modules, at a loss of at most {LOSS_MAX:g} point. Storage is the whole stream.", PAPER))
+    section.tables.append(
+        Table("Resources (the paper's table)", ["network", "before", "after", "ratio", "multiply-accumulates saved"],
+              resources, f"All modules, at a loss of at most {LOSS_MAX:g} point. Storage is the whole stream.", PAPER))
     memory, facts, remark = memory_table()
     section.tables.append(memory)
     section.facts |= facts
@@ -53,13 +56,15 @@ def _network(section: Section, name: str, context: Context) -> list:
         rows.append([module.name, *_cells(found)])
     before = [_accuracy(w, p, TESTING) for p in models]
     raw = sum(x.nbytes for x in models[0].values())
-    section.tables.append(Table(
-        f"{w.network.name}: the modules, alone and together",
-        ["modules", "dB", "bytes", "ratio", "accuracy %", "non-zero %", "MAC %"],
-        [["none (float32)", "", f"{raw:,}", "1", spread(before, ".2f"), "100", "100"], *rows],
-        f"Each at the lowest SNR (all layers together) that keeps the accuracy on one half of the held-out images within "
-        f"{LOSS_MAX:g} point; 'accuracy' is that on the other half. Pruning begins with the weights of inputs that are "
-        "hardly ever lit. MAC: multiply-accumulates by weights that are not 0, in percent of the original's."))
+    section.tables.append(
+        Table(
+            f"{w.network.name}: the modules, alone and together",
+            ["modules", "dB", "bytes", "ratio", "accuracy %", "non-zero %", "MAC %"],
+            [["none (float32)", "", f"{raw:,}", "1",
+              spread(before, ".2f"), "100", "100"], *rows],
+            f"Each at the lowest SNR (all layers together) that keeps the accuracy on one half of the held-out images within "
+            f"{LOSS_MAX:g} point; 'accuracy' is that on the other half. Pruning begins with the weights of inputs that are "
+            "hardly ever lit. MAC: multiply-accumulates by weights that are not 0, in percent of the original's."))
     full = [m for m in MODULES if m.name in ("all", "all, CM")]
     for module in full:
         streams = [[c.compress(module, snr) for c in pruned] for snr in snrs]
@@ -86,7 +91,8 @@ def _accuracy(w: Workload, parameters: Parameters, images: slice) -> float:
 
 def _coarsest(w: Workload, original: Parameters, compressor: Compressor, module: Module, snrs: Sequence[float]
               ) -> tuple[Compressed, float]:
-    """The smallest stream of a module that keeps the accuracy on the images for choosing (else the finest), and its accuracy."""
+    """The smallest stream of a module that keeps the accuracy on the images for choosing (else the finest), and its
+    accuracy."""
     least = _accuracy(w, original, CHOOSING) - LOSS_MAX
     made = [compressor.compress(module, snr) for snr in snrs]
     kept = [m for m in made if _accuracy(w, m.received, CHOOSING) >= least] or made[:1]
@@ -96,18 +102,23 @@ def _coarsest(w: Workload, original: Parameters, compressor: Compressor, module:
 
 def _cells(found: list[tuple[Compressed, float]]) -> list:
     streams = [s for s, _ in found]
-    return [spread([s.snr for s in streams], ".1f"), f"{statistics.fmean(s.size for s in streams):,.0f}",
-            spread([s.ratio for s in streams], ".2f"), spread([a for _, a in found], ".2f"), spread([s.nonzero_percent for s in streams], ".1f"),
-            spread([s.mac_percent for s in streams], ".1f")]
+    return [
+        spread([s.snr for s in streams], ".1f"), f"{statistics.fmean(s.size for s in streams):,.0f}",
+        spread([s.ratio for s in streams], ".2f"),
+        spread([a for _, a in found], ".2f"),
+        spread([s.nonzero_percent for s in streams], ".1f"),
+        spread([s.mac_percent for s in streams], ".1f")
+    ]
 
 
 def _remarks(facts: dict, names: tuple[str, ...]) -> list[str]:
-    said = [f"**{workload(n).network.name}**: ratio {facts[f'{n}_ratio']:.2f} at a loss of {facts[f'{n}_loss']:.2f} points; "
-            f"the same levels in CM: {facts[f'{n}_cm_ratio']:.2f}, streams {100 * (1 - facts[f'{n}_cm_over_huffman']):.1f} % smaller."
-            for n in names]
-    said.append("The paper's networks have 60 to 140 million parameters, nearly all of them in dense layers of low rank; ours have "
-                "thousands, so names, digests and tables of codes weigh more, low rank saves less, and multiply-accumulates are saved "
-                "by pruning. Without training again convolutional networks bear less than fully connected ones, there as here.")
+    said = [
+        f"**{workload(n).network.name}**: ratio {facts[f'{n}_ratio']:.2f} at a loss of {facts[f'{n}_loss']:.2f} points; "
+        f"the same levels in CM: {facts[f'{n}_cm_ratio']:.2f}, streams {100 * (1 - facts[f'{n}_cm_over_huffman']):.1f} % smaller."
+        for n in names
+    ]
+    said.append(
+        "The paper's networks have 60 to 140 million parameters, nearly all of them in dense layers of low rank; ours have "
+        "thousands, so names, digests and tables of codes weigh more, low rank saves less, and multiply-accumulates are saved "
+        "by pruning. Without training again convolutional networks bear less than fully connected ones, there as here.")
     return said
-
-

@@ -40,28 +40,35 @@ def memory_table() -> tuple[Table, dict, str]:
         sizes = {name: x[0].size for name, x in given.items()}
         formats = {name: layer.format for name, layer in network.layers.items()}
         memory = max(f.width * sizes[name] for name, f in formats.items())
-        equal, equal_memory = _equal_widths(network, decode(stream), round(width), images[:CALIBRATION], tested, right, sizes)
-        rows.append([f"{width:g}", " ".join(str(f.width) for f in formats.values()), f"{memory:,}", f"{chosen:.2f}",
-                     f"{equal_memory:,}", f"{equal:.2f}", max(f.accumulator_width for f in formats.values()), f"{len(stream):,}"])
+        equal, equal_memory = _equal_widths(network, decode(stream), round(width), images[:CALIBRATION], tested, right,
+                                            sizes)
+        rows.append([
+            f"{width:g}", " ".join(str(f.width) for f in formats.values()), f"{memory:,}", f"{chosen:.2f}",
+            f"{equal_memory:,}", f"{equal:.2f}",
+            max(f.accumulator_width for f in formats.values()), f"{len(stream):,}"
+        ])
         facts[f"memory_{width:g}_accuracy"] = chosen
         facts[f"memory_{width:g}_equal_accuracy"] = equal
     facts["memory_float_accuracy"] = original
-    table = Table("Activations in fixed point: widths by layer (equations 4 to 6 of the paper)",
-                  ["mean width", "widths", "largest map, bits", "accuracy %", "equal widths: bits", "accuracy %",
-                   "accumulators, bits", "stream, bytes"],
-                  rows, "The bundled convolutional network, weights of the hybrid pipeline, all products in integers as its "
-                        f"stream decodes; float32: {original:.2f} %. "
-                        f"{CALIBRATION} images to choose by, {len(right)} others to test.")
+    table = Table(
+        "Activations in fixed point: widths by layer (equations 4 to 6 of the paper)", [
+            "mean width", "widths", "largest map, bits", "accuracy %", "equal widths: bits", "accuracy %",
+            "accumulators, bits", "stream, bytes"
+        ], rows, "The bundled convolutional network, weights of the hybrid pipeline, all products in integers as its "
+        f"stream decodes; float32: {original:.2f} %. "
+        f"{CALIBRATION} images to choose by, {len(right)} others to test.")
     least = min(w for w in WIDTHS if facts[f"memory_{w:g}_accuracy"] >= original - 1)
     gain = [facts[f"memory_{w:g}_accuracy"] - facts[f"memory_{w:g}_equal_accuracy"] for w in WIDTHS]
-    remark = (f"**Memory**: activations of {least:g} bits in the mean keep the accuracy within a point; against equal widths the "
-              f"chosen ones are worth {min(gain):+.2f} to {max(gain):+.2f} points. "
-              + ("No accumulator can overflow the width that the stream signals." if facts["accumulators_fit"] else
-                 "An accumulator can overflow the width that the stream signals."))
+    remark = (
+        f"**Memory**: activations of {least:g} bits in the mean keep the accuracy within a point; against equal widths the "
+        f"chosen ones are worth {min(gain):+.2f} to {max(gain):+.2f} points. " +
+        ("No accumulator can overflow the width that the stream signals."
+         if facts["accumulators_fit"] else "An accumulator can overflow the width that the stream signals."))
     return table, facts, remark
 
 
-def _equal_widths(network: FixedPointNetwork, model, width: int, calibration, tested, right, sizes) -> tuple[float, int]:
+def _equal_widths(network: FixedPointNetwork, model, width: int, calibration, tested, right,
+                  sizes) -> tuple[float, int]:
     """(accuracy, largest map in bits) with one width for all layers."""
     proto = network_of(model)
     given = layer_inputs(proto, {"image": calibration}, list(network.layers))

@@ -1,4 +1,5 @@
-"""The modules of S5, alone and together: which points of the hybrid pipeline each may use, and in which entropy mode."""
+"""The modules of S5, alone and together: which points of the hybrid pipeline each may use, and in which entropy
+mode."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ MODULES = (
 
 @dataclass
 class Compressed:
-    """A stream, decoded. nonzero_percent: of the coded integers, over the weights.  mac_percent: of multiplications left."""
+    """A stream, decoded. nonzero_percent: of the coded integers, over the weights.  mac_percent: of multiplications
+    left."""
 
     snr: float
     size: int
@@ -52,7 +54,8 @@ class Compressed:
 
 
 class Compressor:
-    """One network's points, measured once: all modules and all rates choose among them; and the streams made of them."""
+    """One network's points, measured once: all modules and all rates choose among them; and the streams made of
+    them."""
 
     def __init__(self, network: Network, parameters: Parameters):
         self.parameters, self.positions = parameters, positions_of(network, parameters)
@@ -81,7 +84,8 @@ class Compressor:
 
 
 def without_idle_inputs(network: Network, parameters: Parameters, images: np.ndarray) -> Parameters:
-    """The parameters, where weights of dense layers are 0 whose inputs hardly ever are anything else. images: to see that."""
+    """The parameters, where weights of dense layers are 0 whose inputs hardly ever are anything else. images: to see
+    that."""
     names, found = {id(x): name for name, x in parameters.items()}, dict(parameters)
 
     class Watching(NumpyOps):

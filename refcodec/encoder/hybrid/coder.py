@@ -1,4 +1,5 @@
-"""The hybrid pipeline S5 on whole models: a point for each layer, then its factors or its matrix in fixed point (informative)."""
+"""The hybrid pipeline S5 on whole models: a point for each layer, then its factors or its matrix in fixed point
+(informative)."""
 
 from __future__ import annotations
 

@@ -42,8 +42,10 @@ def code_own_quantiser(job: TensorJob, words: np.ndarray, config: Config) -> Can
         return None
     if config.quantiser == "hybrid":
         return code_hybrid(job, values, config)
-    make = {"rp": _decimal, "q-bits": _decimal, "fixed-point": _fixed_point, "k-means": _codebook, "k-means-zero": _codebook,
-            "integer-k-means": _integer_codebook}[config.quantiser]
+    make = {
+        "rp": _decimal, "q-bits": _decimal, "fixed-point": _fixed_point, "k-means": _codebook,
+        "k-means-zero": _codebook, "integer-k-means": _integer_codebook
+    }[config.quantiser]
     predictions = [None] if make is _codebook else [None, *job.predictions]
     candidates = [make(job, values, config, prediction) for prediction in predictions]
     for prediction in job.predictions:
@@ -68,7 +70,8 @@ def _coded(candidate: Candidate, job: TensorJob, config: Config) -> Candidate | 
     return candidate.code(config.threads, modes, config.one_mode)
 
 
-def _residual(job: TensorJob, values: np.ndarray, prediction: Prediction | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _residual(job: TensorJob, values: np.ndarray,
+              prediction: Prediction | None) -> tuple[np.ndarray, np.ndarray | None]:
     """float64 [rows, columns] to be quantised, and the predictor's values there or None."""
     if prediction is None:
         return job.matrix(values).astype(np.float64), None
@@ -120,20 +123,23 @@ def _codebook(job: TensorJob, values: np.ndarray, config: Config, prediction: Pr
         return None
     words = found.entries.view(job.dtype.word)
     decoded = reconstruct_codebook(found.levels, words, found.zero_index)
-    return codebook_candidate(job.flat(decoded), words, found.zero_index, found.levels if len(words) > 1 else None, job.dtype,
-                              job.fold.kernel_size, _entries(matrix, config))
+    return codebook_candidate(job.flat(decoded), words, found.zero_index, found.levels if len(words) > 1 else None,
+                              job.dtype, job.fold.kernel_size, _entries(matrix, config))
 
 
-def _integer_codebook(job: TensorJob, values: np.ndarray, config: Config, prediction: Prediction | None) -> Candidate | None:
+def _integer_codebook(job: TensorJob, values: np.ndarray, config: Config,
+                      prediction: Prediction | None) -> Candidate | None:
     residual, base = _residual(job, values, prediction)
     largest = float(np.abs(residual).max(initial=0.0))
     mantissa, exponent = step_parts(largest / INTEGER_LIMIT) if largest else (1, 0)
     found = integer_codebook(residual, config.clusters, mantissa * 2.0**exponent)
     if found is None:
         return None
-    decoded = reconstruct_integer_codebook(found.levels, found.entries, found.zero_index, mantissa, exponent, job.dtype, base)
-    return integer_codebook_candidate(_flat(job, decoded), found.levels, job.dtype, found.entries, found.zero_index, mantissa,
-                                      exponent, EntropyMode.CC, job.fold.kernel_size, _entries(residual, config), prediction)
+    decoded = reconstruct_integer_codebook(found.levels, found.entries, found.zero_index, mantissa, exponent, job.dtype,
+                                           base)
+    return integer_codebook_candidate(_flat(job, decoded), found.levels, job.dtype, found.entries, found.zero_index,
+                                      mantissa, exponent, EntropyMode.CC, job.fold.kernel_size,
+                                      _entries(residual, config), prediction)
 
 
 def _flat(job: TensorJob, matrix: np.ndarray) -> np.ndarray:

@@ -84,7 +84,9 @@ def sources_of(models: Sequence[Model], plan: SetPlan, config: Config) -> list[S
 
 
 def _source(own: Relative, parent: int | None, reference: Relative | None, reference_deviation: float) -> Source | None:
-    numbers = [k for k, t in enumerate(own.treatments) if t == Treatment.QUANTISE and is_finite(own.model.tensors[k].array)]
+    numbers = [
+        k for k, t in enumerate(own.treatments) if t == Treatment.QUANTISE and is_finite(own.model.tensors[k].array)
+    ]
     counts = np.array([own.model.tensors[k].size for k in numbers], np.float64)
     sums = np.array([_moments(own, k, reference) for k in numbers]).reshape(-1, 4)
     elements = counts.sum()
@@ -121,7 +123,8 @@ def _moments(own: Relative, k: int, reference: Relative | None) -> tuple[float, 
 
 def model_steps(sources: Sequence[Source | None], plan: SetPlan, price: float,
                 weights: Sequence[float]) -> tuple[list[float], float]:
-    """(steps, bits): the steps of least weight * noise + price * bits over the whole set; 1.0 where nothing is quantised."""
+    """(steps, bits): the steps of least weight * noise + price * bits over the whole set; 1.0 where nothing is
+    quantised."""
     inherited = {j: np.zeros(len(STEPS)) for j in plan.order}      # least cost of the branches below, by the step of j
     best: dict[int, np.ndarray] = {}
     for j in reversed(plan.order):
@@ -157,7 +160,8 @@ def budget_steps(models: Sequence[Model], plan: SetPlan, config: Config, max_byt
                  weights: Sequence[float] | None = None) -> Steps:
     """The step of each model with which the stream has at most max_bytes, and a few percent less at most.
 
-    size: codes the set with given steps (None: lossless) and returns the bytes of the stream.  weights: of the models in
+    size: codes the set with given steps (None: lossless) and returns the bytes of the stream.  weights: of the models
+    in
     the utility.  Returns representable steps; all None if the lossless stream fits.
     Raises ConfigError RATE if the stream does not fit even if nothing is left of the weights.
     """

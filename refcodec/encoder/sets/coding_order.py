@@ -101,7 +101,9 @@ def plan_set(models: Sequence[Model], root: str | None = "auto", config: Config 
     if root == "kl":
         first = int(distances.argmin())
         return _star(_costs(relatives, [first], config.threads), first)
-    predicting = list(everyone) if distances is None else [int(i) for i in np.argsort(distances, kind="stable")[:CANDIDATES]]
+    predicting = list(everyone) if distances is None else [
+        int(i) for i in np.argsort(distances, kind="stable")[:CANDIDATES]
+    ]
     costs = _costs(relatives, predicting, config.threads)
     star = min((_star(costs, i) for i in predicting), key=lambda plan: sum(plan.estimate))
     if root == "size":
@@ -291,7 +293,8 @@ def _tree(costs: Costs, favourite: int) -> SetPlan:
 
 
 def _depth_first(parents: Sequence[int]) -> list[int]:
-    """Parents before children, small branches first, so that few models wait to be referred to; the largest tree first."""
+    """Parents before children, small branches first, so that few models wait to be referred to; the largest tree
+    first."""
     children: dict[int, list[int]] = {}
     for j, parent in enumerate(parents):
         children.setdefault(parent, []).append(j)

@@ -40,7 +40,8 @@ FACTOR_SIDE = 1024        # smaller side of the matrices whose difference is tri
 
 
 def code_update(job: TensorJob, config: Config) -> Candidate | None:
-    """A tensor as an update of its first reference: the one made elsewhere, or one that is fitted; None if none applies.
+    """A tensor as an update of its first reference: the one made elsewhere, or one that is fitted; None if none
+    applies.
 
     Raises ConfigError BAD_CONFIG for factors that do not fit the tensor.
     """
@@ -94,10 +95,12 @@ def _fitted(config: Config, target: np.ndarray, base: np.ndarray, decomposition:
     return fit_low_rank(delta, max(1, rank))
 
 
-def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.ndarray | None, prediction: Prediction | None,
-              decomposition: Decomposition | None, config: Config, error: float | None = None) -> Candidate:
+def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.ndarray | None,
+              prediction: Prediction | None, decomposition: Decomposition | None, config: Config,
+              error: float | None = None) -> Candidate:
     if base is None and update.representation in DECOMPOSED:
-        raise ConfigError("BAD_CONFIG", f"{job.tensor.name}: {update.representation.name} updates a reference, there is none")
+        raise ConfigError("BAD_CONFIG",
+                          f"{job.tensor.name}: {update.representation.name} updates a reference, there is none")
     added = base is not None and update.additive
     delta = target.astype(np.float64) - (base.astype(np.float64) if added else 0.0)
     if error is None:
@@ -128,8 +131,8 @@ def _descriptor(update: FactorUpdate, shape: tuple[int, int], prediction: Predic
     return d
 
 
-def masked(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.ndarray | None, prediction: Prediction | None,
-           config: Config) -> Candidate:
+def masked(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.ndarray | None,
+           prediction: Prediction | None, config: Config) -> Candidate:
     """The chosen elements or rows, lossless, as differences where there is a prediction."""
     d = _descriptor(update, target.shape, prediction)
     words = target.view(job.dtype.word)
@@ -140,7 +143,8 @@ def masked(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.nd
     else:
         d.factor.selected_count = _selected(update, target.size)
     mask = chosen(d)
-    shape = (1, d.factor.selected_count) if update.representation == Representation.RANDOM_MASK else (-1, target.shape[1])
+    shape = (1, d.factor.selected_count) if update.representation == Representation.RANDOM_MASK else (-1,
+                                                                                                      target.shape[1])
     kept = gather(words, mask).reshape(shape)
     kept_base = None if predictor is None else gather(predictor, mask).reshape(shape)
     parameters = choose_parameters(kept, job.dtype, kept_base)
