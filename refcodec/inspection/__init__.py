@@ -1,0 +1,1 @@
+"""What streams and models hold, shown: descriptions, traces, bins, comparisons, alternatives (informative)."""

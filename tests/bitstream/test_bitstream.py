@@ -1,0 +1,261 @@
+"""Descriptors, units, their order, the index and the limits of levels (SPEC 4.4, 6, 7, annex A)."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import numpy as np
+import pytest
+from helpers import changed, cut, glue, network_model, same_tensors, weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refcodec import Config, Model, OmcError, StreamDecoder, Tensor, decode, encode
+from refcodec.bitstream import syntax
+from refcodec.bitstream.limits import LEVELS
+from refcodec.bitstream.parser import Parser, index_of, parse
+from refcodec.bitstream.structures import UnitCoding, UnitType
+from refcodec.bitstream.units import (
+    CODED_TYPES,
+    EXTENSION_TYPES,
+    MAGIC,
+    STREAM_END_SIZE,
+    ByteSource,
+    leb,
+    read_body,
+    read_unit,
+    seal,
+    seal_unit,
+)
+from refcodec.bitstream.visitor import Reader, Tracer, Writer
+from refcodec.encoder.stream_writer import lowest_level
+
+LEVEL = LEVELS[2]
+
+
+def written(*elements) -> bytes:
+    """The body that holds (descriptor, value, more arguments) in order."""
+    writer = Writer(LEVEL)
+    for descriptor, value, *rest in elements:
+        getattr(writer, descriptor)("x", value, *rest)
+    return writer.body()
+
+
+# Descriptors
+
+@pytest.mark.parametrize("descriptor, value, bits", [
+    ("ue", 0, "1"), ("ue", 1, "010"), ("ue", 2, "011"), ("ue", 3, "00100"), ("ue", 7, "0001000"),
+    ("se", 0, "1"), ("se", 1, "010"), ("se", -1, "011"), ("se", 2, "00100"), ("se", -2, "00101")])
+def test_exponential_golomb_codes(descriptor, value, bits):
+    body = written((descriptor, value))
+    assert "".join(f"{b:08b}" for b in body) == bits.ljust(8, "0")
+
+
+ELEMENTS = st.one_of(
+    st.tuples(st.just("ue"), st.integers(0, 2**63 - 2)), st.tuples(st.just("se"), st.integers(-(2**62), 2**62)),
+    st.integers(1, 64).flatmap(lambda n: st.tuples(st.just("u"), st.integers(0, 2**n - 1), st.just(n))),
+    st.binary(max_size=40).map(lambda b: ("b", b, len(b))),
+    st.tuples(st.just("string"),
+              st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs", )), max_size=30)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ELEMENTS, max_size=12))
+def test_reader_and_tracer_read_what_was_written(elements):
+    body = written(*elements)
+    for kind in (Reader, Tracer):
+        reader = kind(body, LEVEL)
+        with reader.inside("6.0", "test"):
+            for descriptor, value, *rest in elements:
+                empty = {"b": b"", "string": ""}.get(descriptor, 0)
+                assert getattr(reader, descriptor)("x", empty, *rest) == value
+        reader.end()
+    assert len(reader.elements) == len(elements)
+    assert sum(e.bits for e in reader.elements) in range(8 * len(body) - 7, 8 * len(body) + 1)
+
+
+def code_of(action) -> str:
+    with pytest.raises(OmcError) as error:
+        action()
+    return error.value.code
+
+
+def test_descriptors_refuse_what_is_wrong():
+    assert code_of(lambda: Reader(b"", LEVEL).u("x", 0, 1)) == "TRUNCATED"
+    assert code_of(lambda: Reader(b"\0\0", LEVEL).ue("x", 0)) == "TRUNCATED"
+    assert code_of(lambda: Reader(bytes(9), LEVEL).ue("x", 0)) == "FORBIDDEN_PATTERN"
+    assert code_of(lambda: Reader(b"\x80\x80", LEVEL).b("x", b"", 3)) == "TRUNCATED"
+    assert code_of(lambda: Reader(b"\x20a\0b", LEVEL).string("x", "")) == "FORBIDDEN_PATTERN"
+    assert code_of(lambda: Reader(b"\x60\xc3\x28", LEVEL).string("x", "")) == "FORBIDDEN_PATTERN"
+    assert code_of(lambda: Reader(b"\x61ab", LEVEL).string("x", "")) == "BAD_ALIGNMENT"
+    assert code_of(lambda: Reader(written(("ue", 5000)), LEVEL).string("x", "")) == "RESOURCE_LIMIT"
+    assert code_of(lambda: Reader(b"\x01", LEVEL).end()) == "BAD_SIZE"
+    reader = Reader(b"\xc1", LEVEL)
+    reader.u("x", 0, 2)
+    assert code_of(reader.byte_alignment) == "BAD_ALIGNMENT"
+    assert code_of(lambda: Reader(b"\xff", LEVEL).u("x", 0, 8, 0, 9)) == "OUT_OF_RANGE"
+    assert code_of(lambda: Reader(b"\xff", LEVEL).u("x", 0, 8, 0, UnitType)) == "RESERVED_VALUE"
+    with pytest.raises(OmcError) as error:
+        Reader(b"\x81", LEVEL, unit=7).ue("x", 0, 1)
+    assert (error.value.unit, error.value.bit) == (7, 1)
+
+
+def test_windows_of_large_bodies():
+    """The reader keeps a window of the body under its cursor; elements across its border are whole."""
+    rng = random.Random(5)
+    values = [(rng.getrandbits(n), n) for n in (rng.randrange(1, 65) for _ in range(60_000))]
+    writer = Writer(LEVEL)
+    text = "".join(f"{value:0{n}b}" for value, n in values)
+    body = int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+    reader = Reader(body, LEVEL)
+    reader.WINDOW = 997
+    assert all(reader.u("x", 0, n) == value for value, n in values)
+    assert writer.body() == b""
+
+
+# Units
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**35, 2**56])
+def test_leb(value):
+    stream = bytes([UnitType.TENSOR_DATA << 2]) + leb(value)
+    assert len(leb(value)) == max(1, -(-value.bit_length() // 7))
+    unit_source = ByteSource(stream + bytes(4))
+    if value == 0:
+        assert read_unit(unit_source, 0, 0).size == 0
+    else:
+        assert code_of(lambda: read_unit(unit_source, 0, 0)) == "TRUNCATED"
+
+
+def test_leb_must_be_shortest():
+    for data, code in ((b"\x80\x00", "FORBIDDEN_PATTERN"), (b"\xff" * 9, "FORBIDDEN_PATTERN"), (b"\xff" * 3,
+                                                                                                "TRUNCATED")):
+        assert code_of(lambda: read_unit(ByteSource(bytes([5 << 2]) + data), 0, 0)) == code
+
+
+@pytest.mark.parametrize("kind", list(UnitType))
+def test_units_are_sealed_and_opened(kind):
+    for body in (b"", b"abc", bytes(5000), np.random.default_rng(0).bytes(3000)):
+        data = seal_unit(kind, body)
+        unit = read_unit(ByteSource(data), 0, 3)
+        assert unit.type == kind and unit.end == len(data) and bytes(read_body(ByteSource(data), unit, 1 << 20)) == body
+        assert unit.coding == UnitCoding.PLAIN or kind in CODED_TYPES
+        assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
+    assert len(seal_unit(UnitType.TOPOLOGY, bytes(5000))) < 60
+
+
+def test_coded_bodies_are_refused_where_they_are_not_allowed():
+    data = seal(bytes([UnitType.TENSOR_DATA << 2 | 1]) + leb(1) + leb(1), b"x")
+    assert code_of(lambda: read_unit(ByteSource(data), 0, 0)) == "FORBIDDEN_PATTERN"
+    data = seal(bytes([UnitType.INDEX << 2 | 3]) + leb(1) + leb(1), b"x")
+    assert code_of(lambda: read_unit(ByteSource(data), 0, 0)) == "FORBIDDEN_PATTERN"
+
+
+def test_preset_dictionary():
+    body = bytes(range(200))
+    data = seal_unit(UnitType.TOPOLOGY, body, dictionary=body)
+    unit = read_unit(ByteSource(data), 0, 0)
+    assert unit.coding == UnitCoding.DEFLATE_HEADER and len(data) < 30
+    assert bytes(read_body(ByteSource(data), unit, 1000, body)) == body
+    assert code_of(lambda: read_body(ByteSource(data), unit, 1000)) == "ENTROPY_END"
+
+
+# Order, index, counts
+
+def test_order_of_units():
+    model = Model(network_model().tensors, "m", metadata={"k": b"v"})
+    units = cut(encode(model, Config(index=True)))
+    kinds = [u[0] >> 2 for u in units]
+    assert kinds[:2] == [1, 2] and kinds[-4:] == [6, 7, 8, 9] and set(kinds[2:-4]) == {5}
+    for order in ([0, 2, 1], [1, 0, 2]):
+        assert code_of(lambda: decode(glue([units[i] for i in order] + units[3:]))) == "ORDER"
+    swapped = units[:-4] + [units[-3], units[-4]] + units[-2:]
+    assert code_of(lambda: decode(glue(swapped))) in ("ORDER", "DANGLING_REFERENCE")
+
+
+def test_index_lists_every_unit():
+    model = Model([Tensor(f"w{i}", weights((40, 50), seed=i)) for i in range(6)] + network_model().tensors)
+    stream = encode(model, Config(index=True))
+    parsed = parse(stream)
+    only = parsed.models[0]
+    assert only.index == index_of(only) and only.index.index_count == len(only.tensor_units)
+    # What a reader that seeks does: from the end to the index, from there to the units.
+    end = Reader(stream[-STREAM_END_SIZE:][2:-4], LEVEL)
+    structure = type("x", (), dict(model_count=0, unit_count=0, index_offset=0))()
+    syntax.stream_end(end, structure)
+    unit = read_unit(ByteSource(stream), structure.index_offset, 0)
+    assert unit.type == UnitType.INDEX and structure.unit_count == len(parsed.units)
+    at = only.unit.offset
+    for entry, tensor_unit in zip(only.index.entry, only.tensor_units):
+        at += entry.unit_distance
+        assert at == tensor_unit.unit.offset and stream[at] >> 2 == UnitType.TENSOR_DATA
+        at += entry.unit_size
+
+
+def test_large_models_have_an_index_by_default():
+    small = parse(encode(network_model()))
+    assert small.models[0].index is None
+
+
+def test_several_models_in_a_stream():
+    first = network_model()
+    versions = [first, changed(first, 1e-6, 1), changed(first, 1e-6, 2)]
+    stream = encode(versions)
+    decoder = StreamDecoder(stream)
+    assert all(same_tensors(decoder.model(k), m) for k, m in enumerate(versions))
+    assert len(stream) < 0.8 * sum(len(encode(m)) for m in versions)
+    assert code_of(lambda: decoder.model(3)) == "MISSING_UNIT"
+
+
+# Levels
+
+def test_levels_grow():
+    names = [n for n in LEVELS[1].__dataclass_fields__]
+    for lower, higher in zip(list(LEVELS.values()), list(LEVELS.values())[1:]):
+        assert all(getattr(lower, n) <= getattr(higher, n) for n in names)
+    assert list(LEVELS) == [1, 2, 3, 4]
+
+
+def test_the_lowest_level_is_declared():
+    def level(model):
+        return Parser(ByteSource(encode(model))).parse().header.level
+
+    assert level(network_model()) == 1
+    assert level(Model([Tensor("x" * 300, np.ones(3, np.float32))])) == 2
+    assert level(Model([Tensor("deep", np.ones((1,) * 9 + (3,), np.float32))])) == 2
+    assert level(Model([Tensor(f"t{i}", np.zeros(1, np.float32)) for i in range(1100)])) == 2
+    assert level(Model([Tensor("large", np.zeros((1 << 22) + 1, np.uint8))])) == 2
+
+
+def test_a_model_beyond_all_levels_is_refused():
+    model = Model([Tensor("n" * 70000, np.ones(3))])
+    assert code_of(lambda: encode(model)) == "RESOURCE_LIMIT"
+    assert code_of(lambda: lowest_level([], 0, 1 << 30, 1)) == "RESOURCE_LIMIT"
+
+
+def test_a_stream_that_claims_a_lower_level_is_refused():
+    model = Model([Tensor("x" * 300, np.ones(3, np.float32))])
+    units = cut(encode(model))
+    units[0] = seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, 0, 1]))
+    with pytest.raises(OmcError) as error:
+        decode(glue(units))
+    assert error.value.code == "RESOURCE_LIMIT" and error.value.unit == 1 and error.value.bit is not None
+
+
+@pytest.mark.parametrize("header, code", [(bytes([9, 0, 0, 1]), "UNSUPPORTED_VERSION"), (bytes([0, 1, 7, 1]), "RESERVED_VALUE"),
+                                          (bytes([0, 1, 0, 0]), "OUT_OF_RANGE"), (bytes([0, 1, 0, 5]), "OUT_OF_RANGE"),
+                                          (bytes([0, 1, 0]), "TRUNCATED"), (bytes([0, 1, 0, 1, 0]), "BAD_SIZE")])
+def test_stream_headers(header, code):
+    assert code_of(lambda: decode(MAGIC + seal_unit(UnitType.STREAM_HEADER, header))) == code
+
+
+@pytest.mark.parametrize("config, least", [(Config(step=0.01), 1), (Config(step=0.01, coder="cm", states=0), 2)])
+def test_tools_beyond_the_profile_are_refused(config, least):
+    units = cut(encode(network_model(), config))
+    for profile in range(3):
+        units[0] = seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, profile, 1]))
+        if profile < least:
+            assert code_of(lambda: decode(glue(units))) == "FORBIDDEN_PATTERN"
+        else:
+            decode(glue(units))
+    assert 40 in EXTENSION_TYPES

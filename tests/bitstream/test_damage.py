@@ -1,0 +1,396 @@
+"""Bad input: whatever is done to a stream, the answer is one listed error or the exact model (SPEC annex B)."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import numpy as np
+import pytest
+from helpers import changed, cut, glue, network_model, reseal, same_tensors, structures_model
+
+from refcodec import Config, Model, OmcError, Tensor, cli, decode, encode, save
+from refcodec.bitstream import syntax
+from refcodec.bitstream.derive import ModelState
+from refcodec.bitstream.limits import LEVELS
+from refcodec.bitstream.parser import Parser
+from refcodec.bitstream.structures import (
+    Codebook,
+    Component,
+    EntropyMode,
+    ModelEnd,
+    ModelHeader,
+    Payload,
+    PredictionMode,
+    Quantiser,
+    StreamEnd,
+    StreamHeader,
+    TensorData,
+    TensorDescriptor,
+    TensorEntry,
+    UnitType,
+)
+from refcodec.bitstream.units import ByteSource, UnitCoding, leb, read_body, seal, seal_unit
+from refcodec.bitstream.visitor import Writer
+from refcodec.dtypes import BY_NAME
+
+CODES = {"BAD_MAGIC", "TRUNCATED", "TRAILING_DATA", "RESERVED_VALUE", "FORBIDDEN_PATTERN", "DIGEST_MISMATCH", "ORDER",
+         "MISSING_UNIT", "BAD_SIZE", "BAD_ALIGNMENT", "OUT_OF_RANGE", "RESOURCE_LIMIT", "UNSUPPORTED_VERSION",
+         "DANGLING_REFERENCE", "DUPLICATE_ID", "ENTROPY_END", "OVERFLOW", "MISSING_REFERENCE"}
+SECONDS = 5.0              # a bound on one input, wide enough for a busy machine
+
+
+def outcome(stream: bytes, references, exact: Model, **options) -> str:
+    """The code of the error, or 'exact'; anything else is a failure."""
+    start = time.monotonic()
+    try:
+        result = decode(stream, references, **options)
+    except OmcError as error:
+        assert error.code in CODES and error.phase not in ("usage", "configuration"), repr(error)
+        assert error.message and "\n" not in str(error)
+        assert error.unit is not None or error.code == "BAD_MAGIC" or len(stream) < 4, error
+        return error.code
+    finally:
+        assert time.monotonic() - start < SECONDS
+    assert same_tensors(result, exact)
+    return "exact"
+
+
+def plain(stream: bytes) -> list[bytes]:
+    """The units of a stream, with every coded body expanded, so that damage reaches what stands in it."""
+    units, header = [], b""
+    for u in Parser(ByteSource(stream)).parse().units:
+        body = bytes(read_body(ByteSource(stream), u, 1 << 24, header))
+        header = body if u.type == UnitType.MODEL_HEADER else header
+        units.append(seal(bytes([u.type << 2]) + leb(len(body)), body))
+    return units
+
+
+def damaged(data: bytes, rng: random.Random, first: int, last: int) -> bytes:
+    """One to four bytes in [first, last) changed: a bit, a byte, an extreme, or a run."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        at = rng.randrange(first, last)
+        kind = rng.randrange(4)
+        if kind == 0:
+            out[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            out[at] = rng.randrange(256)
+        elif kind == 2:
+            out[at] = rng.choice((0, 255, 128, 127))
+        else:
+            for k in range(at, min(at + rng.randrange(1, 8), last)):
+                out[k] = rng.randrange(256)
+    return bytes(out)
+
+
+@pytest.fixture(scope="module")
+def exact(streams):
+    return {name: decode(stream, references) for name, (stream, references) in streams.items()}
+
+
+# Truncation
+
+def test_truncation_at_every_byte(streams, exact):
+    count = 0
+    for name, (stream, references) in streams.items():
+        units = Parser(ByteSource(stream)).parse().units
+        borders = {u.end for u in units if u.type in (UnitType.MODEL_END, UnitType.STREAM_HEADER)}
+        interesting = {u.end + k for u in units for k in (-5, -4, -1, 0, 1, 2, 3)}
+        for n in range(len(stream)):
+            if len(stream) < 1500 or n in interesting or n % 11 == 0:
+                found = outcome(stream[:n], references, exact[name])
+                assert found == ("MISSING_UNIT" if n in borders else "TRUNCATED"), (name, n)
+                count += 1
+    assert count > 8_000
+
+
+# Random errors
+
+def test_random_errors_in_the_stream(streams, exact):
+    rng, found = random.Random(1), {}
+    for _ in range(4000):
+        name = rng.choice(sorted(streams))
+        stream, references = streams[name]
+        code = outcome(damaged(stream, rng, 0, len(stream)), references, exact[name])
+        found[code] = found.get(code, 0) + 1
+    assert found.get("exact", 0) < 400          # changes of nothing: a byte may be set to what it was
+    assert {"DIGEST_MISMATCH", "BAD_MAGIC", "TRUNCATED"} <= set(found)
+
+
+def test_random_errors_behind_the_checks(streams, exact):
+    """unit_check is computed anew, so that every parser and every entropy decoder meets damage."""
+    rng, found = random.Random(2), {}
+    whole = {name: cut(s) if name == "structures" else plain(s) for name, (s, _) in streams.items()}
+    for round_ in range(6000):
+        name = rng.choice(sorted(streams))
+        units = list(whole[name])
+        k = rng.randrange(len(units))
+        first = 0 if round_ % 8 == 0 else 2
+        if len(units[k]) - 4 <= first:
+            continue
+        units[k] = reseal(damaged(units[k], rng, first, len(units[k]) - 4))
+        code = outcome(glue(units), streams[name][1], exact[name])
+        found[code] = found.get(code, 0) + 1
+    assert set(found) >= CODES - {"BAD_MAGIC", "TRAILING_DATA", "OVERFLOW", "MISSING_UNIT", "DUPLICATE_ID"}, found
+
+
+# Units moved about
+
+def test_units_removed_repeated_reordered(streams, exact):
+    for name, (stream, references) in streams.items():
+        units = cut(stream)
+        assert glue(units) == stream
+        for k in range(len(units)):
+            assert outcome(glue(units[:k] + units[k + 1 :]), references, exact[name]) != "exact", (name, k)
+            assert outcome(glue(units[: k + 1] + units[k:]), references, exact[name]) != "exact", (name, k)
+        rng = random.Random(3)
+        for _ in range(30):
+            shuffled = list(units)
+            a, b = rng.sample(range(len(units)), 2)
+            shuffled[a], shuffled[b] = shuffled[b], shuffled[a]
+            outcome(glue(shuffled), references, exact[name])
+        assert outcome(stream + b"\0", references, exact[name]) == "TRAILING_DATA"
+        assert outcome(stream + stream, references, exact[name]) == "TRAILING_DATA"
+
+
+def test_units_of_another_stream(streams, exact):
+    a, b = cut(streams["plain"][0]), cut(streams["trellis"][0])
+    for k in range(1, len(a)):
+        mixture = a[:k] + [b[k]] + a[k + 1 :]
+        if mixture != a:
+            assert outcome(glue(mixture), [], exact["plain"]) != "exact" or mixture[k] == a[k]
+
+
+def test_extension_units_are_skipped(streams, exact):
+    stream, references = streams["types"]
+    units = cut(stream)
+    extension = seal(bytes([40 << 2]) + leb(5), b"hello")
+    end = seal_unit(UnitType.STREAM_END, units[-1][2:-4][:4] + (len(units) + 1).to_bytes(4, "big") + units[-1][-12:-4])
+    for k in range(1, len(units) - 1):
+        assert outcome(glue(units[:k] + [extension] + units[k:-1] + [end]), references, exact["types"]) == "exact"
+    for reserved in (0, 10, 31):
+        bad = seal(bytes([reserved << 2]) + leb(5), b"hello")
+        assert outcome(glue(units[:2] + [bad] + units[2:]), references, exact["types"]) == "RESERVED_VALUE"
+
+
+# References
+
+def test_references_wrong_missing_swapped(streams, exact):
+    for name in ("update", "update16", "residual"):
+        stream, references = streams[name]
+        assert outcome(stream, [], exact[name]) == "MISSING_REFERENCE"
+        assert outcome(stream, [network_model(5)], exact[name]) == "MISSING_REFERENCE"
+        assert outcome(stream, [network_model(5), *references], exact[name]) == "exact"
+    a, b = network_model(), network_model(3)
+    merged = Model(changed(a).tensors[:3] + changed(b).tensors[3:])
+    stream = encode(merged, references=[a, b])
+    for order in ([a, b], [b, a], [a, b, a]):
+        assert same_tensors(decode(stream, order), merged)
+    assert outcome(stream, [a], merged) == "MISSING_REFERENCE"
+    other = Model([Tensor(t.name + "x", t.array) for t in a.tensors])          # equal values, another digest
+    assert outcome(streams["update"][0], [other], exact["update"]) == "MISSING_REFERENCE"
+
+
+# Files that would be written
+
+def test_no_file_is_left_by_a_damaged_source(streams, tmp_path, capsys):
+    """Damage in topology() and tensors of an ONNX stream: the command fails and leaves nothing, or writes a file."""
+    rng, whole, codes = random.Random(4), plain(streams["onnx"][0]), []
+    inside = tmp_path / "folder"
+    inside.mkdir()
+    for _ in range(250):
+        units = list(whole)
+        topology = next(i for i, u in enumerate(units) if u[0] >> 2 == UnitType.TOPOLOGY)
+        k = topology if rng.random() < 0.7 else rng.randrange(len(units))
+        units[k] = reseal(damaged(units[k], rng, 2, len(units[k]) - 4))
+        (tmp_path / "m.omc").write_bytes(glue(units))
+        codes.append(cli.main(["decode", str(tmp_path / "m.omc"), "-o", str(inside / "out.onnx")]))
+        left = sorted(p.name for p in inside.iterdir())
+        assert left == ([] if codes[-1] else ["out.onnx"])
+        (inside / "out.onnx").unlink(missing_ok=True)
+    assert {0, 10, 12} <= set(codes) <= {0, 10, 11, 12}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "m.omc"]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["../out", "/tmp/out", "a/../../out", "a//b", "", ".", "..", "C:out", "a\\b", "x" * 300])
+def test_paths_of_a_source_stay_inside(streams, tmp_path, path):
+    model = decode(streams["onnx"][0])
+    model.source.files[0].path = path
+    (tmp_path / "in").mkdir()
+    with pytest.raises(OmcError) as error:
+        save(decode(encode(model)), tmp_path / "in" / "m.onnx")
+    assert error.value.code in ("BAD_PATH", "RESOURCE_LIMIT")
+    assert [p.name for p in tmp_path.iterdir()] == ["in"] and not list((tmp_path / "in").iterdir())
+
+
+# Headers that ask for much
+
+def crafted(entry: TensorEntry, d: TensorDescriptor, payload: bytes = b"", level: int = 4, count: int = 1) -> bytes:
+    """A stream of `count` equal tensors whose checks all fit, but for digests of tensors."""
+    limits = LEVELS[level]
+    entries = [TensorEntry(f"{entry.tensor_name}{i}", entry.element_type, entry.rank, list(entry.dimension))
+               for i in range(count)]
+    header = ModelHeader("big", tensor_count=count, tensor=entries)
+    state = ModelState(2, 0, header, entries)
+
+    def unit(kind, function, x):
+        writer = Writer(limits, None, state)
+        function(writer, x)
+        return seal_unit(kind, writer.body())
+
+    units = [unit(UnitType.STREAM_HEADER, syntax.stream_header, StreamHeader(profile=2, level=level)),
+             unit(UnitType.MODEL_HEADER, syntax.model_header, header)]
+    for i in range(count):
+        d.tensor_index_delta = i
+        x = TensorData(0, [d], 0, [Payload(len(payload), 0, payload, b"")] if payload else [])
+        units.append(unit(UnitType.TENSOR_DATA, syntax.tensor_data, x))
+    units.append(unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(count, bytes(32))))
+    units.append(unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(1, len(units) + 1, 0)))
+    return glue(units)
+
+
+def direct(**options) -> TensorDescriptor:
+    """A descriptor of the representation DIRECT, with one component."""
+    return TensorDescriptor(component=[Component(**options)])
+
+
+def words_descriptor(**options) -> TensorDescriptor:
+    return direct(quantiser=Quantiser.NONE, entropy_mode=EntropyMode.CC, **options)
+
+
+@pytest.mark.parametrize("shape", [(1 << 36,), (1 << 18, 1 << 18), (3, 1 << 34), (1 << 12,) * 3, (1,) * 45 + (1 << 35,)])
+def test_huge_tensors_fail_before_they_are_allocated(shape):
+    entry = TensorEntry("huge", BY_NAME["bfloat16"].code, len(shape), list(shape))
+    constant = direct(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"\1\2"))
+    levels = direct(quantiser=Quantiser.UNIFORM, entropy_mode=EntropyMode.CM)
+    raw = direct(quantiser=Quantiser.NONE, entropy_mode=EntropyMode.RAW)
+    for d, payload in ((words_descriptor(), bytes(100)), (levels, bytes(100)), (raw, bytes(100)), (constant, b"")):
+        stream = crafted(entry, d, payload)
+        start = time.monotonic()
+        for memory in (None, 1 << 20, 1 << 60):
+            if d is constant and memory == 1 << 60:
+                continue                           # its owner asked for it
+            with pytest.raises(OmcError) as error:
+                decode(stream, max_memory=memory)
+            assert error.value.code in ("RESOURCE_LIMIT", "ENTROPY_END", "BAD_SIZE")
+        assert time.monotonic() - start < 1.0
+
+
+def test_elements_need_bytes(streams):
+    """The number of elements is compared with the bytes of the payload before memory is taken (SPEC 9.1.4)."""
+    entry = TensorEntry("zeros", BY_NAME["float32"].code, 2, [4096, 1024])
+    with pytest.raises(OmcError) as error:
+        decode(crafted(entry, words_descriptor(), bytes(255), level=1))
+    assert error.value.code == "ENTROPY_END" and error.value.unit == 2
+    with pytest.raises(OmcError) as error:
+        decode(crafted(entry, words_descriptor(), bytes(257), level=1))  # taken up, and then found to end early
+    assert error.value.code in ("ENTROPY_END", "OUT_OF_RANGE", "DIGEST_MISMATCH")
+    flat = Model([Tensor("flat", np.zeros((2048, 1024), np.float32)), Tensor("tail", np.eye(1024, dtype=np.float32))])
+    for config in (Config(), Config(step=0.5, states=0), Config(step=0.5, coder="cm")):
+        assert decode(encode(flat, config)).tensors[0].array.any() == 0
+
+
+def test_empty_tensors_with_huge_dimensions():
+    shape = [0] + [1 << 22] * 6
+    entry = TensorEntry("empty", BY_NAME["float32"].code, len(shape), shape)
+    state = ModelState(2, 0, ModelHeader(), [entry])
+    writer = Writer(LEVELS[1], None, state)
+    with pytest.raises(OmcError) as error:
+        syntax.tensor_entry(writer, entry)
+    assert error.value.code == "RESOURCE_LIMIT"
+
+
+def test_counts_are_checked_against_what_is_left_of_the_unit():
+    writer = Writer(LEVELS[4], None, None)
+    writer.string("model_name", "")
+    writer.u("enhancement_flag", 0, 1)
+    writer.ue("reference_count", 0)
+    writer.u("inherit_flag", 0, 1)
+    writer.ue("tensor_count", LEVELS[4].tensors)
+    units = [seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, 2, 4])), seal_unit(UnitType.MODEL_HEADER, writer.body())]
+    start = time.monotonic()
+    with pytest.raises(OmcError) as error:
+        decode(glue(units))
+    assert error.value.code == "TRUNCATED" and time.monotonic() - start < 0.5
+
+
+def test_memory_of_the_whole_model():
+    """Many small tensors that make up a large model: the library keeps all of them, and asks first."""
+    entry = TensorEntry("t", BY_NAME["float32"].code, 2, [1024, 1024])
+    constant = direct(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"abcd"))
+    stream = crafted(entry, constant, level=1, count=100)
+    with pytest.raises(OmcError) as error:
+        decode(stream, max_memory=100 << 20)
+    assert error.value.code == "RESOURCE_LIMIT"
+    with pytest.raises(OmcError) as error:
+        decode(stream, max_memory=500 << 20)
+    assert error.value.code == "DIGEST_MISMATCH"
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_joined_units_that_multiply_work_are_refused(spread):
+    """Units that each need all units of the stage before: without memory for all of them, work grows by powers."""
+    limits, width, stages, size = LEVELS[1], 8, 8, 8192
+    entries = [TensorEntry(f"t{i}", BY_NAME["float32"].code, 1, [size]) for i in range(width * width * stages)]
+    state = ModelState(0, 0, ModelHeader("work"), entries)
+    refused_at = None
+    for unit in range(width * stages):
+        stage, u = divmod(unit, width)
+        descriptors = []
+        for c in range(width):
+            d = direct(quantiser=Quantiser.CODEBOOK, entropy_mode=EntropyMode.CC, codebook=Codebook(0, 0, b"abcd"))
+            own = unit * width + c
+            if stage:
+                source = ((stage - 1) * width + c) * width + u if spread else own - width * width
+                d = TensorDescriptor(prediction_mode=PredictionMode.COPY, reference_tensor_delta=source - own)
+            d.tensor_index_delta = 0 if c else own
+            descriptors.append(d)
+        try:
+            syntax.tensor_data(Writer(limits, None, state), TensorData(width - 1, descriptors))
+        except OmcError as error:
+            assert error.code == "RESOURCE_LIMIT"
+            refused_at = stage
+            break
+    assert refused_at == (4 if spread else None)
+
+
+def test_bombs_in_coded_bodies_stop_at_the_promised_size():
+    import zlib as deflate
+
+    machine = deflate.compressobj(9, deflate.DEFLATED, -15)
+    bomb = machine.compress(bytes(50 << 20)) + machine.flush()
+    for promised, code in ((1000, "BAD_SIZE"), (1 << 22, "BAD_SIZE"), (1 << 23, "RESOURCE_LIMIT"), (1 << 40,
+                                                                                                    "RESOURCE_LIMIT")):
+        unit = seal(bytes([UnitType.MODEL_HEADER << 2 | UnitCoding.DEFLATE]) + leb(len(bomb)) + leb(promised), bomb)
+        with pytest.raises(OmcError) as error:
+            decode(glue([seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, 2, 1])), unit]))
+        assert error.value.code == code
+
+
+# Values that lossy coding must not destroy
+
+@pytest.mark.parametrize("config", [Config(step=0.01), Config(step=0.01, states=0), Config(snr=20), Config(step=0.01, coder="cm")])
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
+def test_nan_and_infinity_are_kept_exactly(config, kind):
+    model = network_model(dtype=BY_NAME[kind].numpy)
+    for index, position, value in ((0, (3, 4), np.nan), (2, (1, 1, 1, 1), -np.inf), (1, (2, ), np.inf), (3, (0, ),
+                                                                                                         np.nan)):
+        model.tensors[index].array[position] = value
+    decoded = decode(encode(model, config))
+    for index in (0, 1, 2, 3):
+        a, b = model.tensors[index], decoded.tensors[index]
+        assert np.array_equal(a.words, b.words), a.name             # a tensor with such a value is lossless
+    assert not np.array_equal(model.tensors[4].words, decoded.tensors[4].words)
+
+
+def test_prediction_from_a_reference_with_nan():
+    base = structures_model()
+    base.tensors[0].array[0, :3] = [np.nan, np.inf, -np.inf]
+    moved = changed(structures_model(), 1e-3)
+    for config in (Config(), Config(step=0.002), Config(step=0.002, coder="cm")):
+        decoded = decode(encode(moved, config, [base]), [base])
+        assert np.isfinite(decoded["w"].array).all()
+        if not config.lossy:
+            assert same_tensors(decoded, moved)

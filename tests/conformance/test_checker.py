@@ -1,0 +1,366 @@
+"""The checker against the reference decoder, and against decoders that lie (tests/liars)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from helpers import ROOT, all_types_model, same_tensors
+
+from refcodec.checker import Verdict, check, load_manifest, runner, workspace
+from refcodec.checker.adapter import decode_to
+from refcodec.checker.dump import read_dump, tensor_results, write_dump
+from refcodec.checker.manifest import Decoded
+from refcodec.checker.report import NO_SMOKE, NOT_ALL_PASSED
+from refcodec.decoder import StreamDecoder
+from refcodec.errors import FormatError
+
+SUITE = ROOT / "conformance"
+REFERENCE = f"{sys.executable} -m refcodec.checker.commands conformance-decode"
+LIAR = f"{sys.executable} {ROOT / 'tests' / 'liars' / 'liar.py'}"
+VALID, INVALID, DIGEST = "p-others", "x-r7_7_1-10-spatial", "x-r8_8-1-joined1"
+STREAMS = (VALID, INVALID, DIGEST)
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return load_manifest(SUITE / "manifest.json")
+
+
+@pytest.fixture(autouse=True)
+def repository_on_path(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+# The suite
+
+def test_the_manifest_keeps_its_schema():
+    schema = json.loads((SUITE / "manifest.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads((SUITE / "manifest.json").read_text()), schema)
+
+
+def test_the_manifest_lists_all_files_of_the_suite(manifest):
+    assert {s.file.name for s in manifest.streams} == {p.name for p in (SUITE / "streams").iterdir()}
+    assert sum(s.size for s in manifest.streams if s.required) < 4 << 20
+    assert all(isinstance(s.expected, Decoded) != (s.kind == "invalid") for s in manifest.streams)
+
+
+def test_every_requirement_that_a_stream_can_break_is_covered_or_listed(manifest):
+    from conformance.recipes import coverage
+
+    entries = json.loads((SUITE / "manifest.json").read_text())["streams"]
+    missing, codes = coverage.uncovered(entries)
+    listed = (SUITE / "coverage.md").read_text().split("Open requirements: ")[1].split("\n")[0]
+    assert missing == set(listed.split(", ")) - {"none"} and codes <= {"BAD_PATH"}
+
+
+def test_recipes_give_the_same_bytes(tmp_path):
+    subprocess.run([sys.executable, "-m", "conformance.recipes", "--untraced", "--out",
+                    str(tmp_path)], cwd=ROOT, check=True, timeout=300)
+    for path in [p for name in ("streams", "references")
+                 for p in (tmp_path / name).rglob("*") if p.is_file()] + [tmp_path / "manifest.json"]:
+        assert path.read_bytes() == (SUITE / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+# The reference decoder
+
+def test_the_reference_decoder_passes_all_required_streams(manifest):
+    report = check(REFERENCE, manifest, persistent=True, jobs=2, optional=False,
+                   timeout=120)  # a cold cache compiles first
+    assert report.exit_code == 0, report.text()
+    assert report.counts() == {"PASS": sum(s.required for s in manifest.streams)}
+
+
+def test_the_adapter_that_others_start_from_passes(manifest):
+    command = f"{sys.executable} {SUITE / 'adapters' / 'adapter.py'}"
+    ids = [VALID, INVALID, DIGEST, "external", "models", "types-raw", "x-r8_2-1-missing"]
+    for persistent, only in ((False, ids[-2:]), (True, ids)):
+        report = check(command, manifest, only=only, persistent=persistent, jobs=2)
+        assert report.exit_code == 0, report.text()
+
+
+def test_dumps(tmp_path):
+    model = all_types_model()
+    write_dump(model, tmp_path)
+    assert same_tensors(read_dump(tmp_path), model)
+    file = tmp_path / json.loads((tmp_path / "index.json").read_text())["tensors"][3]["file"]
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(FormatError):
+        read_dump(tmp_path)
+    for text in ("", "[]", '{"model_digest": "", "tensors": [{}]}',
+                 '{"model_digest": "", "tensors": [{"name": "", "dtype": "float32", '
+                 '"shape": [-1], "file": "0000.bin", "sha256": ""}]}'):
+        (tmp_path / "index.json").write_text(text)
+        with pytest.raises(FormatError):
+            read_dump(tmp_path)
+
+
+# Liars
+
+LIES = {
+    "accept_all": {INVALID: Verdict.WRONG_ACCEPT}, "reject_all": {VALID: Verdict.WRONG_REJECT},
+    "one_bit": {VALID: Verdict.FAIL}, "first_only": {VALID: Verdict.FAIL}, "trusting": {DIGEST: Verdict.WRONG_ACCEPT},
+    "wrong_code": {INVALID: Verdict.WRONG_REJECT}, "no_record": {INVALID: Verdict.CRASH},
+    "exception": {INVALID: Verdict.CRASH}, "crash": {VALID: Verdict.CRASH,
+                                                     INVALID: Verdict.CRASH}, "hang": {VALID: Verdict.TIMEOUT},
+    "silent": {"smoke": Verdict.CRASH}, "elsewhere": {"smoke": Verdict.FAIL}, "outside": {"smoke": Verdict.CRASH},
+    "rewrites": {"smoke": Verdict.FAIL}, "leftovers": {INVALID: Verdict.FAIL}, "memory": {VALID: Verdict.CRASH},
+    "unsupported": {VALID: Verdict.UNSUPPORTED}, "survivor": {}, "disk": {VALID: Verdict.CRASH},
+    "large_file": {VALID: Verdict.CRASH}, "loud": {VALID: Verdict.CRASH}, "talkative": {INVALID: Verdict.CRASH},
+    "linked": {VALID: Verdict.FAIL}, "pipe": {VALID: Verdict.FAIL}, "swapped": {VALID: Verdict.FAIL},
+    "sparse": {VALID: Verdict.CRASH}, "locked": {VALID: Verdict.CRASH}, "nested": {VALID: Verdict.CRASH},
+}
+
+
+@pytest.fixture(scope="module")
+def truth(manifest, tmp_path_factory):
+    """The right answers that liars start from."""
+    folder = tmp_path_factory.mktemp("truth")
+    for name in (*STREAMS, "smoke"):
+        stream = manifest[name]
+        (folder / stream.sha256 / "dump").mkdir(parents=True)
+        reply = decode_to(str(stream.file), str(folder / stream.sha256 / "dump"), [str(r) for r in stream.references])
+        (folder / stream.sha256 / "reply.json").write_text(json.dumps(reply))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMC_TRUTH", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def reports(manifest, truth):
+    """A report for each liar, once per stream and persistent."""
+    def run(case):
+        lie, persistent = case
+        return check(f"{LIAR} {lie}", manifest, only=STREAMS, persistent=persistent, timeout=3)
+
+    cases = [(lie, persistent) for lie in LIES for persistent in (False, True)]
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        for module in (runner, workspace):
+            patch.setattr(module, "OUTPUT_BYTES_MAX", 1 << 24)          # so that filling a disk is quick
+        return dict(zip(cases, pool.map(run, cases)))
+
+
+def test_the_truth_passes(manifest, truth):
+    report = check(f"{LIAR} honest", manifest, only=STREAMS, persistent=True)
+    assert report.exit_code == 0, report.text()
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_liars_are_caught(lie, reports):
+    for (name, persistent), report in reports.items():
+        if name != lie:
+            continue
+        found = {r.stream.id: r for r in [*report.results, report.smoke]}
+        for stream, verdict in LIES[lie].items():
+            assert found[stream].verdict == verdict, (persistent, report.text())
+        assert report.exit_code == (NO_SMOKE if "smoke" in LIES[lie] else NOT_ALL_PASSED)
+
+
+@pytest.mark.parametrize("lie", ["disk", "loud", "large_file"])
+def test_floods_end_before_the_disk_is_full(lie, reports):
+    (failed,) = [r for r in reports[lie, False].failures() if r.stream.id == VALID]
+    # 1: its own limit of a file's size
+    assert "wrote more than 16 MiB" in failed.detail or "exit code 1" in failed.detail
+
+
+def test_a_difference_is_shown(reports):
+    (failed,) = [r for r in reports["one_bit", False].failures() if r.stream.id == VALID]
+    assert failed.detail.startswith("tensor 4 'copy': element 5 is 0x") and "1 of 6 words" in failed.detail
+    assert shlex.split(failed.command)[-3:] == ["decode", str(failed.stream.file), "OUTDIR"]
+
+
+def test_nothing_runs_when_the_smoke_stream_fails(reports):
+    report = reports["silent", False]
+    assert {r.verdict for r in report.results} == {Verdict.NOT_RUN} and "there is no index.json" in report.text()
+
+
+def test_state_that_is_kept_from_stream_to_stream_is_no_pass(manifest, truth):
+    report = check(f"{LIAR} stateful", manifest, only=STREAMS, persistent=True)
+    assert [r.verdict for r in report.results] == [Verdict.PASS, Verdict.WRONG_REJECT, Verdict.WRONG_REJECT]
+    assert all("state is kept" in r.note for r in report.failures())
+
+
+def test_a_command_that_does_not_exist(manifest):
+    report = check("/nonexistent/decoder --fast", manifest, only=[VALID])
+    assert report.exit_code == NO_SMOKE and report.smoke.verdict == Verdict.CRASH
+
+
+def test_a_process_that_outlives_the_decoder_is_found_and_ended(reports):
+    once, served = reports["survivor", False], reports["survivor", True]
+    assert {r.stream.id: r.verdict for r in once.results} == dict.fromkeys(STREAMS, Verdict.CRASH)
+    assert all("left a process behind" in r.detail for r in once.results)
+    assert served.strays == ["a served process left others behind"]
+    assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"liar.py\0survivor" in _bytes(p)]
+
+
+def _bytes(path: Path) -> bytes:
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "streams/smoke.omc"])
+def test_a_decoder_that_changes_the_suite_is_caught(manifest, truth, tmp_path, monkeypatch, name):
+    copied_suite(tmp_path, STREAMS)
+    monkeypatch.setenv("OMC_VICTIM", str(tmp_path / name))
+    report = check(f"{LIAR} meddler", load_manifest(tmp_path / "manifest.json"))
+    assert report.exit_code == NOT_ALL_PASSED and str(tmp_path / name) in report.strays
+
+
+def copied_suite(folder: Path, ids: Collection[str], change: Callable[[dict], None] = lambda entry: None) -> Path:
+    """A part of the suite in a folder of its own; returns its manifest."""
+    data = json.loads((SUITE / "manifest.json").read_text())
+    data["streams"] = [e for e in data["streams"] if e["id"] in ("smoke", *ids)]
+    (folder / "streams").mkdir()
+    for e in data["streams"]:
+        shutil.copy(SUITE / e["file"], folder / e["file"])
+        change(e)
+    (folder / "manifest.json").write_text(json.dumps(data))
+    return folder / "manifest.json"
+
+
+# Streams of several models
+
+@pytest.fixture(scope="module")
+def models_suite(tmp_path_factory):
+    """A suite whose stream 'models' expects each of its models."""
+    def expect(entry: dict) -> None:
+        if entry["id"] == "models":
+            with StreamDecoder(SUITE / entry["file"]) as decoder:
+                *earlier, last = [decoder.model(n) for n in range(len(decoder.parsed.models))]
+            entry["expected"] = {**expected(last), "earlier": [expected(m) for m in earlier]}
+
+    def expected(model) -> dict:
+        return {
+            "model_digest": model.digest().hex(),
+            "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "sha256": digest}
+                        for t, _, digest in tensor_results(model)]
+        }
+
+    return load_manifest(copied_suite(tmp_path_factory.mktemp("models"), ["models"], expect))
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_every_model_of_a_stream_is_compared(models_suite, manifest, persistent, tmp_path, monkeypatch):
+    assert len(models_suite["models"].expected.earlier) == 3
+    report = check(REFERENCE, models_suite, persistent=persistent)
+    assert report.exit_code == 0, report.text()
+    for stream in models_suite.streams:
+        (tmp_path / stream.sha256 / "dump").mkdir(parents=True)
+        reply = decode_to(str(stream.file), str(tmp_path / stream.sha256 / "dump"))
+        (tmp_path / stream.sha256 / "reply.json").write_text(json.dumps(reply))
+    monkeypatch.setenv("OMC_TRUTH", str(tmp_path))
+    (failed,) = check(f"{LIAR} last_model_only", models_suite, persistent=persistent).failures()
+    assert failed.verdict == Verdict.FAIL and failed.detail.startswith("model 0: ") and "--model 0" in failed.command
+
+
+def test_a_command_may_name_files_of_the_present_folder(manifest, truth, tmp_path, monkeypatch):
+    shutil.copy(ROOT / "tests" / "liars" / "liar.py", tmp_path / "mine.py")
+    monkeypatch.chdir(tmp_path)
+    report = check(f"{sys.executable} mine.py honest", manifest, only=[VALID])
+    assert report.exit_code == 0 and list(report.files) == [sys.executable, "mine.py"], report.text()
+
+
+# Known failures, going on after an interruption, use from pytest
+
+def test_known_failures(manifest, truth):
+    known = {INVALID: "issue 7: spatial prediction"}
+    report = check(f"{LIAR} no_record", manifest, only=[VALID, INVALID], known=known)
+    assert report.exit_code == 0 and not report.conformant and "1 known failures" in report.text(
+    ) and "issue 7" in report.text()
+    assert not json.loads(report.json())["passed"] and 'skipped="1"' in report.junit()
+    report = check(f"{LIAR} no_record", manifest, only=[VALID, INVALID], known={**known, VALID: "issue 8"})
+    assert report.exit_code == NOT_ALL_PASSED and "known to fail: p-others" in report.text(
+    ) and 'failures="1"' in report.junit()
+    with pytest.raises(KeyError):
+        check(f"{LIAR} honest", manifest, known={"no-such-stream": "x"})
+
+
+def run_check(*options: str) -> subprocess.CompletedProcess:
+    return subprocess.run([
+        sys.executable, "-m", "refcodec.checker.commands", "check", "--jobs", "1", "--only", VALID, "--only", INVALID,
+        "--only", DIGEST, *options
+    ], cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+def test_a_check_goes_on_where_it_was_interrupted(truth, tmp_path):
+    state, report = tmp_path / "state.json", tmp_path / "report.json"
+    first = run_check("--decoder", f"{LIAR} no_record", "--resume", str(state))
+    assert first.returncode == NOT_ALL_PASSED and json.loads(state.read_text())["passed"] == [VALID]
+    again = run_check("--decoder", f"{LIAR} no_record", "--resume", str(state), "--json", str(report))
+    assert "1 passed in an earlier run" in again.stdout
+    assert {r["id"] for r in json.loads(report.read_text())["results"] if r["resumed"]} == {VALID}
+    other = run_check("--decoder", f"{LIAR} honest", "--resume", str(state))            # another command: begun anew
+    assert other.returncode == 0 and "earlier run" not in other.stdout, other.stderr
+    state.write_text('{"passed": 3}')                                                   # damaged: begun anew
+    assert run_check("--decoder", f"{LIAR} honest", "--resume", str(state)).returncode == 0
+
+
+def test_reports_of_the_command(truth, tmp_path):
+    pytest.importorskip("markdown_it", reason="the extra 'report' is not installed")
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps({INVALID: "later", DIGEST: "later"}))
+    one = run_check("--decoder", f"{LIAR} honest", "--json", str(tmp_path / "honest.json"))
+    two = run_check("--decoder", f"{LIAR} no_record", "--known", str(known), "--html", str(tmp_path / "page.html"),
+                    "--with", str(tmp_path / "honest.json"), "--badge", str(tmp_path / "badge.svg"), "--junit",
+                    str(tmp_path / "junit.xml"))
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert text.count('class="failure known"') == 2 and "honest" in text and "1 of 3 PASS" in (
+        tmp_path / "badge.svg").read_text()
+    for bad in ('{"no-such-stream": "x"}', f'{{"{VALID}": ""}}', "[]", "{"):
+        known.write_text(bad)
+        refused = run_check("--decoder", f"{LIAR} honest", "--known", str(known))
+        assert refused.returncode not in (0, 20, 21) and "CRASH" not in refused.stdout
+
+
+def test_pytest_parameters(truth, tmp_path):
+    """A test file of a decoder's own, as CONTRACT.md shows it."""
+    example = (SUITE / "CONTRACT.md").read_text().split("```python\n")[1].split("```")[0]
+    example = example.replace("my-decoder", f"{LIAR} no_record").replace("conformance/manifest.json",
+                                                                         str(SUITE / "manifest.json"))
+    example = example.replace("known={}", f"known={{{INVALID!r}: 'later', {VALID!r}: 'later'}}, only={STREAMS!r}")
+    (tmp_path / "test_mine.py").write_text(example)
+    run = subprocess.run([sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider",
+                          str(tmp_path)], capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert "2 failed, 1 xfailed" in run.stdout, run.stdout          # VALID passes though known, DIGEST fails
+    assert f"test_stream[{DIGEST}]" in run.stdout and "without a record" in run.stdout
+
+
+# Reports
+
+def test_reports_can_be_read_again(reports):
+    for report in reports.values():
+        data = json.loads(report.json())
+        assert [r["id"] for r in data["results"]] == [r.stream.id for r in report.results] and not data["passed"]
+        suite = ElementTree.fromstring(report.junit())
+        assert int(suite.get("failures")) + int(suite.get("skipped")) == len(report.failures())
+        assert report.failures() or report.strays
+        assert len(suite.findall("testcase")) == len(report.results)
+        versions = {p.get("name"): p.get("value") for p in suite.iter("property")}
+        for name in ("decoder", "manifest_sha256", "suite_version", "spec_version", "checker_version", "python",
+                     "platform", "started"):
+            assert versions[name] == str(data[name]) != ""
+
+
+def test_damaged_suites_are_refused(manifest, tmp_path):
+    data = json.loads((SUITE / "manifest.json").read_text())
+    (tmp_path / "streams").mkdir()
+    smoke = next(e for e in data["streams"] if e["id"] == "smoke")
+    path = tmp_path / "manifest.json"
+    for change in ({"sha256": "0" * 64}, {"kind": "odd"}, {"file": "streams/none"}, {"id": "other"}):
+        (tmp_path / "streams" / "smoke.omc").write_bytes(manifest["smoke"].file.read_bytes())
+        path.write_text(json.dumps({**data, "streams": [{**smoke, **change}]}))
+        with pytest.raises(FormatError):
+            load_manifest(path)
