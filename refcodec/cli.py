@@ -21,13 +21,13 @@ ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzi
 QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
 
 SYSTEMS = (
-    "Published systems, each by one name; 'The systems' in README.md says more. s1-rp: weights cut to RP decimals, LZMA. "
-    "s2-qbits: weights rounded, q_bits of 12 decimals dropped, LZMA. Both: with --reference as a difference of models, "
-    "with --root as a set. s3-features: activations, without loss or with --step. s4-*: an update of --reference: lra, a "
-    "product of two small factors; ml, one factor times the main directions of the old weights; ka, new singular values "
-    "and a few new columns; rm, some elements chosen by a seed; lru, one factor times a random one; fp, filters that are "
-    "zero are left out (needs no reference). s5-hybrid: low rank, pruning and fixed point layer by layer, Huffman codes. "
-    "auto: all tools, the smallest for each tensor.")
+    "Published systems, each by one name; 'The systems' in README.md says more. s1-rp: weights cut to RP decimals, "
+    "LZMA. s2-qbits: weights rounded, q_bits of 12 decimals dropped, LZMA. Both: with --reference as a difference "
+    "of models, with --root as a set. s3-features: activations, without loss or with --step. s4-*: an update of "
+    "--reference: lra, a product of two small factors; ml, one factor times the main directions of the old weights;"
+    " ka, new singular values and a few new columns; rm, some elements chosen by a seed; lru, one factor times a "
+    "random one; fp, filters that are zero are left out (needs no reference). s5-hybrid: low rank, pruning and "
+    "fixed point layer by layer, Huffman codes. auto: all tools, the smallest for each tensor.")
 
 EXIT_REJECTED, EXIT_UNSUPPORTED, EXIT_FORMAT, EXIT_CONFIG = 10, 11, 12, 13
 UNSUPPORTED_CODES = ("UNSUPPORTED_VERSION", "MISSING_REFERENCE", "RESOURCE_LIMIT")

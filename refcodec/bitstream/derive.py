@@ -41,8 +41,8 @@ class ModelState:
     tensors: list[TensorEntry] = field(default_factory=list)
     folds: dict[int, Fold] = field(default_factory=dict)
     coded: dict[int, int] = field(default_factory=dict)      # tensor index: depth of its predictions
-    work: dict[int, tuple[int,
-                          int]] = field(default_factory=dict)  # tensor index: first tensor of its unit, decoding_work
+    # tensor index: first tensor of its unit, decoding_work
+    work: dict[int, tuple[int, int]] = field(default_factory=dict)
     references: list[object] = field(default_factory=list)   # ModelState, list[TensorEntry] or None if not at hand
     previous_index: int = -1
 
@@ -209,10 +209,13 @@ def check_row_mask(v, x) -> None:
 def component_shapes(x) -> list[tuple[int, int]]:
     """Rows and columns of each coded array of a tensor (SPEC 7.7.2)."""
     rows, columns, rank = x.row_count, x.column_count, x.factor.factor_rank
+    gains = x.factor.gain_count_minus1 + 1
     return {
-        Representation.DIRECT: [(rows, columns)], Representation.LOW_RANK: [(rows, rank), (rank, columns)],
-        Representation.MAPPING: [(rows, rank)], Representation.AUGMENTATION: [(1, x.factor.gain_count_minus1 + 1)] +
-        ([(rows, rank), (rank, columns)] if rank else []), Representation.LOW_RANK_UPDATE: [(rows, rank)],
+        Representation.DIRECT: [(rows, columns)],
+        Representation.LOW_RANK: [(rows, rank), (rank, columns)],
+        Representation.MAPPING: [(rows, rank)],
+        Representation.AUGMENTATION: [(1, gains)] + ([(rows, rank), (rank, columns)] if rank else []),
+        Representation.LOW_RANK_UPDATE: [(rows, rank)],
         Representation.RANDOM_MASK: [(1, x.factor.selected_count)],
         Representation.ROW_MASK: [(x.factor.selected_count, columns)],
     }[x.representation]
@@ -284,8 +287,8 @@ def check_entries(v, x) -> None:
 def check_work(v, x, words: int) -> None:
     """Bounds the words to be decoded for access to one tensor: joined units that predict each other must not
     multiply."""
-    words = v.limit("decoding_work", words + sum(v.needed.values()), 2 *
-                    (v.level.nesting + 1) * v.level.tensor_elements, "R7.7-1")
+    most = 2 * (v.level.nesting + 1) * v.level.tensor_elements
+    words = v.limit("decoding_work", words + sum(v.needed.values()), most, "R7.7-1")
     for d in x.descriptor:
         v.model.work[d.tensor_index] = (x.descriptor[0].tensor_index, words)
 

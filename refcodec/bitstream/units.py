@@ -30,7 +30,7 @@ class ByteSource:
             self.size = len(self._view)
         else:
             try:
-                self._file = open(stream, "rb")
+                self._file = open(stream, "rb")          # noqa: SIM115 (closed with this object)
             except OSError as error:
                 raise FormatError("MISSING_FILE", f"cannot read {os.fspath(stream)!r}: {error.strerror}") from error
             self.size = os.fstat(self._file.fileno()).st_size

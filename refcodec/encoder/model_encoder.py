@@ -168,7 +168,8 @@ class ModelEncoder:
         stepped = any(s is not None for s in self.layer_steps(step))
         if (config.lossy or stepped or config.factors) and (config.mixed or EntropyMode.CM in config.modes):
             return Profile.HIGH
-        return Profile.MAIN if stepped and config.trellis_states or config.update or config.factors else Profile.BASELINE
+        main = stepped and config.trellis_states or config.update or config.factors
+        return Profile.MAIN if main else Profile.BASELINE
 
     def decomposition_size(self) -> int:
         """What the level must allow for the matrices that may be coded by factors; 0 where none is."""

@@ -46,7 +46,7 @@ _PRODUCTS = {"MatMul", "FusedMatMul", "MatMulInteger", "MatMulNBits", "Conv", "C
 def find_layers(model: ModelRecord, tensors: Sequence[Tensor]) -> list[Layer]:
     """Layers in the order of the graphs' nodes, those of subgraphs and functions included."""
     layers: list[Layer] = []
-    for graph in [g for g in model.graphs] + [g for t in model.trainings for g in t.graphs]:
+    for graph in list(model.graphs) + [g for t in model.trainings for g in t.graphs]:
         _walk_graph(graph, ChainMap(), tensors, layers)
     for function in model.functions:
         _walk_nodes(function.nodes, ChainMap(), tensors, layers)

@@ -60,8 +60,8 @@ def print_comparison(x: dict) -> None:
 
     for r in x["per_tensor"]:
         if not r["equal"]:
-            print(f"{db(r.get('snr_db'))} dB  max {r.get('max_error', 0) or 0:<12.6g} {printable(r['name'])} {r.get('shape', '')} "
-                  f"{r.get('difference', '')}")
+            print(f"{db(r.get('snr_db'))} dB  max {r.get('max_error', 0) or 0:<12.6g} {printable(r['name'])} "
+                  f"{r.get('shape', '')} {r.get('difference', '')}")
     if x["equal"]:
         print(f"all {x['tensors']} tensors are equal, bit for bit")
     else:

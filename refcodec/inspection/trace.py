@@ -28,8 +28,8 @@ def trace_stream(path: str, references: list[str] = (), bins: bool = False) -> I
     finally:
         source = parser.stream.source
         if source.read(0, 4) == MAGIC:
-            yield dict(unit=-1, clause="6.1", structure="stream", name="omc_magic", descriptor="b(4)", value=MAGIC.hex(), bit=0,
-                       bits=32)
+            yield dict(unit=-1, clause="6.1", structure="stream", name="omc_magic", descriptor="b(4)",
+                       value=MAGIC.hex(), bit=0, bits=32)
         for unit in parser.stream.units:
             yield from _head_of(unit)
             yield from found.get(unit.number, ())
@@ -42,12 +42,14 @@ def trace_stream(path: str, references: list[str] = (), bins: bool = False) -> I
 def _head_of(unit: Unit) -> Iterator[dict]:
     size = 8 * len(leb(unit.size))
     head = [("unit_type", "u(6)", f"{unit.type} ({unit_name(unit.type)})", 6),
-            ("unit_coding", "u(2)", f"{unit.coding.value} ({unit.coding.name.lower()})", 2), ("coded_size", "leb(v)", unit.size, size)]
+            ("unit_coding", "u(2)", f"{unit.coding.value} ({unit.coding.name.lower()})", 2),
+            ("coded_size", "leb(v)", unit.size, size)]
     bit = 8 * (unit.offset - unit.body_offset)
     if unit.coding:
         head.append(("expanded_size", "leb(v)", unit.expanded_size, -bit - 8 - size))
     for name, descriptor, value, bits in head:
-        yield dict(unit=unit.number, clause="6.2", structure="unit", name=name, descriptor=descriptor, value=value, bit=bit, bits=bits)
+        yield dict(unit=unit.number, clause="6.2", structure="unit", name=name, descriptor=descriptor, value=value,
+                   bit=bit, bits=bits)
         bit += bits
 
 

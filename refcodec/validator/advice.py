@@ -48,7 +48,8 @@ def _of_source(model: ParsedModel) -> Iterator[Finding]:
 
 def _of_component(c: Component) -> Iterator[str]:
     if c.quantiser in (Quantiser.UNIFORM, Quantiser.INTEGER_CODEBOOK) and c.uniform.step_mantissa % 2 == 0:
-        yield f"step_mantissa {c.uniform.step_mantissa} is even: half of it and a larger step_exponent make the same step"
+        yield (f"step_mantissa {c.uniform.step_mantissa} is even: half of it and a larger step_exponent make the same "
+               "step")
     entries = []
     if c.quantiser == Quantiser.CODEBOOK:
         words = c.codebook.codebook_words

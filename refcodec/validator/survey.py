@@ -60,8 +60,8 @@ class Survey(Parser):
     def violated(self, error: OmcError) -> None:
         """Reports it, unless it may come of damage that has been reported."""
         number, rules = len(self.stream.models) - 1, set(error.rules)
-        consequence = rules & ABOUT_TENSOR_UNITS and number in self._incomplete or rules & ABOUT_MODELS and self.unreadable
-        if consequence:
+        of_units = rules & ABOUT_TENSOR_UNITS and number in self._incomplete
+        if of_units or rules & ABOUT_MODELS and self.unreadable:
             self.found(Finding(Kind.UNCHECKED, f"{error.rules[0]}, as units before are damaged", error.unit))
             return
         if error.unit in self.doubtful and error.rules:

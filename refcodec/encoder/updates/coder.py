@@ -108,9 +108,10 @@ def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np
     factors = update.quantised(target.shape, error, decomposition)
     d = _descriptor(update, target.shape, prediction)
     shapes = [f.indices.shape for f in factors]
-    d.factor.factor_rank = shapes[-1][0] if len(shapes) > 1 else 0 if update.representation == Representation.AUGMENTATION \
-        else shapes[0][1]
-    d.factor.gain_count_minus1 = shapes[0][1] - 1 if update.representation == Representation.AUGMENTATION else 0
+    augmented = update.representation == Representation.AUGMENTATION
+    without_product = 0 if augmented else shapes[0][1]
+    d.factor.factor_rank = shapes[-1][0] if len(shapes) > 1 else without_product
+    d.factor.gain_count_minus1 = shapes[0][1] - 1 if augmented else 0
     values = rebuilt(d, factors, job.dtype, base)
     found = Candidate(d, job.flat(values.view(job.dtype.word)), job.dtype, [_part(f, job, config) for f in factors])
     return job.coded(found, config)
