@@ -8,8 +8,10 @@ import os
 import sys
 from pathlib import Path
 
+from ..shipped import shipped
+
 PROFILES = ("baseline", "main", "high")      # as in manifest.py, which is not loaded for --help
-MANIFEST = Path(__file__).parents[2] / "conformance" / "manifest.json"
+MANIFEST = shipped("conformance/manifest.json")
 
 
 def add_commands(commands) -> None:
@@ -26,7 +28,7 @@ def add_commands(commands) -> None:
         "validated, decoded, and compared with what it declares and, where asked for no loss, with the models")
     c.add_argument("--models", nargs="+", default=[], metavar="FILE", help="with --encoder: model files")
     c.add_argument("--manifest", default=str(MANIFEST), metavar="FILE",
-                   help="the suite (default: the one of this repository)")
+                   help="the suite (default: the one that came with refcodec)")
     c.add_argument("--profile", choices=PROFILES, default="high", help="leave out streams of higher profiles")
     c.add_argument("--required", action="store_true", help="leave out streams that are not required")
     c.add_argument("--only", action="append", default=[], metavar="ID", help="only this stream; may be given again")
