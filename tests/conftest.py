@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from helpers import system_cases, tool_streams
 
-from refcodec import Model, cli, encode
+from refcodec import Model, encode
+from refcodec.cli.main import main
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def system_streams() -> dict[str, tuple[bytes, list[Model]]]:
 def command(capsys):
     """Runs a command that ends with `code`; returns what it printed. A refusal is one line without a traceback."""
     def command(*arguments, code: int = 0):
-        found = cli.main([str(a) for a in arguments])
+        found = main([str(a) for a in arguments])
         output = capsys.readouterr()
         assert found == code, output.err
         if code:

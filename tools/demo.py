@@ -32,7 +32,7 @@ from digits_data import DATA, accuracy
 import refcodec
 from refcodec import compiler
 from refcodec.bitstream.units import MAGIC
-from refcodec.cli import EXIT_CONFIG, EXIT_REJECTED
+from refcodec.cli import exit_codes
 from refcodec.encoder.treatment import Treatment, is_finite, roles_of, treatment
 from refcodec.inspection.describe import describe_stream
 
@@ -84,7 +84,7 @@ class Workshop:
     def __init__(self, folder: pathlib.Path, threads: int | None):
         self.folder, self.threads, self.compiled = folder, threads, False
         program = pathlib.Path(sys.executable).with_name("refcodec")
-        self.program = [str(program)] if program.exists() else [sys.executable, "-m", "refcodec.cli"]
+        self.program = [str(program)] if program.exists() else [sys.executable, "-m", "refcodec"]
 
     def command(self, verb: str, *words: object) -> tuple[int, dict]:
         """Runs `refcodec VERB WORDS`; returns its exit code and its result. Errors and progress go to the terminal."""
@@ -103,7 +103,7 @@ class Workshop:
     def must(self, verb: str, *words: object) -> str:
         """Runs a command that has to succeed; returns its seconds, with a star where they include compiling."""
         code, result = self.command(verb, *words)
-        if code == EXIT_CONFIG:
+        if code == exit_codes.CONFIG:
             raise CannotBeMet
         if code != 0:
             raise Failure(f"refcodec {verb} ended with exit code {code}")
@@ -268,7 +268,7 @@ def damaged(shop: Workshop, stream: pathlib.Path) -> None:
     broken, output = shop.folder / "broken.omc", shop.folder / "broken.onnx"
     broken.write_bytes(data)
     code, _ = shop.command("decode", broken, "-o", output)
-    if code != EXIT_REJECTED or output.exists():
+    if code != exit_codes.REJECTED or output.exists():
         raise Failure(f"a damaged stream gave exit code {code}" + (" and a file" if output.exists() else ""))
     print("  refused, exit code 10, no file written")
 

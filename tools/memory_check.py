@@ -88,7 +88,7 @@ def round_trip(folder: Path, megabytes: int, largest: int, target: float, option
     found = []
     for what, command in (("encode", ["encode", source, "-o", stream,
                                       *options]), ("decode", ["decode", stream, "-o", again])):
-        peak, seconds = run("-m", "refcodec.cli", *map(str, command))
+        peak, seconds = run("-m", "refcodec", *map(str, command))
         print(f"  {what} of {megabytes} MB {' '.join(options)}: {seconds:.1f} s, peak {peak:.0f} MB", file=sys.stderr,
               flush=True)
         found.append(
@@ -104,11 +104,11 @@ def round_trip(folder: Path, megabytes: int, largest: int, target: float, option
 def times(folder: Path) -> list[Measure]:
     """Import, help, and the second run of a small decode."""
     make_model(folder / "small.safetensors", 1, 1)
-    run("-m", "refcodec.cli", "encode", str(folder / "small.safetensors"), "-o", str(folder / "small.omc"))
-    decode = ("-m", "refcodec.cli", "decode", str(folder / "small.omc"), "-o", str(folder / "small.npz"))
+    run("-m", "refcodec", "encode", str(folder / "small.safetensors"), "-o", str(folder / "small.omc"))
+    decode = ("-m", "refcodec", "decode", str(folder / "small.omc"), "-o", str(folder / "small.npz"))
     run(*decode)
     commands = (("import refcodec", ("-c", "import refcodec"), 1.0),
-                ("refcodec --help", ("-m", "refcodec.cli", "--help"), 0.5), ("second run of a decode of 1 MB", decode,
+                ("refcodec --help", ("-m", "refcodec", "--help"), 0.5), ("second run of a decode of 1 MB", decode,
                                                                              2.0))
     return [Measure(what, min(run(*command)[1] for _ in range(3)), target, "s") for what, command, target in commands]
 

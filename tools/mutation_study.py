@@ -79,7 +79,7 @@ class Copy:
     def command(self) -> str:
         """The decoder of the copy. The checker's own package is that of this process."""
         return (f"env PYTHONPATH={shlex.quote(str(self.folder))} REFCODEC_COMPILE=0 {shlex.quote(sys.executable)} "
-                "-m refcodec.checker.commands conformance-decode")
+                "-m refcodec conformance-decode")
 
     def write(self, file: str, text: str) -> None:
         path = self.folder / "refcodec" / file

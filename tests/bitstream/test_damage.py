@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import changed, cut, glue, network_model, reseal, same_tensors, structures_model
 
-from refcodec import Config, Model, OmcError, Tensor, cli, decode, encode, save
+from refcodec import Config, Model, OmcError, Tensor, decode, encode, save
 from refcodec.bitstream import syntax
 from refcodec.bitstream.derive import ModelState
 from refcodec.bitstream.limits import LEVELS
@@ -32,6 +32,7 @@ from refcodec.bitstream.structures import (
 )
 from refcodec.bitstream.units import ByteSource, UnitCoding, leb, read_body, seal, seal_unit
 from refcodec.bitstream.visitor import Writer
+from refcodec.cli.main import main
 from refcodec.dtypes import BY_NAME
 
 CODES = {"BAD_MAGIC", "TRUNCATED", "TRAILING_DATA", "RESERVED_VALUE", "FORBIDDEN_PATTERN", "DIGEST_MISMATCH", "ORDER",
@@ -205,7 +206,7 @@ def test_no_file_is_left_by_a_damaged_source(streams, tmp_path, capsys):
         k = topology if rng.random() < 0.7 else rng.randrange(len(units))
         units[k] = reseal(damaged(units[k], rng, 2, len(units[k]) - 4))
         (tmp_path / "m.omc").write_bytes(glue(units))
-        codes.append(cli.main(["decode", str(tmp_path / "m.omc"), "-o", str(inside / "out.onnx")]))
+        codes.append(main(["decode", str(tmp_path / "m.omc"), "-o", str(inside / "out.onnx")]))
         left = sorted(p.name for p in inside.iterdir())
         assert left == ([] if codes[-1] else ["out.onnx"])
         (inside / "out.onnx").unlink(missing_ok=True)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from helpers import changed, cut, network_model, run_cli, same_tensors, snr, weights
 
-from refcodec import Config, Model, Tensor, cli, decode, encode, load, save
+from refcodec import Config, Model, Tensor, decode, encode, load, save
 from refcodec.bitstream.parser import parse
 from refcodec.bitstream.structures import EntropyMode
 from refcodec.bitstream.units import MAGIC, seal_unit
+from refcodec.cli.main import main
+from refcodec.cli.shared import size
 
 REJECTED, UNSUPPORTED, FORMAT, CONFIG = 10, 11, 12, 13
 
@@ -73,7 +75,7 @@ def test_targets(files, run):
     run("encode", "m.safetensors", "-o", "b.omc", "--bits-per-weight", 7)
     assert 8 * os.path.getsize("b.omc") / sum(before[n].size for n in names) <= 7.2
     with pytest.raises(SystemExit) as stop:
-        cli.main(["encode", "m.safetensors", "-o", "c.omc", "--snr", "20", "--step", "1"])
+        main(["encode", "m.safetensors", "-o", "c.omc", "--snr", "20", "--step", "1"])
     assert stop.value.code == 2 and not os.path.exists("c.omc")
 
 
@@ -147,11 +149,11 @@ def test_memory_limit(files, run):
     run("decode", "large.omc", "-o", "l.safetensors", "--max-memory", "1M", code=UNSUPPORTED)
     assert not os.path.exists("l.safetensors")
     run("decode", "large.omc", "-o", "l.safetensors", "--max-memory", "20MiB")
-    assert [cli.size(t)
+    assert [size(t)
             for t in ("17", "2k", "3M", "1.5G", "1GB", "2TiB")] == [17, 2048, 3 << 20, 3 << 29, 1 << 30, 2 << 40]
     for text in ("", "M", "-3", "x", "nan", "inf"):
         with pytest.raises(Exception, match="not a size"):
-            cli.size(text)
+            size(text)
 
 
 # Errors
@@ -244,7 +246,7 @@ def test_trace_accounts_for_every_bit(files, run):
 
 def test_trace_of_a_damaged_stream_shows_what_is_before_the_damage(files, run, capsys):
     (files / "cut.omc").write_bytes((files / "m.omc").read_bytes()[:-30])
-    assert cli.main(["trace", "cut.omc"]) == REJECTED
+    assert main(["trace", "cut.omc"]) == REJECTED
     output = capsys.readouterr()
     assert "omc_magic" in output.out and "TRUNCATED" in output.err
 
@@ -300,7 +302,7 @@ def test_help_is_quick_and_complete():
         text = run_cli(command, "--help").stdout
         assert all(option in text for option in options)
     loaded = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import refcodec, refcodec.cli; refcodec.cli.parser()"],
+        [sys.executable, "-X", "importtime", "-c", "from refcodec.cli.main import parser; parser()"],
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}).stderr
     assert "refcodec.cli" in loaded
     assert not any(name in loaded for name in ("numba", "onnx", "tqdm", "bitstring")), "too much is imported for --help"
@@ -320,7 +322,7 @@ def test_a_closed_pipe_and_a_plain_terminal_are_no_errors(files):
     (files / "n.omc").write_bytes(encode(names, Config()))
     done = run_cli("info", "n.omc", environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"})
     assert "schl" in done.stdout and "\x1b" not in done.stdout
-    command = f"{sys.executable} -m refcodec.cli trace m.omc | head -1"
+    command = f"{sys.executable} -m refcodec trace m.omc | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     assert "omc_magic" in done.stdout and done.stderr == ""

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from helpers import DATA, changed, network_model, run_cli, weights
 
-from refcodec import Model, Tensor, cli, decode, load, save
+from refcodec import Model, Tensor, decode, load, save
+from refcodec.cli.encode import ENTROPY, PRESETS, QUANTISERS
+from refcodec.cli.encode_options import SERVES, name_models
+from refcodec.cli.main import main, parser
 from refcodec.encoder import config as encoder_config
-from refcodec.options import SERVES, name_models
 
 V1, V2 = str(DATA / "digits_v1.onnx"), str(DATA / "digits_v2.onnx")
 FORMAT, CONFIG = 12, 13
@@ -42,15 +44,15 @@ def matrices(model: dict) -> dict[str, dict]:
 # Names
 
 def test_choices_are_those_of_the_encoder():
-    assert tuple(encoder_config.PRESETS) == cli.PRESETS
-    assert cli.ENTROPY == encoder_config.ENTROPY and cli.QUANTISERS == encoder_config.QUANTISERS
+    assert tuple(encoder_config.PRESETS) == PRESETS
+    assert ENTROPY == encoder_config.ENTROPY and QUANTISERS == encoder_config.QUANTISERS
     for name, values, _ in SERVES.values():
-        assert set(values) <= set(cli.QUANTISERS if name == "quantiser" else encoder_config.UPDATES)
+        assert set(values) <= set(QUANTISERS if name == "quantiser" else encoder_config.UPDATES)
 
 
 def test_help_teaches_the_systems():
     text = " ".join(run_cli("encode", "--help").stdout.split())
-    assert all(name in text for name in (*cli.PRESETS[1:4], *cli.ENTROPY, *cli.QUANTISERS))
+    assert all(name in text for name in (*PRESETS[1:4], *ENTROPY, *QUANTISERS))
     for option in ("--preset", "--profile", "--entropy", "--quantiser", "--rp", "--q-bits", "--width", "--clusters",
                    "--update-rank", "--update-fraction", "--features", "--sequence", "--root", "--max-bytes",
                    "--calibration", "--mean-width"):
@@ -87,7 +89,7 @@ def test_details_of_quantisers(run):
         assert words in matrices(described(run, "a.omc")[0])["3.Conv.weight"]["detail"]
 
 
-@pytest.mark.parametrize("name", cli.ENTROPY)
+@pytest.mark.parametrize("name", ENTROPY)
 def test_entropy_modes(run, name):
     words = name not in ("cm", "huffman")
     run("encode", V1, "-o", "a.omc", "--entropy", name, *([] if words else ["--step", 0.02]))
@@ -101,7 +103,7 @@ def test_entropy_modes(run, name):
 def test_a_mode_that_codes_nothing_is_told(run, capsys):
     result = json.loads(run("encode", V1, "-o", "a.omc", "--entropy", "huffman", "--json"))
     assert len(result["notes"]) == 1 and "huffman" in result["notes"][0]
-    assert cli.main(["encode", V1, "-o", "a.omc", "--entropy", "huffman"]) == 0
+    assert main(["encode", V1, "-o", "a.omc", "--entropy", "huffman"]) == 0
     assert capsys.readouterr().err.startswith("note: --entropy huffman")
     assert json.loads(run("encode", V1, "-o", "a.omc", "--entropy", "lzma", "--json"))["notes"] == []
 
@@ -354,4 +356,4 @@ def test_commands_of_the_readme_can_be_parsed():
         for part in line.split(" && "):
             words = shlex.split(part)
             if words[0] == "refcodec":
-                cli.parser().parse_args(words[1:])
+                parser().parse_args(words[1:])

@@ -26,7 +26,7 @@ from refcodec.decoder import StreamDecoder
 from refcodec.errors import FormatError
 
 SUITE = ROOT / "conformance"
-REFERENCE = f"{sys.executable} -m refcodec.checker.commands conformance-decode"
+REFERENCE = f"{sys.executable} -m refcodec conformance-decode"
 LIAR = f"{sys.executable} {ROOT / 'tests' / 'liars' / 'liar.py'}"
 VALID, INVALID, DIGEST = "p-others", "x-r7_7_1-10-spatial", "x-r8_8-1-joined1"
 STREAMS = (VALID, INVALID, DIGEST)
@@ -289,7 +289,7 @@ def test_known_failures(manifest, truth):
 
 def run_check(*options: str) -> subprocess.CompletedProcess:
     return subprocess.run([
-        sys.executable, "-m", "refcodec.checker.commands", "check", "--jobs", "1", "--only", VALID, "--only", INVALID,
+        sys.executable, "-m", "refcodec", "check", "--jobs", "1", "--only", VALID, "--only", INVALID,
         "--only", DIGEST, *options
     ], cwd=ROOT, capture_output=True, text=True, timeout=100)
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from refcodec import Config, Model, Tensor, decode, encode
-from refcodec.checker.commands import main
 from refcodec.checker.dump import write_dump
 from refcodec.checker.encoder_check import check_encoder
 from refcodec.checker.verdicts import Verdict
+from refcodec.cli.main import main
 from refcodec.errors import FormatError
 from refcodec.formats import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIAR = f"{sys.executable} {ROOT / 'tests' / 'liars' / 'encoder_liar.py'}"
-OWN = f"{sys.executable} -m refcodec.checker.commands conformance-encode"
+OWN = f"{sys.executable} -m refcodec conformance-encode"
 
 # lie: (verdict of the run that may be lossy, of the lossless one, words of the detail)
 LIES = {

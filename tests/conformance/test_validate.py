@@ -17,7 +17,7 @@ from refcodec import Model, Tensor, encode
 from refcodec.bitstream.units import ByteSource, read_unit
 from refcodec.checker.dump import read_dump
 from refcodec.checker.manifest import load_manifest
-from refcodec.cli import main
+from refcodec.cli.main import main
 from refcodec.errors import OmcError
 from refcodec.formats import load
 from refcodec.model import ActivationFormat, Literal, Slot, SlotCoding, Source, SourceFile

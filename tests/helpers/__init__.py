@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from refcodec import Config, Model, Tensor, cli, encode, load
+from refcodec import Config, Model, Tensor, encode, load
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import Representation
 from refcodec.bitstream.units import ByteSource
@@ -240,7 +240,7 @@ def uncompiled(path: str) -> str:
 
 def run_cli(*arguments, check: bool = True, environment: dict | None = None) -> subprocess.CompletedProcess:
     """The command line in a process of its own."""
-    done = subprocess.run([sys.executable, "-m", "refcodec.cli", *map(str, arguments)], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-m", "refcodec", *map(str, arguments)], capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}, timeout=900)
     if check:
         assert done.returncode == 0, done.stderr

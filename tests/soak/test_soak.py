@@ -17,7 +17,7 @@ from refcodec.checker.manifest import Manifest, Rejected, Stream
 from refcodec.errors import OmcError
 from tools.fuzz import c_harness
 
-DECODER = f"env REFCODEC_COMPILE={{}} {shlex.quote(sys.executable)} -m refcodec.checker.commands conformance-decode"
+DECODER = f"env REFCODEC_COMPILE={{}} {shlex.quote(sys.executable)} -m refcodec conformance-decode"
 PART = 8                        # of the streams: each eighth in the order of the manifest
 SECONDS = 1800                  # per stream: a million elements take minutes
 

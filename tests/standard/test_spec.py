@@ -507,7 +507,7 @@ def test_what_the_text_names_exists():
         assert (ROOT / path).is_file(), path
     for preset in re.findall(r"\bs[1-5]-\w+", SPEC):
         assert preset in PRESETS, preset
-    options = (ROOT / "refcodec" / "commands.py").read_text() + (ROOT / "refcodec" / "cli.py").read_text()
+    options = "".join(path.read_text() for path in (ROOT / "refcodec" / "cli").glob("*.py"))
     for option in re.findall(r"`(--[\w-]+)", SPEC):
         assert f'"{option}"' in options, option
 

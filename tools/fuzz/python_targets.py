@@ -98,13 +98,13 @@ def describe(path: Path) -> Outcome:
 
 def validator() -> Callable[[Path], Outcome]:
     """`refcodec validate`."""
-    from refcodec import cli
+    from refcodec.cli.main import main
 
     def run(path: Path) -> Outcome:
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                code = cli.main(["validate", str(path)])
+                code = main(["validate", str(path)])
             except SystemExit as stop:
                 code = stop.code
         if "Traceback" in err.getvalue() or code not in (0, *range(3, 30)):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-import numpy as np
-
-from .encoder.config import PRESETS, Config
-from .errors import ConfigError, FormatError
-from .model import Model
+from ..encoder.config import PRESETS, Config
+from ..errors import ConfigError
+from ..model import Model
 
 FIELDS = ("step", "snr", "bits_per_weight", "states", "coder", "quality_layers", "preset", "profile", "entropy",
           "quantiser", "rp", "q_bits", "width", "clusters", "update_rank", "update_fraction", "root", "max_bytes")
@@ -31,7 +31,7 @@ SERVES = {
 FITTED = ("lra", "ml", "ka", "rm", "lru")       # updates that are nothing without a reference
 
 
-def config_of(arguments) -> Config:
+def config_of(arguments: argparse.Namespace) -> Config:
     """The configuration that the options ask for. Raises ConfigError BAD_CONFIG where they contradict each other."""
     changes = {name: getattr(arguments, name) for name in FIELDS}
     changes["effort"] = "fast" if arguments.fast else "best" if arguments.best else None
@@ -53,7 +53,7 @@ def config_of(arguments) -> Config:
     return config
 
 
-def _check(config: Config, arguments) -> None:
+def _check(config: Config, arguments: argparse.Namespace) -> None:
     for option, (name, values, hint) in SERVES.items():
         if getattr(arguments, option) is not None and getattr(config, name) not in values:
             _refuse(f"{flag(option)} needs {hint}")
@@ -80,7 +80,7 @@ def _check(config: Config, arguments) -> None:
     _check_profile(config, arguments)
 
 
-def _check_profile(config: Config, arguments) -> None:
+def _check_profile(config: Config, arguments: argparse.Namespace) -> None:
     if config.profile == "baseline" and config.update in ("ml", "ka"):
         _refuse(f"s4-{config.update} decomposes matrices, which profile baseline leaves out; ask for --profile main")
     if config.profile == "baseline" and arguments.states:
@@ -115,42 +115,10 @@ def named_root(root: str | None, models: Sequence[Model], paths: Sequence[str]) 
     return models[paths.index(root)].name if root in paths else root
 
 
-def network_inputs(path: str, proto) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(arrays for the inputs of an ONNX network by name, the other arrays) of an npz file; types are the network's.
-
-    Raises FormatError MISSING_FILE, UNSUPPORTED_TYPE or BAD_SIZE: it cannot be read, or an input is missing or
-    misshapen.
-    """
-    import onnx
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except OSError as error:
-        raise FormatError("MISSING_FILE", f"cannot read {path!r}: {error.strerror or 'it is no npz file'}") from None
-    except (ValueError, TypeError):
-        raise FormatError("UNSUPPORTED_TYPE", f"{path!r} is no npz file") from None
-    constants, inputs = {t.name for t in proto.graph.initializer}, {}
-    for x in proto.graph.input:
-        if x.name in constants:
-            continue
-        kind = x.type.tensor_type
-        shape = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
-        if x.name not in arrays:
-            raise FormatError("BAD_SIZE", f"{path!r} has no array for the network's input {x.name!r} {shape}; it has "
-                              f"{', '.join(arrays)}")
-        a = arrays.pop(x.name)
-        if len(shape) != a.ndim or any(n not in (None, m) for n, m in zip(shape, a.shape)) or not a.size:
-            raise FormatError("BAD_SIZE",
-                              f"input {x.name!r} has the shape {shape}, the array in {path!r} {list(a.shape)}")
-        inputs[x.name] = a.astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    return inputs, arrays
-
-
 def flag(option: str) -> str:
     """As it is written on the command line."""
     return "--" + option.replace("_", "-")
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     raise ConfigError("BAD_CONFIG", message)

@@ -1,4 +1,4 @@
-"""The commands `check` and `conformance-decode` of refcodec's command line."""
+"""refcodec check: any decoder, or encoder, against the conformance suite."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from ..shipped import shipped
+from .shared import Commands
 
-PROFILES = ("baseline", "main", "high")      # as in manifest.py, which is not loaded for --help
+PROFILES = ("baseline", "main", "high")      # as in checker/manifest.py, which is not loaded for --help
 MANIFEST = shipped("conformance/manifest.json")
 
 
-def add_commands(commands) -> None:
-    """Add the commands to the subparsers of the command line."""
+def add(commands: Commands) -> argparse.ArgumentParser:
     c = commands.add_parser(
         "check", help="run any decoder against the conformance suite",
         description="Run a decoder that speaks conformance/CONTRACT.md against a manifest. Exit codes: 0 every "
@@ -50,24 +50,7 @@ def add_commands(commands) -> None:
         "count as PASS; one of them that passes fails the run")
     _add_reports(c.add_argument_group("reports"))
     c.add_argument("--quiet", action="store_true", help="no progress bar")
-
-    e = commands.add_parser("conformance-encode", help="the reference encoder in the form of conformance/CONTRACT.md",
-                            description="The reference encoder behind the contract of `refcodec check --encoder`.")
-    once = e.add_subparsers(dest="form", required=True, metavar="FORM").add_parser("encode",
-                                                                                   help="one model into a folder")
-    once.add_argument("model", metavar="MODEL")
-    once.add_argument("outdir", metavar="OUTDIR")
-    once.add_argument("--lossless", action="store_true", help="keep every bit")
-
-    d = commands.add_parser("conformance-decode", help="the reference decoder in the form of conformance/CONTRACT.md",
-                            description="The reference decoder behind the contract of the conformance suite.")
-    forms = d.add_subparsers(dest="form", required=True, metavar="FORM")
-    once = forms.add_parser("decode", help="one stream into a folder")
-    once.add_argument("stream", metavar="STREAM")
-    once.add_argument("outdir", metavar="OUTDIR")
-    once.add_argument("--model", type=int, metavar="N", help="the model to dump, from 0 (default: the last)")
-    once.add_argument("--reference", action="append", default=[], metavar="DUMPDIR")
-    forms.add_parser("serve", help="JSON lines on standard input and output")
+    return c
 
 
 def _add_reports(c) -> None:
@@ -82,17 +65,17 @@ def _add_reports(c) -> None:
     c.add_argument("--badge", metavar="FILE", help="the result as a small SVG picture")
 
 
-def run_check(arguments: argparse.Namespace) -> int:
-    """`refcodec check`; returns the exit code. Raises FormatError for a manifest that cannot be read."""
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code. Raises FormatError for a manifest that cannot be read."""
     from tqdm import tqdm
 
     if arguments.encoder:
         return _check_encoder(arguments)
 
+    from ..checker import check, load_manifest
+    from ..checker.resume import Resume
+    from ..checker.session import selected
     from ..errors import ConfigError
-    from . import check, load_manifest
-    from .resume import Resume
-    from .session import selected
 
     manifest = load_manifest(arguments.manifest)
     others, known = _inputs(arguments)
@@ -131,9 +114,9 @@ def run_check(arguments: argparse.Namespace) -> int:
 def _check_encoder(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from ..checker.encoder_check import check_encoder
     from ..errors import ConfigError
     from ..files import atomic_file
-    from .encoder_check import check_encoder
 
     if not arguments.models:
         raise ConfigError("BAD_CONFIG", "--encoder needs --models: the files that it is to code")
@@ -151,19 +134,6 @@ def _check_encoder(arguments: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def run_conformance_encode(arguments: argparse.Namespace) -> int:
-    """`refcodec conformance-encode`; returns the exit code of the contract."""
-    from ..errors import OmcError
-    from .adapter import CRASHED
-    from .encoder_adapter import encode_once
-
-    try:
-        return encode_once(arguments.model, arguments.outdir, arguments.lossless)
-    except (OmcError, OSError) as error:
-        print(f"refcodec: {error}", file=sys.stderr)
-        return CRASHED
-
-
 def _inputs(arguments: argparse.Namespace) -> tuple[list[dict], dict[str, str]]:
     """(reports of other runs, known failures), before anything is run. Raises ConfigError where they are damaged."""
     from ..errors import ConfigError
@@ -178,7 +148,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[list[dict], dict[str, str]]:
         return data
 
     if arguments.html:
-        from . import html_report  # noqa: F401  (says now, not after the run, what is not installed)
+        from ..checker import html_report  # noqa: F401  (says now, not after the run, what is not installed)
     others, known = [read(path) for path in arguments.others], read(arguments.known) if arguments.known else {}
     if not all(isinstance(reason, str) and reason for reason in known.values()):
         raise ConfigError("BAD_CONFIG", f"{arguments.known}: each known failure needs a reason")
@@ -191,11 +161,11 @@ def _write_reports(arguments: argparse.Namespace, report, others: list[dict]) ->
     from ..files import atomic_file
 
     def page() -> str:
-        from .html_report import page
+        from ..checker.html_report import page
         return page([report.data(), *others], report.manifest)
 
     def badge() -> str:
-        from .badge import badge
+        from ..checker.badge import badge
         return badge(report.data())
 
     for path, text in ((arguments.json, report.json), (arguments.junit, report.junit), (arguments.html, page),
@@ -203,32 +173,3 @@ def _write_reports(arguments: argparse.Namespace, report, others: list[dict]) ->
         if path and path != "-":
             with atomic_file(path) as file:
                 file.write(text().encode("utf-8"))
-
-
-def run_conformance_decode(arguments: argparse.Namespace) -> int:
-    """`refcodec conformance-decode`; returns the exit code of the contract."""
-    from ..errors import OmcError
-    from .adapter import CRASHED, decode_once, serve
-
-    if arguments.form == "serve":
-        return serve()
-    try:
-        return decode_once(arguments.stream, arguments.outdir, arguments.reference, arguments.model)
-    except (OmcError, OSError) as error:         # of files, not of the stream
-        print(f"refcodec: {error}", file=sys.stderr)
-        return CRASHED
-
-
-def main(argv: list[str] | None = None) -> int:
-    """These commands alone: `python -m refcodec.checker.commands`."""
-    parser = argparse.ArgumentParser(prog="refcodec")
-    add_commands(parser.add_subparsers(dest="command", required=True))
-    arguments = parser.parse_args(argv)
-    run = {
-        "check": run_check, "conformance-decode": run_conformance_decode, "conformance-encode": run_conformance_encode
-    }
-    return run[arguments.command](arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

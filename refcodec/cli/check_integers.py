@@ -1,0 +1,43 @@
+"""refcodec check-integers: a model run in integers beside itself in floating point."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from .shared import Commands, add_json, add_references, load_all
+
+
+def add(commands: Commands) -> argparse.ArgumentParser:
+    p = commands.add_parser(
+        "check-integers", help="run a model in integers: accumulators, clipping, and what changes",
+        description="Run the network of a model with activation formats (SPEC 7.6.4; encode --preset "
+        "s5-hybrid --calibration makes them) in integers, and the same weights in floating "
+        "point.")
+    p.add_argument("input", metavar="IN.omc")
+    p.add_argument("--inputs", required=True, metavar="X.npz",
+                   help="inputs of the network, by name, the first axis is the batch")
+    p.add_argument("--labels", metavar="NAME",
+                   help="array of X.npz with the right classes (default: 'labels', if it is there)")
+    add_references(p)
+    add_json(p)
+    return p
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from ..errors import ConfigError
+    from ..integers.check import check_integers, print_check
+    from ..integers.evaluate import network_of
+    from ..integers.inputs import network_inputs
+
+    (model,) = load_all([arguments.input], load_all(arguments.reference))
+    inputs, others = network_inputs(arguments.inputs, network_of(model))
+    labels = others.get(arguments.labels or "labels")
+    if labels is None and arguments.labels:
+        raise ConfigError("BAD_CONFIG", f"{arguments.inputs!r} has no array {arguments.labels!r}; it has "
+                          f"{', '.join(others)}")
+    result = check_integers(model, inputs, labels)
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print_check(result)

@@ -1,0 +1,156 @@
+"""refcodec decode: a stream to a model file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .shared import (
+    Commands,
+    add_json,
+    add_max_memory,
+    add_references,
+    add_threads,
+    load_all,
+    print_result,
+    progress_bar,
+    threads_of,
+)
+
+if TYPE_CHECKING:
+    from ..decoder import StreamDecoder
+
+
+def add(commands: Commands) -> argparse.ArgumentParser:
+    p = commands.add_parser(
+        "decode", help="an OMC stream to a model file",
+        description="Decode a stream. The output's format follows its name; a stream of an ONNX file or of a "
+        "safetensors file gives that file back. A model with external data needs a folder as OUTPUT.")
+    p.add_argument("input", metavar="IN.omc")
+    p.add_argument("-o", "--output", required=True, metavar="OUTPUT")
+    add_references(p)
+    p.add_argument("--tensor", action="append", default=[], metavar="NAME",
+                   help="only this tensor, into an .npz; may be given again")
+    p.add_argument("--quality", type=int, metavar="N", help="quality layer, 1 is the coarsest (default: the finest)")
+    p.add_argument(
+        "--model", metavar="WHICH", help="model of a stream of several: its name, or its number counted from 0; "
+        "'refcodec info' lists them (default: the last)")
+    p.add_argument("--allow-prefix", action="store_true", help="take a stream cut after a whole quality layer or model")
+    add_max_memory(p)
+    add_threads(p)
+    add_json(p)
+    return p
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from ..decoder import StreamDecoder
+    from ..inspection.describe import printable
+
+    references = load_all(arguments.reference)
+    start = time.perf_counter()
+    decoder = StreamDecoder(arguments.input, references, threads=threads_of(arguments), max_memory=arguments.max_memory,
+                            allow_prefix=arguments.allow_prefix)
+    number = _model_number(decoder, arguments)
+    if arguments.model is None and not arguments.tensor and arguments.quality is None and _holds_features(decoder):
+        result = _decode_features(decoder, arguments)
+    elif arguments.tensor:
+        result = _decode_tensors(decoder, number, arguments)
+    else:
+        result = _decode_model(decoder, number, arguments)
+    which = ""
+    if sum(not m.header.enhancement_flag for m in decoder.parsed.models) > 1 and "frames" not in result:
+        result |= {"model": number, "name": decoder.parsed.models[number].header.model_name}
+        which = f"model {number} {result['name']!r}, "
+    result["seconds"] = round(time.perf_counter() - start, 3)
+    line = f"{arguments.output}: {which}{result['tensors']} tensors, digests verified, {result['seconds']:.1f} s"
+    print_result(arguments, result, printable(line))
+
+
+def _model_number(decoder: StreamDecoder, arguments: argparse.Namespace) -> int:
+    models = decoder.parsed.models
+    finest = decoder.model_number(-1) if arguments.model is None else _named_model(decoder, arguments.model)
+    if arguments.quality is None:
+        return finest
+    base = finest
+    while models[base].header.enhancement_flag:
+        base -= 1
+    last = _finest_layer(decoder, base)
+    if not 1 <= arguments.quality <= last - base + 1:
+        raise ConfigError("BAD_CONFIG",
+                          f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
+    return base + arguments.quality - 1
+
+
+def _named_model(decoder: StreamDecoder, name: str) -> int:
+    """The model of this name, in its finest quality; else of this number."""
+    headers = [m.header for m in decoder.parsed.models]
+    found = [i for i, h in enumerate(headers) if h.model_name == name and not h.enhancement_flag]
+    if len(found) == 1:
+        return _finest_layer(decoder, found[0])
+    try:
+        return decoder.model_number(int(name))
+    except ValueError:
+        names = ", ".join(f"{i} {h.model_name!r}" for i, h in enumerate(headers) if not h.enhancement_flag)
+        raise ConfigError("BAD_CONFIG", f"{len(found) or 'no'} models are named {name!r}; there are {names}") from None
+
+
+def _finest_layer(decoder: StreamDecoder, number: int) -> int:
+    models = decoder.parsed.models
+    while number + 1 < len(models) and models[number + 1].header.enhancement_flag:
+        number += 1
+    return number
+
+
+def _holds_features(decoder: StreamDecoder) -> bool:
+    from ..formats.features import LAYER as FEATURE_LAYER
+
+    models = decoder.parsed.models
+    return all(m.layers is not None and [x.layer_name for x in m.layers.layer] == [FEATURE_LAYER] for m in models)
+
+
+def _decode_features(decoder: StreamDecoder, arguments: argparse.Namespace) -> dict:
+    from ..formats.features import save_features
+
+    frames = [decoder.model(number) for number in range(len(decoder.parsed.models))]
+    save_features(frames, arguments.output)
+    return {"output": arguments.output, "frames": len(frames), "tensors": sum(len(m.tensors) for m in frames)}
+
+
+def _decode_tensors(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict:
+    from ..formats import open_writer
+
+    if not arguments.output.endswith(".npz"):
+        raise ConfigError("BAD_CONFIG", "--tensor writes an .npz file; name the output so")
+    names = [e.tensor_name for e in decoder.parsed.models[number].state.tensors]
+    missing = [n for n in arguments.tensor if n not in names]
+    if missing:
+        raise ConfigError("BAD_CONFIG", f"no tensor {missing[0]!r} in the stream; 'refcodec info' lists them")
+    wanted = sorted({names.index(n) for n in arguments.tensor})
+    words = {i: w for i, w, _ in decoder.tensors(number, set(wanted))}
+    model = decoder.describe(number, lambda i: words[i])
+    chosen = [model.tensors[i] for i in wanted]
+    with open_writer(arguments.output, None, chosen) as writer:
+        for k, tensor in enumerate(chosen):
+            writer.write_tensor(k, tensor.array)
+        writer.commit()
+    return {"output": arguments.output, "tensors": len(chosen)}
+
+
+def _decode_model(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict:
+    from ..formats import open_writer
+
+    model = decoder.describe(number, lambda i: decoder.words(number, i))
+    total, done, digests = sum(t.nbytes for t in model.tensors), 0, {}
+    with progress_bar(total, "decode") as progress, open_writer(arguments.output, model.source,
+                                                                model.tensors) as writer:
+        for i, words, digest in decoder.tensors(number):
+            tensor = model.tensors[i]
+            writer.write_tensor(i, words.view(tensor.dtype.numpy).reshape(tensor.shape))
+            digests[i] = digest
+            done += tensor.nbytes
+            progress(done, total, tensor.name)
+        decoder.check_model_digest(number, digests)
+        writer.commit()
+    return {"output": arguments.output, "tensors": len(digests)}

@@ -1,0 +1,172 @@
+"""refcodec encode: a model file to a stream."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .shared import (
+    Commands,
+    add_json,
+    add_references,
+    add_threads,
+    load_all,
+    print_result,
+    progress_bar,
+    size,
+)
+
+if TYPE_CHECKING:
+    from ..encoder.config import Config
+    from ..model import Model
+
+# As in encoder/config.py, which is not loaded for --help; a test compares them.
+PRESETS = ("auto", "s1-rp", "s2-qbits", "s3-features", "s4-lra", "s4-ml", "s4-ka", "s4-rm", "s4-lru", "s4-fp",
+           "s5-hybrid")
+ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
+QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
+
+SYSTEMS = (
+    "Published systems, each by one name; 'The systems' in README.md says more. s1-rp: weights cut to RP decimals, "
+    "LZMA. s2-qbits: weights rounded, q_bits of 12 decimals dropped, LZMA. Both: with --reference as a difference "
+    "of models, with --root as a set. s3-features: activations, without loss or with --step. s4-*: an update of "
+    "--reference: lra, a product of two small factors; ml, one factor times the main directions of the old weights;"
+    " ka, new singular values and a few new columns; rm, some elements chosen by a seed; lru, one factor times a "
+    "random one; fp, filters that are zero are left out (needs no reference). s5-hybrid: low rank, pruning and "
+    "fixed point layer by layer, Huffman codes. auto: all tools, the smallest for each tensor.")
+
+
+def add(commands: Commands) -> argparse.ArgumentParser:
+    e = commands.add_parser(
+        "encode", help="ONNX, safetensors or npz to an OMC stream",
+        description="Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
+        "an ONNX or safetensors file gives back the same file, byte for byte.")
+    e.add_argument(
+        "input", metavar="INPUT", nargs="+",
+        help="model: .onnx, .safetensors or .npz (or .omc, to code it anew); of several, in one stream, each is "
+        "predicted from the one before")
+    e.add_argument("-o", "--output", required=True, metavar="OUT.omc")
+    aim = e.add_mutually_exclusive_group()
+    aim.add_argument("--lossless", action="store_true", help="keep every bit (the default)")
+    aim.add_argument("--step", type=float, metavar="S", help="quantiser step, one for all weights")
+    aim.add_argument("--snr", type=float, metavar="DB",
+                     help="signal-to-noise ratio of all weights together: 10 log10(variance / mean squared error)")
+    aim.add_argument("--bits-per-weight", type=float, metavar="B",
+                     help="size of the whole stream over quantised weights")
+    e.add_argument("--states", type=int, choices=(0, 4, 8, 16, 32, 64),
+                   help="trellis states; 0: plain quantiser (default 8; --best 32, --fast 0)")
+    e.add_argument("--coder", choices=("cc", "cm"), help="context coding or mixed coding (default cc; --best cm)")
+    effort = e.add_mutually_exclusive_group()
+    effort.add_argument("--fast", action="store_true", help="no trellis")
+    effort.add_argument("--best", action="store_true", help="32 states, mixed coding, both scans tried")
+    add_references(e, "a model that the decoder will have (.onnx, .safetensors, .npz, .omc); may be given again")
+    _add_systems(e)
+    e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")
+    add_threads(e)
+    e.add_argument("--config", metavar="FILE",
+                   help="TOML or JSON with the fields of refcodec.Config; options win over it")
+    add_json(e)
+    return e
+
+
+def _add_systems(e: argparse.ArgumentParser) -> None:
+    s = e.add_argument_group("systems", SYSTEMS)
+    s.add_argument("--preset", choices=PRESETS, metavar="NAME", help="a system by its name: " + ", ".join(PRESETS))
+    s.add_argument("--profile", choices=("baseline", "main", "high"), help="use no tool beyond this profile")
+    s.add_argument("--entropy", choices=ENTROPY, metavar="MODE",
+                   help="one entropy mode for all that it can code; auto: the smallest of all: " + ", ".join(ENTROPY))
+    s.add_argument("--quantiser", choices=QUANTISERS, metavar="NAME",
+                   help="of the weights (default uniform): " + ", ".join(QUANTISERS))
+    s.add_argument("--rp", type=int, metavar="P", help="s1-rp: decimals that are kept, 0..12 (default 4)")
+    s.add_argument("--q-bits", type=int, metavar="K",
+                   help="s2-qbits: of 12 decimals, how many are dropped, 0..12 (default 8)")
+    s.add_argument("--width", type=int, metavar="BITS",
+                   help="fixed-point: bits of a weight, 1..32 (default: as many as --snr needs)")
+    s.add_argument("--clusters", type=int, metavar="K", help="k-means: entries of a codebook (default 16)")
+    s.add_argument("--update-rank", type=int, metavar="R",
+                   help="s4: rank of the factors; augmenting columns of s4-ka (default 8)")
+    s.add_argument("--update-fraction", type=float, metavar="F",
+                   help="s4-rm: part of the elements that is sent (default 0.02)")
+    s.add_argument("--features", action="store_true",
+                   help="INPUT is an .npz or .npy of activations: maps C x H x W, or vectors (s3-features implies it)")
+    s.add_argument("--sequence", action="store_true",
+                   help="features whose first axis counts frames (default: if N x C x H x W)")
+    s.add_argument(
+        "--root", metavar="WHICH", help="the INPUTs are a set, coded from a root: auto (a tree of least "
+        "cost), kl (least Kullback-Leibler distance), size (fewest bytes), or a model's name, number or file")
+    s.add_argument("--max-bytes", type=size, metavar="SIZE",
+                   help="size of the whole stream, e.g. 20M: the steps are chosen to fit")
+    s.add_argument("--calibration", metavar="X.npz", help="s5-hybrid of an ONNX model: inputs by name, a few "
+                   "dozen; formats of the activations are chosen on them and carried along")
+    s.add_argument("--mean-width", type=float, metavar="BITS",
+                   help="with --calibration: bits of an activation, on average (default 8)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from ..encoder import encode_to
+    from ..files import atomic_file
+    from ..inspection.describe import unused
+    from .encode_options import check_models, config_of, name_models, named_root
+
+    config = config_of(arguments)
+    models = _features(arguments, config) or load_all(arguments.input)
+    references = load_all(arguments.reference)
+    if not _are_features(arguments, config):
+        name_models(models, arguments.input)
+        config.root = named_root(config.root, models, arguments.input)
+    check_models(config, models, references)
+    start = time.perf_counter()
+    before = _input_size(arguments.input, models)
+    if arguments.calibration:
+        models, config = _calibrated(models, config, arguments)
+    with progress_bar(0, "encode") as progress, atomic_file(arguments.output) as sink:
+        encode_to(sink, models, config, references, progress=progress)
+    seconds = time.perf_counter() - start
+    after = os.path.getsize(arguments.output)
+    notes = unused(arguments.output, config)
+    result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
+              "ratio": before / after, "seconds": round(seconds, 3), "notes": notes}
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print_result(
+        arguments, result,
+        f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
+        f"{seconds:.1f} s")
+
+
+def _are_features(arguments: argparse.Namespace, config: Config) -> bool:
+    return arguments.features or arguments.sequence or config.preset == "s3-features"
+
+
+def _features(arguments: argparse.Namespace, config: Config) -> list[Model]:
+    from ..formats.features import load_features
+
+    if not _are_features(arguments, config):
+        return []
+    if len(arguments.input) > 1:
+        raise ConfigError("BAD_CONFIG", "features are coded from one file; put its arrays together")
+    return load_features(arguments.input[0], True if arguments.sequence else None)
+
+
+def _input_size(paths: list[str], models: list[Model]) -> int:
+    sources = [model.source for model in models]
+    if len(sources) != len(paths):
+        return sum(map(os.path.getsize, paths))
+    return sum(max(os.path.getsize(path), sum(f.size for f in source.files) if source else 0)
+               for path, source in zip(paths, sources))
+
+
+def _calibrated(models: list[Model], config: Config, arguments: argparse.Namespace) -> tuple[list[Model], Config]:
+    from ..integers.allocate import adapt
+    from ..integers.evaluate import network_of
+    from ..integers.inputs import network_inputs
+
+    if len(models) > 1:
+        raise ConfigError("BAD_CONFIG", "--calibration is of one model; encode each by itself")
+    inputs, _ = network_inputs(arguments.calibration, network_of(models[0]))
+    model, config = adapt(models[0], inputs, config, arguments.mean_width or 8.0)
+    return [model], config

@@ -1,0 +1,41 @@
+"""refcodec validate: a stream against every requirement of SPEC.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from .shared import Commands, add_json, add_max_memory, add_references, print_result, progress_bar
+
+
+def add(commands: Commands) -> argparse.ArgumentParser:
+    p = commands.add_parser(
+        "validate", help="check a stream against every requirement of SPEC.md",
+        description="Check a stream strictly: all that a decoder checks, in all models, and what it need not "
+        "check (paths and slots of source files, accumulators of layers in integers). Violations "
+        "are shown with unit and bit, and with the words of SPEC.md. Exit codes: 0 valid; 10 not "
+        "valid; 11 not all could be checked, as a reference model or memory is missing; 12 a file "
+        "cannot be read.")
+    p.add_argument("input", metavar="STREAM")
+    add_references(p, "an external model that the stream refers to: a model file, or the folder of a dump; may be "
+                   "given again")
+    p.add_argument(
+        "--all", action="store_true", dest="every", help="go on after the first violation, with the next element, "
+        "unit and tensor; what depends on damage is named as not checked")
+    add_max_memory(p)
+    add_json(p, "print the findings as JSON")
+    return p
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..checker.dump import read_dump
+    from ..inputs import load_any
+    from ..inspection.describe import printable
+    from ..validator.validation import validate
+
+    references = [read_dump(path) if os.path.isdir(path) else load_any(path) for path in arguments.reference]
+    with progress_bar(0, "validate") as progress:
+        validation = validate(arguments.input, references, every=arguments.every, max_memory=arguments.max_memory,
+                              progress=progress)
+    print_result(arguments, validation.data(), "\n".join(map(printable, validation.text().splitlines())))
+    return validation.exit_code
