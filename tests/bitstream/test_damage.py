@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 import pytest
-from helpers import changed, cut, glue, network_model, reseal, same_tensors, structures_model
+from helpers import changed, cut, glue, network_model, plain, reseal, same_tensors, structures_model
+from helpers.damage import CODES, damaged, outcome
 
 from refcodec import Config, Model, OmcError, Tensor, decode, encode, save
 from refcodec.bitstream import syntax
@@ -30,59 +31,10 @@ from refcodec.bitstream.structures import (
     TensorEntry,
     UnitType,
 )
-from refcodec.bitstream.units import ByteSource, UnitCoding, leb, read_body, seal, seal_unit
+from refcodec.bitstream.units import ByteSource, UnitCoding, leb, seal, seal_unit
 from refcodec.bitstream.visitor import Writer
 from refcodec.cli.main import main
 from refcodec.dtypes import BY_NAME
-
-CODES = {"BAD_MAGIC", "TRUNCATED", "TRAILING_DATA", "RESERVED_VALUE", "FORBIDDEN_PATTERN", "DIGEST_MISMATCH", "ORDER",
-         "MISSING_UNIT", "BAD_SIZE", "BAD_ALIGNMENT", "OUT_OF_RANGE", "RESOURCE_LIMIT", "UNSUPPORTED_VERSION",
-         "DANGLING_REFERENCE", "DUPLICATE_ID", "ENTROPY_END", "OVERFLOW", "MISSING_REFERENCE"}
-SECONDS = 5.0              # a bound on one input, wide enough for a busy machine
-
-
-def outcome(stream: bytes, references, exact: Model, **options) -> str:
-    """The code of the error, or 'exact'; anything else is a failure."""
-    start = time.monotonic()
-    try:
-        result = decode(stream, references, **options)
-    except OmcError as error:
-        assert error.code in CODES and error.phase not in ("usage", "configuration"), repr(error)
-        assert error.message and "\n" not in str(error)
-        assert error.unit is not None or error.code == "BAD_MAGIC" or len(stream) < 4, error
-        return error.code
-    finally:
-        assert time.monotonic() - start < SECONDS
-    assert same_tensors(result, exact)
-    return "exact"
-
-
-def plain(stream: bytes) -> list[bytes]:
-    """The units of a stream, with every coded body expanded, so that damage reaches what stands in it."""
-    units, header = [], b""
-    for u in Parser(ByteSource(stream)).parse().units:
-        body = bytes(read_body(ByteSource(stream), u, 1 << 24, header))
-        header = body if u.type == UnitType.MODEL_HEADER else header
-        units.append(seal(bytes([u.type << 2]) + leb(len(body)), body))
-    return units
-
-
-def damaged(data: bytes, rng: random.Random, first: int, last: int) -> bytes:
-    """One to four bytes in [first, last) changed: a bit, a byte, an extreme, or a run."""
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        at = rng.randrange(first, last)
-        kind = rng.randrange(4)
-        if kind == 0:
-            out[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            out[at] = rng.randrange(256)
-        elif kind == 2:
-            out[at] = rng.choice((0, 255, 128, 127))
-        else:
-            for k in range(at, min(at + rng.randrange(1, 8), last)):
-                out[k] = rng.randrange(256)
-    return bytes(out)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from helpers import glue, matrices_model, reseal, weights
-from test_damage import CODES, damaged, outcome, plain
+from helpers import glue, matrices_model, plain, reseal, weights
+from helpers.damage import CODES, damaged, outcome
 
 from refcodec import Config, Model, OmcError, Tensor, decode, encode
 from refcodec.bitstream import derive, syntax

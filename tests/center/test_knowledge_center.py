@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
 import itertools
 import json
 
@@ -12,63 +9,14 @@ import numpy as np
 import pytest
 from helpers import DATA, same_tensors
 
-fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("fsspec")
 
-import relatives
+from helpers.center import FAMILY, cli_lines, digest, family, filled, refused, small
 
 from refcodec import Config, Model, Tensor, decode, encode, load, save
-from tools.knowledge_center import CenterError, Planner, Store, advice, cli, generated, upkeep
+from tools.knowledge_center import Planner, Store, advice, generated, upkeep
 from tools.knowledge_center.coding import identity_of
 from tools.knowledge_center.graph import Edge, shortest_chain
-
-FAMILY = {"base": None, "shifted": "base", "noisy": "base", "inverted": "base", "few": "base", "head": "base",
-          "shifted_noisy": "shifted"}
-
-
-@functools.cache
-def family() -> dict[str, Model]:
-    """A base and its relatives, two seconds of training with numpy."""
-    found = {m.name: m for m in relatives.models()}
-    return {name: found[name] for name in [*FAMILY, "unrelated"]}
-
-
-def small(seed: int, base: Model | None = None) -> Model:
-    """A model of 2304 weights, or one that is near another."""
-    rng = np.random.default_rng(seed)
-    if base is None:
-        return Model(
-            [Tensor("w",
-                    rng.standard_normal((48, 48)).astype(np.float32)),
-             Tensor("b", np.zeros(48, np.float32))])
-    moved = base["w"].array * (1 + rng.integers(-1, 2, (48, 48)).astype(np.float32) * np.float32(2**-20))
-    return Model([Tensor("w", moved.astype(np.float32)), Tensor("b", base["b"].array)])
-
-
-def filled(folder, url: str = ".", **options) -> Store:
-    """A store with the family in it, each version from its parent."""
-    store = Store.create(folder, url, **options)
-    for name, parent in FAMILY.items():
-        store.add(name, family()[name], parents=[parent] if parent else [])
-    return store
-
-
-def digest(store: Store, name: str) -> str:
-    return store.version(name).model_digest
-
-
-def refused(code: str):
-    """The block must raise a CenterError with this code."""
-    class Check:
-        def __enter__(self):
-            self.raises = pytest.raises(CenterError)
-            self.found = self.raises.__enter__()
-            return self.found
-
-        def __exit__(self, *error):
-            done = self.raises.__exit__(*error)
-            assert self.found.value.code == code, self.found.value
-            return done
-    return Check()
 
 
 @pytest.fixture(scope="module")
@@ -303,14 +251,6 @@ def test_clusters(tmp_path):
 
 
 # The command line
-
-def cli_lines(*arguments, code: int = 0) -> list[str]:
-    """What a command prints."""
-    out, error = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-        found = cli.main([str(a) for a in arguments])
-    assert found == code, error.getvalue()
-    return (out.getvalue() or error.getvalue()).splitlines()
 
 
 def test_commands(tmp_path):

@@ -22,7 +22,7 @@ from helpers import same_tensors
 
 pytest.importorskip("fsspec")
 
-from test_knowledge_center import cli_lines, digest, refused, small
+from helpers.center import cli_lines, digest, refused, small
 
 from refcodec import encode
 from tools.knowledge_center import CenterError, Planner, Store, upkeep
@@ -297,19 +297,27 @@ def test_an_index_that_is_no_index(center):
 
 # Races
 
-def test_adds_in_parallel(tmp_path):
-    """Eight threads with stores of their own add the same and different versions."""
+@pytest.mark.parametrize("reference", ["none", "auto"])
+def test_adds_in_parallel(tmp_path, reference):
+    """Eight threads with stores of their own add the same and different versions.
+
+    Without references each model is one object, whoever comes first. With them two threads may code one model from
+    unlike references, as what was there differed, and both streams are of use: each is entered in the index.
+    """
     folder = str(tmp_path / "center")
     Store.create(folder)
     models = {f"v{n}": small(n + 1) for n in range(4)}
 
     def add(n: int) -> bool:
-        return Store(folder).add(f"v{n % 4}", models[f"v{n % 4}"])[1]
+        return Store(folder).add(f"v{n % 4}", models[f"v{n % 4}"], reference=reference)[1]
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(add, range(24))) == 4
     store = is_sound(folder, set(models))
-    assert len(store.objects.all()) == 4 and upkeep.collect(store, 0) == []
+    assert store.objects.all() == {e.object for e in store.index.edges()}
+    assert upkeep.collect(store, 0) == []
+    if reference == "none":
+        assert len(store.objects.all()) == 4
 
 
 def test_gc_takes_nothing_that_is_about_to_be_entered(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from test_knowledge_center import filled, small
-from test_knowledge_center_service import Serving, ask
+from helpers.center import filled, small
+from helpers.serving import Serving, ask
 
 from refcodec import encode
 from tools.knowledge_center import Store

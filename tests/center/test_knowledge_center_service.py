@@ -4,105 +4,27 @@ from __future__ import annotations
 
 import base64
 import collections
-import http.client
-import random
-import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
 
 import numpy as np
 import pytest
 from helpers import DATA, same_tensors
 
 pytest.importorskip("starlette")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 pytest.importorskip("httpx")
 
-from test_knowledge_center import FAMILY, cli_lines, digest, family, filled, refused, small
+from helpers.center import FAMILY, cli_lines, digest, family, filled, refused, small
+from helpers.serving import CuttingProxy, Serving, ask
 
 from refcodec import Config, encode, load, save
 from tools.knowledge_center import CenterError, Store, upkeep
 from tools.knowledge_center.client import Client
 from tools.knowledge_center.objects import sha256
-from tools.knowledge_center.service import Service
 
 CLIENTS = 100
 PUSHING = 40
-
-
-class Serving:
-    """A service on a free port of the loopback, in a thread of its own."""
-
-    def __init__(self, store: Store, **options):
-        self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.server = uvicorn.Server(uvicorn.Config(Service(store, **options).app(), log_level="critical", backlog=512))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.server.should_exit = True
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-
-
-class CuttingProxy:
-    """Passes bytes on to a port, and cuts each connection after so many, either way; after some it takes no more.
-
-    cut: how many were.
-    """
-
-    def __init__(self, port: int, least: int, most: int, seed: int = 0, connections: int = 1 << 30):
-        self.connections = connections
-        self.port, self.random, self.least, self.most, self.cut = port, random.Random(seed), least, most, 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections -= 1
-            if self.connections < 0:
-                near.close()
-                continue
-            far = socket.create_connection(("127.0.0.1", self.port))
-            left = [self.random.randint(self.least, self.most)]
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(a, b, left), daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket, left: list[int]) -> None:
-        try:
-            while left[0] > 0 and (data := source.recv(min(8192, left[0]))):
-                sink.sendall(data)
-                left[0] -= len(data)
-            self.cut += left[0] <= 0
-        except OSError:
-            pass
-        for s in (source, sink):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            s.close()
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +45,6 @@ def files(tmp_path_factory) -> dict[str, str]:
     for name in FAMILY:
         save(family()[name], folder / f"{name}.npz")
     return {name: str(folder / f"{name}.npz") for name in FAMILY}
-
-
-def ask(serving: Serving, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, bytes]:
-    """(status, headers, body) of one plain request."""
-    connection = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=30)
-    connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-    answer = connection.getresponse()
-    found = answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
-    connection.close()
-    return found
 
 
 # Many clients

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import changed, cut, network_model, run_cli, same_tensors, snr, weights
+from helpers import changed, cut, environment, network_model, run_cli, run_python, same_tensors, snr, weights
 
 from refcodec import Config, Model, Tensor, decode, encode, load, save
 from refcodec.bitstream.parser import parse
@@ -301,9 +301,7 @@ def test_help_is_quick_and_complete():
                                                                    "--allow-prefix", "--max-memory", "--threads"))):
         text = run_cli(command, "--help").stdout
         assert all(option in text for option in options)
-    loaded = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "from refcodec.cli.main import parser; parser()"],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}).stderr
+    loaded = run_python("-X", "importtime", "-c", "from refcodec.cli.main import parser; parser()").stderr
     assert "refcodec.cli" in loaded
     assert not any(name in loaded for name in ("numba", "onnx", "tqdm", "bitstring")), "too much is imported for --help"
 
@@ -320,9 +318,9 @@ def test_wrong_use(files):
 def test_a_closed_pipe_and_a_plain_terminal_are_no_errors(files):
     names = Model([Tensor("schlüssel ☃ \x1b[31m", np.ones(3, np.float32))])
     (files / "n.omc").write_bytes(encode(names, Config()))
-    done = run_cli("info", "n.omc", environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"})
+    done = run_cli("info", "n.omc", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
     assert "schl" in done.stdout and "\x1b" not in done.stdout
     command = f"{sys.executable} -m refcodec trace m.omc | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+                          env=environment())
     assert "omc_magic" in done.stdout and done.stderr == ""

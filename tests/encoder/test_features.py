@@ -1,15 +1,14 @@
 """Feature tensors: files in and out, spatial prediction, and whole streams of maps, vectors and sequences."""
 
 import os
-import subprocess
-import sys
 
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import run_python, uncompiled
+from helpers.words import smooth_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_map_coding import smooth_maps
 
 from refcodec import Config, Tensor, encode
 from refcodec.bitstream.structures import EntropyMode, PredictionMode
@@ -171,9 +170,7 @@ def test_spatial_without_the_compiler():
     code = ("import numpy as np\nfrom refcodec.prediction.spatial import *\n"
             "x = np.random.default_rng(0).integers(-99, 99, (9, 7)).astype(np.int32)\n"
             "print([add_spatial(x, p, 4, 1).tolist() for p in range(5)])")
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={
-        **os.environ, "REFCODEC_COMPILE": c, "PYTHONPATH": os.pathsep.join(sys.path)}).stdout for c in "01"]
-    assert runs[0] == runs[1] != ""
+    assert uncompiled("-c", code) == run_python("-c", code, REFCODEC_COMPILE="1").stdout != ""
 
 
 # Whole streams

@@ -1,12 +1,10 @@
 """Level coding (SPEC 9.3, 9.4): round trips, persistence, damaged input, tables, and compiled = uncompiled."""
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers import uncompiled
 
 from refcodec.entropy import range_coder, tables
 from refcodec.entropy.context_coding import (
@@ -160,15 +158,6 @@ def test_payload_is_bounded_by_its_end():
     assert status == OK and decoder_finish(r, buf) == 1 and np.array_equal(back, levels)
 
 
-DIGEST_PROGRAM = """
-import hashlib, sys
-sys.path.insert(0, sys.argv[1])
-import warnings; warnings.simplefilter("error")
-from test_levels import digest_of_streams
-print(digest_of_streams())
-"""
-
-
 def digest_of_streams() -> str:
     """SHA-256 over the payloads of small arrays; every array is also decoded back."""
     h = hashlib.sha256()
@@ -189,11 +178,7 @@ def digest_of_streams() -> str:
 
 
 def test_compiled_equals_uncompiled():
-    here = os.path.dirname(__file__)
-    environment = dict(os.environ, REFCODEC_COMPILE="0", PYTHONPATH=os.pathsep.join(sys.path))
-    run = subprocess.run([sys.executable, "-c", DIGEST_PROGRAM, here], env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == digest_of_streams()
+    assert uncompiled(__file__).strip() == digest_of_streams()
 
 
 TABLE_DIGESTS = {
@@ -215,3 +200,7 @@ def test_tables_keep_their_properties():
     assert np.array_equal(tables.SQUASH + tables.SQUASH[::-1], np.full(len(tables.SQUASH), 65536))
     natural = 256 * np.log((np.arange(4096) + 0.5) / (4095.5 - np.arange(4096)))
     assert np.abs(tables.STRETCH - natural).max() < 1.01
+
+
+if __name__ == "__main__":
+    print(digest_of_streams())

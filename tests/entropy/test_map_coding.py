@@ -9,9 +9,9 @@ import zlib
 import numpy as np
 import pytest
 from helpers import uncompiled
+from helpers.words import TYPES, random_words, smooth_maps, special_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_words import TYPES, random_words, special_words
 
 from refcodec.bitstream.structures import WordParameters
 from refcodec.dtypes import BY_NAME
@@ -47,17 +47,6 @@ def coded(words, dtype, rows=1, predictor=None, first_row=0):
 
 def size(*arguments, **named):
     return sum(map(len, coded(*arguments, **named)))
-
-
-def smooth_maps(channels=24, height=28, width=28, seed=0):
-    """Maps such as convolutions give: a few smooth images, mixed and rectified; float32 [C, H, W]."""
-    rng = np.random.default_rng(seed)
-    images = rng.standard_normal((8, height + 8, width + 8))
-    for _ in range(6):
-        images = (images[:, :-1] + images[:, 1:])[:, :, :-1] + (images[:, :-1] + images[:, 1:])[:, :, 1:]
-    images = images[:, 1:height + 1, 1:width + 1] / images.std()
-    mixed = np.tensordot(rng.standard_normal((channels, 8)), images, 1) - 0.5
-    return np.clip(mixed, 0, 2).astype(np.float32)
 
 
 def words_of(maps):

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from helpers import uncompiled
+from helpers.words import TYPES, random_words, special_words
 
 from refcodec.bitstream.structures import WordParameters
 from refcodec.dtypes import BY_NAME
@@ -18,8 +19,6 @@ from refcodec.entropy.words import (
     estimate_bits,
     new_word_contexts,
 )
-
-TYPES = [d for d in BY_NAME.values() if d.parts == 1]
 
 
 def encode(words, dtype, predictor=None, params=None):
@@ -40,18 +39,6 @@ def round_trip(words, dtype, predictor=None, params=None):
     assert status == OK and end_bit == raw_bit and decoder_finish(r, buf) == 1
     np.testing.assert_array_equal(out, words)
     return 8 * len(buf) + raw_bit - 3
-
-
-def random_words(rng, dtype, shape):
-    return rng.integers(0, 1 << dtype.bits, shape, dtype=np.uint64).astype(dtype.word)
-
-
-def special_words(dtype):
-    """Zeros of both signs, subnormals, the largest finite words, infinities, NaNs, integer extremes: one row."""
-    top, sign = (1 << dtype.bits) - 1, 1 << (dtype.bits - 1)
-    words = [0, 1, 2, 3, top, top - 1, sign, sign - 1, sign + 1, sign >> 1, top ^ (sign >> 1), 0, 0,
-             1 << dtype.mantissa]
-    return np.array([[w & top for w in words]], np.uint64).astype(dtype.word)
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda d: d.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import subprocess
 import sys
 
@@ -13,9 +12,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 from helpers import (
-    ROOT,
     all_types_model,
     changed,
+    environment,
     structures_model,
     system_cases,
     tiny_onnx_model,
@@ -79,9 +78,8 @@ def results(threads: int = 1) -> dict[str, list[str]]:
 @pytest.fixture(scope="module", autouse=True)
 def uncompiled():
     """A process without the compiler, which takes its time while the tests run."""
-    path = os.pathsep.join([p for p in sys.path if p] or [str(ROOT)])
     process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, "REFCODEC_COMPILE": "0", "PYTHONPATH": path}) if COMPILE else None
+                               env=environment(REFCODEC_COMPILE="0")) if COMPILE else None
     yield process
     if process and process.poll() is None:
         process.kill()

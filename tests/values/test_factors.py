@@ -30,7 +30,7 @@ from refcodec.reconstruction.factors import Factor, augmentation, low_rank, low_
 from refcodec.reconstruction.masks import gather, random_mask, row_mask, scatter
 from refcodec.reconstruction.random_integers import RANDOM_LIMIT, random_choice, random_matrix, random_words
 
-ROOT = Path(__file__).parents[2]
+SOURCE = Path(__file__).with_name("factor_update.c")
 DECOMPOSITION, LOW_RANK, MAPPING, AUGMENTATION, LOW_RANK_UPDATE = range(5)      # kinds of factor_update.c
 
 
@@ -136,7 +136,7 @@ def build(tmp_path_factory):
     def make(*options: str) -> Path:
         program = folder / "_".join(("program", *options))
         if not program.exists():
-            subprocess.run([compiler, *options, "-o", program, ROOT / "tests" / "factor_update.c", "-lm"], check=True)
+            subprocess.run([compiler, *options, "-o", program, SOURCE, "-lm"], check=True)
         return program
     return make
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers import run_python, uncompiled
 
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
 from refcodec.encoder.level_search import quantise
@@ -338,6 +336,6 @@ def test_compiled_and_uncompiled_search_agree():
         "    k = quantise(x, 0.2, states)\n"
         "    v = reconstruct(k, states, 51773, -18, BY_NAME['bfloat16'])\n"
         "    print(hashlib.sha256(k.tobytes() + v.view(np.uint16).tobytes()).hexdigest())\n")
-    out = [subprocess.run([sys.executable, "-c", script], env={**os.environ, "REFCODEC_COMPILE": flag},
-                          capture_output=True, text=True, check=True).stdout for flag in "01"]
-    assert out[0] == out[1] and len(out[0].split()) == 3
+    compiled = run_python("-c", script, REFCODEC_COMPILE="1").stdout
+    assert uncompiled("-c", script) == compiled
+    assert len(compiled.split()) == 3
