@@ -9,6 +9,7 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from xml.etree import ElementTree
 
 from .. import __version__
@@ -27,8 +28,9 @@ def _now() -> str:
 class Report:
     """What a check found.
 
-    strays: what changed outside the folders of single runs, by whichever run.  hello: what the decoder says of itself;
-    files: SHA-256 of the files that its command names.  started: UTC.
+    strays: what changed outside the folders of single runs, by whichever run.  persistent: streams were served;
+    not_served: why they were not, where that was tried.  hello: what the decoder says of itself; files: SHA-256 of the
+    files that its command names.  started: UTC.
     """
 
     command: str
@@ -38,8 +40,9 @@ class Report:
     strays: list[str] = field(default_factory=list)
     seconds: float = 0.0
     persistent: bool = False
+    not_served: str = ""
     jobs: int = 1
-    hello: dict = field(default_factory=dict)
+    hello: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     started: str = field(default_factory=_now)
 
@@ -75,6 +78,14 @@ class Report:
         told = " ".join(str(self.hello[k]) for k in ("name", "version") if self.hello.get(k))
         return told or self.command
 
+    @property
+    def form(self) -> str:
+        """How streams were given to the decoder, in words."""
+        if self.persistent:
+            return "each process serving many"
+        tried = f" ('serve' does not answer hello: {self.not_served})" if self.not_served else ""
+        return f"a process for each{tried}"
+
     def text(self) -> str:
         """The table for the terminal."""
         lines = self._smoke_lines() or [line for r in self.results for line in self._lines(r)]
@@ -87,6 +98,8 @@ class Report:
         summary += f"; {known} known failures" if known else ""
         summary += f"; {resumed} passed in an earlier run" if resumed else ""
         lines.append(f"{self.decoder_name}: {summary}")
+        if self.not_served:
+            lines.append(f"{self.form}: with 'serve' (conformance/CONTRACT.md) a check is many times faster")
         lines.append(f"suite {self.manifest.version} ({self.manifest.sha256[:12]}), OMC {self.manifest.spec_version}, "
                      f"refcodec {__version__}, Python {platform.python_version()}, "
                      f"{platform.system()} {platform.machine()}, {self.seconds:.1f} s")
@@ -116,8 +129,9 @@ class Report:
             "manifest": str(self.manifest.path), "manifest_sha256": self.manifest.sha256,
             "suite_version": self.manifest.version, "spec_version": self.manifest.spec_version,
             "checker_version": __version__, "python": platform.python_version(), "platform": platform.platform(),
-            "processors": os.cpu_count(), "started": self.started, "persistent": self.persistent, "jobs": self.jobs,
-            "seconds": round(self.seconds, 3), "passed": self.conformant, "exit_code": self.exit_code,
+            "processors": os.cpu_count(), "started": self.started, "persistent": self.persistent,
+            "not_served": self.not_served, "jobs": self.jobs, "seconds": round(self.seconds, 3),
+            "passed": self.conformant, "exit_code": self.exit_code,
             "verdicts": self.counts(), "smoke": self.smoke.verdict.value if self.smoke else None, "strays": self.strays,
             "results": [self._result(r) for r in self.results]}
 

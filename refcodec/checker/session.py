@@ -8,29 +8,44 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from .adapter import CONTRACT
 from .manifest import PROFILES, Decoded, Manifest, Stream
-from .runner import OneShot, Persistent, decode_command
+from .runner import OneShot, Persistent, Run, decode_command
 from .verdicts import Result, Verdict, judge
 from .workspace import Workspace, remove
 
-HELLO_SECONDS = 10.0
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
+HELLO_SECONDS = 10.0              # in which 'CMD serve' has to start and to answer
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The answer of 'CMD serve' to hello. record: the reply; fault: why it is none of the contract, '' if it is one."""
+
+    record: dict[str, Any] = field(default_factory=dict)
+    fault: str = ""
 
 
 class Session:
     """A decoder that streams are given to, one at a time; a context manager.
 
-        with Session("my-decoder --fast", persistent=True) as decoder:
+        with Session("my-decoder --fast") as decoder:
             result = decoder.run(load_manifest("conformance/manifest.json")["smoke"])
             assert result.passed, result.detail
 
-    command: as typed in a shell, without 'decode'.  persistent: one process ('CMD serve') for many streams; what fails
-    in it is run again in a process of its own.  timeout: seconds per stream, memory: bytes (0: no limit), both from the
-    manifest by default.  root: an empty folder to work in (default: one in the system's temporary folder).
+    command: as typed in a shell, without 'decode'.  persistent: one process ('CMD serve') for many streams, True, or a
+    process for each, False; by default the first if 'CMD serve' answers hello.  What fails in a served process is run
+    again in a process of its own.  timeout: seconds per stream, memory: bytes (0: no limit), both from the manifest by
+    default.  root: an empty folder to work in (default: one in the system's temporary folder).
     """
 
-    def __init__(self, command: str, *, persistent: bool = False, timeout: float | None = None,
+    def __init__(self, command: str, *, persistent: bool | None = None, timeout: float | None = None,
                  memory: int | None = None, root: Path | None = None):
         self.command, self.persistent, self.timeout, self.memory = absolute(command), persistent, timeout, memory
         self.root = Path(tempfile.mkdtemp(prefix="omc-check-")) if root is None else root
@@ -41,15 +56,15 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def run(self, stream: Stream) -> Result:
         """The verdict on one stream: all of its models have to be right."""
         if self._runner is None:
-            self._runner = self._served(stream) if self.persistent else OneShot(self.command, self.place, self.memory)
+            self._runner = self._new_runner(stream)
         result = self._judged(stream, self._runner)
-        if not result.passed and self.persistent:
+        if not result.passed and isinstance(self._runner, Persistent):
             place = Workspace(self.root / "alone", watched=self.root)
             alone = self._judged(stream, OneShot(self.command, place, self.memory))
             remove(place.root)
@@ -58,8 +73,11 @@ class Session:
             result.note = "passes in a process of its own: state is kept from stream to stream"
         return result
 
-    def _served(self, stream: Stream) -> Persistent:
-        return Persistent(self.command, self.place, stream.memory if self.memory is None else self.memory)
+    def _new_runner(self, stream: Stream) -> OneShot | Persistent:
+        served = not self.hello().fault if self.persistent is None else self.persistent
+        if served:
+            return Persistent(self.command, self.place, stream.memory if self.memory is None else self.memory)
+        return OneShot(self.command, self.place, self.memory)
 
     def _judged(self, stream: Stream, runner: OneShot | Persistent) -> Result:
         earlier = len(stream.expected.earlier) if isinstance(stream.expected, Decoded) else 0
@@ -73,12 +91,16 @@ class Session:
         shown = shlex.join(decode_command(self.command, stream.file, "OUTDIR", stream.references, model))
         return Result(stream, verdict, detail, seconds, shown, stderr=run.stderr)
 
-    def hello(self) -> dict:
-        """What the decoder says of itself as a served process: name, version, ...; empty where it does not serve."""
+    def hello(self) -> Hello:
+        """What the decoder says of itself as a served process, and whether it keeps to the contract in that."""
         runner = Persistent(self.command, self.place, self.memory or 0)
-        run = runner.hello(self.timeout or HELLO_SECONDS)
-        runner.close()
-        return run.record if isinstance(run.record, dict) else {}
+        try:
+            run = runner.hello(HELLO_SECONDS)
+            record = run.record if isinstance(run.record, dict) else {}
+            fault = _hello_fault(run) or _hello_fault(runner.hello(HELLO_SECONDS))   # again: what else did it print?
+        finally:
+            runner.close()
+        return Hello(record, fault)
 
     def close(self) -> bool:
         """End the decoder and remove its folder; whether processes of it had been left behind."""
@@ -86,6 +108,16 @@ class Session:
         if self._own_root:
             shutil.rmtree(self.root, ignore_errors=True)
         return left
+
+
+def _hello_fault(run: Run) -> str:
+    if run.timed_out:
+        return f"no answer within {HELLO_SECONDS:g} s"
+    if run.fault:
+        return run.fault
+    if not isinstance(run.record, dict) or run.record.get("contract") != CONTRACT:
+        return f'what it prints is no JSON object with "contract": {CONTRACT}'
+    return ""
 
 
 def absolute(command: str) -> str:
@@ -119,7 +151,7 @@ def selected(manifest: Manifest, profile: str = "high", only: Iterable[str] = ()
 
 
 def pytest_params(manifest: Manifest, *, profile: str = "high", only: Sequence[str] = (), optional: bool = True,
-                  known: Mapping[str, str] | None = None) -> list:
+                  known: Mapping[str, str] | None = None) -> list[ParameterSet]:
     """Streams as parameters of a test, with their ids. known: id to reason; these are marked xfail(strict=True).
 
         @pytest.mark.parametrize("stream", pytest_params(load_manifest(MANIFEST), profile="main"))

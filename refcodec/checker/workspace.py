@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import uuid
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from .manifest import Stream
@@ -14,6 +15,9 @@ from .manifest import Stream
 OUTPUT_BYTES_MAX = 1 << 28        # of all that a run may write: OUTDIR, TMPDIR, standard output and error
 FILE_BYTES_LEAST = 1 << 12        # what a file counts at least, so that many small ones are seen, too
 MARK = "OMC_CHECK_RUN"            # the environment variable by which processes of a run are found
+
+
+State = tuple[int, ...]           # kind, size and times of change of a file; () if there is none
 
 
 class Workspace:
@@ -27,7 +31,7 @@ class Workspace:
         self.cwd, self.tmp, self.run = root / "cwd", root / "tmp", root / "run"
         for folder in (self.cwd, self.tmp):
             folder.mkdir(parents=True)
-        self.before: dict[str, tuple] = {}
+        self.before: dict[str, State] = {}
         self.mark = f"{MARK}={uuid.uuid4().hex}"
 
     @property
@@ -55,7 +59,7 @@ class Workspace:
         found = {name for name in {*self.before, *after} if self.before.get(name) != after.get(name)}
         return sorted(found | {f"out/{name}" for name in irregular(self.out)})
 
-    def _snapshot(self) -> dict[str, tuple]:
+    def _snapshot(self) -> dict[str, State]:
         return snapshot(self.watched, skip={self.out, self.tmp})
 
     def floods(self) -> bool:
@@ -94,9 +98,9 @@ class Workspace:
                 pass
 
 
-def snapshot(root: Path, skip: set[Path] = frozenset()) -> dict[str, tuple]:
+def snapshot(root: Path, skip: Collection[Path] = ()) -> dict[str, State]:
     """Files below a folder, and folders: relative name to (kind, size, times of change)."""
-    found = {}
+    found: dict[str, State] = {}
     for folder, folders, files in os.walk(root):
         folders[:] = [f for f in folders if Path(folder, f) not in skip]
         for name in files:
@@ -106,7 +110,7 @@ def snapshot(root: Path, skip: set[Path] = frozenset()) -> dict[str, tuple]:
     return found
 
 
-def state(path: Path) -> tuple:
+def state(path: Path) -> State:
     """What tells a file from a changed one; empty: there is none."""
     try:
         s = path.lstat()
@@ -130,7 +134,7 @@ def irregular(folder: Path) -> list[str]:
 
 def remove(path: Path) -> None:
     """Remove what a decoder left, whatever it is and whatever rights it has."""
-    def again(function, name, _):
+    def again(function: Callable[[str], object], name: str, _: object) -> None:
         os.chmod(os.path.dirname(name), 0o700)
         if os.path.isdir(name) and not os.path.islink(name):
             os.chmod(name, 0o700)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 from ..shipped import shipped
@@ -32,9 +31,12 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     c.add_argument("--profile", choices=PROFILES, default="high", help="leave out streams of higher profiles")
     c.add_argument("--required", action="store_true", help="leave out streams that are not required")
     c.add_argument("--only", action="append", default=[], metavar="ID", help="only this stream; may be given again")
-    c.add_argument("--persistent", action="store_true",
-                   help="keep a process for many streams ('CMD serve'); failures are run "
-                   "again alone")
+    served = c.add_mutually_exclusive_group()
+    served.add_argument("--persistent", action="store_true", default=None,
+                        help="keep a process for many streams ('CMD serve') and fail if that does not answer hello; "
+                        "failures are run again alone (default: so, if it answers)")
+    served.add_argument("--no-serve", dest="persistent", action="store_false",
+                        help="a process for each stream, 'CMD serve' is not called")
     c.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
                    help="runs at a time (default: all processors)")
     c.add_argument("--timeout", type=float, metavar="S", help="seconds per stream (default: the manifest's)")
@@ -49,7 +51,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
         "--known", metavar="FILE", help="JSON object of ids and reasons: failures that do not fail the run, nor "
         "count as PASS; one of them that passes fails the run")
     _add_reports(c.add_argument_group("reports"))
-    c.add_argument("--quiet", action="store_true", help="no progress bar")
+    c.add_argument("--quiet", action="store_true", help="no progress on standard error")
     return c
 
 
@@ -67,12 +69,11 @@ def _add_reports(c) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit code. Raises FormatError for a manifest that cannot be read."""
-    from tqdm import tqdm
-
     if arguments.encoder:
         return _check_encoder(arguments)
 
-    from ..checker import check, load_manifest
+    from ..checker import Result, check, load_manifest
+    from ..checker.progress import Progress
     from ..checker.resume import Resume
     from ..checker.session import selected
     from ..errors import ConfigError
@@ -88,21 +89,16 @@ def run(arguments: argparse.Namespace) -> int:
     memory = None if arguments.memory is None else arguments.memory << 20
     resume = Resume(arguments.resume, arguments.decoder, manifest.sha256, persistent=arguments.persistent,
                     memory=memory, timeout=arguments.timeout) if arguments.resume else None
-    failed = 0
-    quiet = arguments.quiet or not sys.stderr.isatty()
-    with tqdm(total=len(streams), unit="stream", disable=quiet, leave=False) as bar:
-        def progress(result) -> None:
-            nonlocal failed
-            failed += not result.passed
-            bar.set_postfix_str(f"{failed} not PASS", refresh=False)
-            bar.update()
+    with Progress(len(streams), "stream", quiet=arguments.quiet) as progress:
+        def finished(result: Result) -> None:
+            progress.add(result.passed, result.resumed)
             if resume:
                 resume.add(result)
         try:
             report = check(arguments.decoder, manifest, profile=arguments.profile, only=arguments.only,
                            optional=not arguments.required, persistent=arguments.persistent, jobs=arguments.jobs,
-                           timeout=arguments.timeout, memory=memory, known=known, progress=progress,
-                           passed=resume.passed if resume else ())
+                           timeout=arguments.timeout, memory=memory, known=known, progress=finished,
+                           notice=progress.note, passed=resume.passed if resume else ())
         finally:
             if resume:
                 resume.close()
@@ -112,9 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_encoder(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from ..checker.encoder_check import check_encoder
+    from ..checker.progress import Progress
     from ..errors import ConfigError
     from ..files import atomic_file
 
@@ -123,10 +118,9 @@ def _check_encoder(arguments: argparse.Namespace) -> int:
     if refused := [name for name in ("junit", "html", "badge", "resume", "known") if getattr(arguments, name)]:
         raise ConfigError("BAD_CONFIG", f"--{refused[0]} is of checks of decoders, not of --encoder")
     memory = None if arguments.memory is None else arguments.memory << 20
-    quiet = arguments.quiet or not sys.stderr.isatty()
-    with tqdm(total=2 * len(arguments.models), unit="run", disable=quiet, leave=False) as bar:
+    with Progress(2 * len(arguments.models), "run", quiet=arguments.quiet) as progress:
         report = check_encoder(arguments.encoder, arguments.models, timeout=arguments.timeout, memory=memory,
-                               progress=lambda result: bar.update())
+                               progress=lambda result: progress.add(result.passed))
     if arguments.json and arguments.json != "-":
         with atomic_file(arguments.json) as file:
             file.write(report.json().encode("utf-8"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,13 +20,14 @@ import jsonschema
 import pytest
 from helpers import ROOT, all_types_model, same_tensors
 
-from refcodec.checker import Verdict, check, load_manifest, runner, workspace
+from refcodec.checker import Verdict, check, load_manifest, runner, session, workspace
 from refcodec.checker.adapter import decode_to
 from refcodec.checker.dump import read_dump, tensor_results, write_dump
 from refcodec.checker.manifest import Decoded
+from refcodec.checker.progress import Progress
 from refcodec.checker.report import NO_SMOKE, NOT_ALL_PASSED
 from refcodec.decoder import StreamDecoder
-from refcodec.errors import FormatError
+from refcodec.errors import ConfigError, FormatError
 
 SUITE = ROOT / "conformance"
 REFERENCE = f"{sys.executable} -m refcodec conformance-decode"
@@ -228,6 +232,112 @@ def copied_suite(folder: Path, ids: Collection[str], change: Callable[[dict], No
         change(e)
     (folder / "manifest.json").write_text(json.dumps(data))
     return folder / "manifest.json"
+
+
+# Served, or once per stream
+
+SERVERS = {
+    "no_server": "exit code 1", "hanging_server": "no answer within 2 s", "dying_server": "signal 9",
+    "greeting_server": 'no JSON object with "contract": 1', "chatting_server": "more than one line|no JSON object",
+    "shouting_server": "no JSON object", "later_server": 'no JSON object with "contract": 1',
+}
+
+
+@pytest.fixture
+def short_hello(monkeypatch):
+    monkeypatch.setattr(session, "HELLO_SECONDS", 2.0)
+
+
+def test_a_decoder_that_answers_hello_is_served(manifest, truth):
+    notices = []
+    report = check(f"{LIAR} honest", manifest, only=STREAMS, notice=notices.append)
+    assert report.exit_code == 0, report.text()
+    assert report.persistent and not report.not_served
+    assert notices == ["3 streams, 1 at a time, each process serving many"]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_who_does_not_answer_hello_is_started_for_each_stream(server, manifest, truth, short_hello):
+    notices = []
+    report = check(f"{LIAR} {server}", manifest, only=STREAMS, notice=notices.append)
+    assert report.exit_code == 0, report.text()
+    assert not report.persistent and not json.loads(report.json())["persistent"]
+    assert re.search(SERVERS[server], report.not_served)
+    assert report.not_served in notices[0] and report.not_served in report.text()
+
+
+@pytest.mark.parametrize("server", ["no_server", "later_server"])
+def test_serving_may_be_insisted_on(server, manifest, truth):
+    with pytest.raises(ConfigError, match="does not answer hello"):
+        check(f"{LIAR} {server}", manifest, only=STREAMS, persistent=True)
+
+
+def test_a_decoder_that_shall_not_serve_is_not_asked(manifest, truth, short_hello):
+    report = check(f"{LIAR} hanging_server", manifest, only=[VALID], persistent=False)
+    assert report.exit_code == 0, report.text()
+    assert not report.persistent and not report.not_served and not report.hello
+
+
+def test_a_session_serves_if_it_can(manifest, truth):
+    for lie, runner_type in (("stateful", runner.Persistent), ("no_server", runner.OneShot)):
+        with session.Session(f"{LIAR} {lie}") as decoder:
+            results = [decoder.run(manifest[name]) for name in STREAMS]
+            assert isinstance(decoder._runner, runner_type)
+        assert [r.passed for r in results] == [True, lie == "no_server", lie == "no_server"]
+
+
+@pytest.mark.parametrize(("options", "code", "words"), [
+    ((), 0, "3 streams, 1 at a time, each process serving many"), (("--no-serve",), 0, "a process for each"),
+    (("--persistent",), 0, "each process serving many"), (("--quiet",), 0, ""),
+])
+def test_options_of_serving(truth, options, code, words):
+    run = run_check("--decoder", f"{LIAR} honest", *options)
+    assert run.returncode == code, run.stderr
+    assert words in run.stderr if words else not run.stderr
+
+
+# Progress
+
+def test_progress_is_a_line_from_time_to_time_where_there_is_no_terminal():
+    file = io.StringIO()
+    with Progress(10, "stream", file=file, seconds=0.2) as progress:
+        progress.add(True, skipped=True)
+        for passed in (True, False, True):
+            progress.add(passed)
+        time.sleep(0.5)
+        assert re.fullmatch(r"0:0\d  4 of 10 streams, 1 not PASS, \d+\.\d a second, about 0:0\d left", progress.line())
+    lines = file.getvalue().splitlines()
+    assert 1 <= len(lines) <= 4
+    assert all("4 of 10 streams, 1 not PASS" in line for line in lines)
+
+
+def test_progress_knows_no_time_left_before_anything_is_done():
+    progress = Progress(10, "stream", file=io.StringIO())
+    progress.add(True, skipped=True)
+    assert progress.line().endswith("time left unknown")
+
+
+def test_progress_is_a_bar_on_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    file = Terminal()
+    with Progress(4, "stream", file=file) as progress:
+        progress.note("a note")
+        for passed in (True, False, True):
+            progress.add(passed)
+        progress._bar.refresh()
+    assert "3/4" in file.getvalue() and "1 not PASS" in file.getvalue() and "a note\n" in file.getvalue()
+
+
+def test_quiet_progress_says_nothing():
+    file = io.StringIO()
+    with Progress(2, "run", quiet=True, file=file, seconds=0.01) as progress:
+        progress.note("a note")
+        progress.add(True)
+        time.sleep(0.1)
+    assert file.getvalue() == ""
 
 
 # Streams of several models

@@ -295,17 +295,67 @@ def stateful(stream, folder, references):
     return honest(stream, folder, references) if stateful.runs < 2 else {"exit": 10, "code": "ORDER"}
 
 
+# Right once per stream, but no server as the contract wants one: what each does on `serve`.
+
+def no_server(*_):
+    """A command line that knows no 'serve'."""
+    sys.exit("usage: liar decode STREAM OUTDIR")
+
+
+def hanging_server(*_):
+    """No answer, ever."""
+    time.sleep(600)
+
+
+def dying_server(*_):
+    """The end after the first request."""
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def greeting_server(*_):
+    """Words before the reply."""
+    print("loading the model", flush=True)
+    _serve(honest)
+
+
+def chatting_server(*_):
+    """Words after the reply."""
+    for _ in sys.stdin:
+        print('{"contract": 1, "name": "chatting"}\nthat was hello', flush=True)
+
+
+def shouting_server(*_):
+    """Lines without end."""
+    while True:
+        print("x" * 4000)
+
+
+def later_server(*_):
+    """A contract of the future."""
+    for _ in sys.stdin:
+        print('{"contract": 2, "name": "later", "version": "9"}', flush=True)
+
+
+def _serve(decode) -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["op"] == "stop":
+            break
+        reply = {"contract": 1} if request["op"] == "hello" else decode(request["stream"], request["outdir"],
+                                                                        request["references"])
+        print(json.dumps(reply), flush=True)
+
+
 def main() -> int:
     lie, form, *arguments = sys.argv[1:]
     decode = globals()[lie]
+    if lie.endswith("_server"):
+        if form == "serve":
+            decode()
+        decode = honest
     if form == "serve":
-        for line in sys.stdin:
-            request = json.loads(line)
-            if request["op"] == "stop":
-                break
-            reply = {"contract": 1} if request["op"] == "hello" else decode(request["stream"], request["outdir"],
-                                                                            request["references"])
-            print(json.dumps(reply), flush=True)
+        _serve(decode)
         return 0
     options = list(zip(arguments[2::2], arguments[3::2]))
     reply = decode(arguments[0], arguments[1], [value for name, value in options if name == "--reference"])
