@@ -4,13 +4,14 @@
     python tools/syntax_tables.py --write SPEC.md  # replace the tables of SPEC.md in place
 
 A table is a fenced block ```syntax CLAUSE NAME with one line per syntax element, condition, loop,
-nested structure, level limit or semantic rule; tests/test_spec.py compares blocks and functions.
+nested structure, level limit or semantic rule; tests/standard/test_spec.py compares blocks and functions.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import pathlib
 import re
 import sys
@@ -23,6 +24,7 @@ from refcodec.bitstream import limits, structures  # noqa: E402
 SYNTAX_PY = ROOT / "refcodec" / "bitstream" / "syntax.py"
 BLOCK = re.compile(r"^```syntax (?P<clause>[\d.]+) (?P<name>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENT = "    "
+NO_ROW = "(no such row)"
 NAME_WIDTH, DESCRIPTOR_WIDTH = 48, 28
 CONSTANTS = {**vars(limits), **vars(structures)}
 OPERATORS = {
@@ -159,11 +161,29 @@ def tables_of_spec(text: str) -> dict[str, tuple[str, str]]:
 
 
 def differences(code: str, spec: str) -> list[str]:
-    """What differs between syntax.py and SPEC.md, both as text; empty if nothing does."""
+    """What differs between syntax.py and SPEC.md, both as text, row by row; empty if nothing does."""
     ours, theirs = tables_of_code(code), tables_of_spec(spec)
-    found = [f"{name}: not in SPEC" for name in ours if name not in theirs]
+    found = [f"{name}: not in SPEC.md" for name in ours if name not in theirs]
     found += [f"{name}: not in the code" for name in theirs if name not in ours]
-    found += [f"{name}: the texts differ" for name in ours if name in theirs and ours[name] != theirs[name]]
+    for name in ours:
+        if name in theirs:
+            (clause, our_text), (their_clause, their_text) = ours[name], theirs[name]
+            if clause != their_clause:
+                found.append(f"{name}: clause {their_clause} in SPEC.md, {clause} in the code")
+            found += [f"{name} ({their_clause}), {difference}" for difference in _rows(our_text, their_text)]
+    return found
+
+
+def _rows(code: str, spec: str) -> list[str]:
+    """Where the rows of two texts of a table differ: number in SPEC, from 1, and both rows, one over the other."""
+    ours, theirs, found = code.splitlines(), spec.splitlines(), []
+    for kind, i, i_end, j, j_end in difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
+        for k in range(max(i_end - i, j_end - j) if kind != "equal" else 0):
+            place = f"row {i + k + 1}" if i + k < i_end else f"after row {i_end}"
+            their_row = theirs[i + k] if i + k < i_end else NO_ROW
+            our_row = ours[j + k] if j + k < j_end else NO_ROW
+            spaces = " (in spaces only)" if their_row.split() == our_row.split() else ""
+            found.append(f"{place}{spaces}:\n    SPEC.md    {their_row}\n    syntax.py  {our_row}")
     return found
 
 
@@ -188,8 +208,8 @@ def main() -> None:
             print(f"```syntax {clause} {name}\n{body}```\n")
         return
     path.write_text(rewritten(code, path.read_text()))
-    for line in differences(code, path.read_text()):
-        sys.exit(line)
+    if found := differences(code, path.read_text()):
+        sys.exit("\n".join(found))
 
 
 if __name__ == "__main__":
