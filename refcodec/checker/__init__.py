@@ -9,7 +9,7 @@ _HOMES = {"Manifest": "manifest", "Report": "report", "Result": "verdicts", "Ses
 __all__ = ["Manifest", "Report", "Result", "Session", "Stream", "Verdict", "check", "load_manifest", "pytest_params"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     # The command line lists its commands without loading the decoder.
     if name not in _HOMES:
         raise AttributeError(f"module 'refcodec.checker' has no attribute {name!r}")

@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from .. import __version__, compiler
 from ..decoder import StreamDecoder
@@ -18,7 +18,7 @@ DECODED, REJECTED, UNSUPPORTED = 0, 10, 11
 CRASHED = 70
 
 
-def decode_to(stream: str, folder: str, references: Sequence[str] = (), model: int | None = None) -> dict:
+def decode_to(stream: str, folder: str, references: Sequence[str] = (), model: int | None = None) -> dict[str, Any]:
     """Decode and verify every model of a stream, dump one of them into a folder; the reply of the contract.
 
     references: folders of dumps.  model: number of the one to dump (default: the last).  Raises FormatError for files
@@ -44,7 +44,7 @@ def decode_to(stream: str, folder: str, references: Sequence[str] = (), model: i
 def decode_once(stream: str, folder: str, references: Sequence[str] = (), model: int | None = None) -> int:
     """The one-shot form; returns the exit code."""
     reply = decode_to(stream, folder, references, model)
-    code = reply.pop("exit")
+    code: int = reply.pop("exit")
     if code != DECODED:
         print(json.dumps(reply), flush=True)
     return code

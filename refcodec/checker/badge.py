@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from xml.sax.saxutils import escape
 
 GREEN, AMBER, RED = "#1a7f37", "#9a6700", "#b42318"
 CHARACTER, MARGIN = 6.6, 10       # pixels; textLength makes up for the differences of fonts
 
 
-def badge(run: dict) -> str:
+def badge(run: Mapping[str, Any]) -> str:
     """SVG of one run, as `Report.data()` gives it: version of OMC, streams that passed, of how many."""
     total, passed = len(run["results"]), sum(r["verdict"] == "PASS" for r in run["results"])
     colour = GREEN if run.get("passed") else AMBER if run.get("exit_code") == 0 else RED

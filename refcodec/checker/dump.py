@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def tensor_results(model: Model) -> Iterator[tuple[Tensor, bytes, str]]:
         yield tensor, data, hashlib.sha256(data).hexdigest()
 
 
-def write_dump(model: Model, folder: str | os.PathLike) -> None:
+def write_dump(model: Model, folder: str | os.PathLike[str]) -> None:
     """Write a model as a dump; index.json comes last, so that a folder with it is whole."""
     folder, entries = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def write_dump(model: Model, folder: str | os.PathLike) -> None:
     (folder / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
 
 
-def read_index(folder: str | os.PathLike) -> tuple[str, list[DumpTensor]]:
+def read_index(folder: str | os.PathLike[str]) -> tuple[str, list[DumpTensor]]:
     """(model digest, tensors) of a dump, its files not yet read. Raises FormatError where it is no dump."""
     folder = Path(folder)
     try:
@@ -88,7 +89,7 @@ def read_index(folder: str | os.PathLike) -> tuple[str, list[DumpTensor]]:
         raise FormatError("FORBIDDEN_PATTERN", f"{INDEX} is not of the contract's form: {error}") from None
 
 
-def _entry(folder: Path, e: dict) -> DumpTensor:
+def _entry(folder: Path, e: dict[str, Any]) -> DumpTensor:
     shape = tuple(e["shape"])
     if not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"shape {e['shape']!r}")
@@ -98,7 +99,7 @@ def _entry(folder: Path, e: dict) -> DumpTensor:
     return DumpTensor(e["name"], BY_NAME[e["dtype"]], shape, path, str(e["sha256"]))
 
 
-def read_dump(folder: str | os.PathLike) -> Model:
+def read_dump(folder: str | os.PathLike[str]) -> Model:
     """The model of a dump, in memory. Raises FormatError."""
     def tensor(t: DumpTensor) -> Tensor:
         words = t.words()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
-from ..bitstream.parser import Parser
+from ..bitstream.parser import ParsedModel, Parser
 from ..bitstream.units import ByteSource
 from ..bitstream.visitor import TraceElement, Tracer
 from ..errors import OmcError
@@ -16,11 +17,11 @@ BEFORE, LINES = 14, 24
 
 
 @lru_cache(256)
-def _traced(stream: Stream) -> tuple[list[TraceElement], list]:
+def _traced(stream: Stream) -> tuple[list[TraceElement], list[ParsedModel]]:
     """(elements, models) of a stream, as far as it can be parsed."""
     readers: list[Tracer] = []
 
-    def reader(*args, **options) -> Tracer:
+    def reader(*args: Any, **options: Any) -> Tracer:
         readers.append(Tracer(*args, **options))
         return readers[-1]
 

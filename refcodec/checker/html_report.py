@@ -7,7 +7,9 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..bitstream.visitor import TraceElement
 from ..errors import ConfigError
 from .badge import badge
 from .excerpts import excerpt
@@ -25,6 +27,7 @@ except ImportError as error:
 PAGE = Path(__file__).parent / "page"
 EXCERPTS_MAX = 100                # failures of a run that get a trace excerpt
 VALUE_CHARACTERS = 60
+Row = tuple[str, str, list[str]]  # of the matrix: label, what finds it in the table of streams, ids of its streams
 SHOWN_AT_ONCE = 3                 # streams beside a requirement; more of them are folded
 CHOICES = ("prediction_mode", "representation", "quantiser", "entropy_mode")    # of these in four words
 
@@ -33,11 +36,11 @@ CHOICES = ("prediction_mode", "representation", "quantiser", "entropy_mode")    
 class Run:
     """One report of `refcodec check --json`, as the page shows it. short: its letter in the tables."""
 
-    data: dict
+    data: dict[str, Any]
     short: str
     same_suite: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         hello = self.data.get("decoder_hello") or {}
         self.name = " ".join(str(hello[k]) for k in ("name", "version") if hello.get(k)) or str(self.data["decoder"])
         self.results = {r["id"]: r for r in self.data["results"]}
@@ -53,11 +56,11 @@ class Run:
             return "fail" if result.get("known") else "pass"
         return "known" if result.get("known") else "fail"
 
-    def failures(self) -> list[dict]:
+    def failures(self) -> list[dict[str, Any]]:
         return [r for r in self.data["results"] if self.state(r["id"]) in ("known", "fail")]
 
 
-def page(reports: list[dict], manifest: Manifest) -> str:
+def page(reports: list[dict[str, Any]], manifest: Manifest) -> str:
     """The page of one or more reports, as `Report.data()` gives them or `--json` wrote them, of the same suite."""
     runs = [Run(data, chr(ord("A") + i), data.get("manifest_sha256") == manifest.sha256)
             for i, data in enumerate(reports)]
@@ -91,7 +94,7 @@ def _features(manifest: Manifest) -> dict[str, list[str]]:
     return {name: sorted(groups[name], key=_natural) for name in sorted(groups)}
 
 
-def _natural(text: str) -> list:
+def _natural(text: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
@@ -104,8 +107,8 @@ def _group(feature: str) -> str:
     return "flags" if name.endswith("_flag") else name if value else "others"
 
 
-def _matrix(manifest: Manifest) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """(group, rows) where a row is (label, what finds it, ids of its streams)."""
+def _matrix(manifest: Manifest) -> list[tuple[str, list[Row]]]:
+    """(group, rows)."""
     by_feature = defaultdict(list)
     for stream in manifest.streams:
         by_feature["kind", stream.kind].append(stream.id)
@@ -131,7 +134,7 @@ def _heat(manifest: Manifest) -> tuple[list[str], list[tuple[str, list[tuple[str
     pairs = {tuple(f.split()) for f in cells}
     columns, rows = sorted({p[2:] for p in pairs}), sorted({p[:2] for p in pairs})
 
-    def cell(row: tuple, column: tuple) -> tuple[str, list[str]] | None:
+    def cell(row: tuple[str, ...], column: tuple[str, ...]) -> tuple[str, list[str]] | None:
         name = " ".join(row + column)
         return (f"[{name}]", cells[name]) if name in cells else None
 
@@ -169,7 +172,7 @@ def _with_links(clause: Clause, manifest: Manifest, runs: list[Run]) -> Markup:
         for requirement in stream.requirements:
             breaking[requirement].append(stream.id)
 
-    def link(found: re.Match) -> str:
+    def link(found: re.Match[str]) -> str:
         name = found[1]
         streams = breaking[name]
         shown = "".join(f' <a class="chip {_worst(runs, [s])}" href="#s-{s}">{s}</a>' for s in streams)
@@ -191,9 +194,10 @@ def _shown(value: object) -> str:
 class _Failure:
     """A section of the page."""
 
-    def __init__(self, run: Run, result: dict, manifest: Manifest, number: int):
+    def __init__(self, run: Run, result: dict[str, Any], manifest: Manifest, number: int):
         self.run, self.result = run, result
         self.stream = next((s for s in manifest.streams if s.id == result["id"]), None)
-        self.title, self.elements = "", []
+        self.title = ""
+        self.elements: list[TraceElement] = []
         if self.stream is not None and run.same_suite and number < EXCERPTS_MAX:
             self.title, self.elements = excerpt(self.stream, result["detail"])

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import FormatError
 
@@ -98,7 +99,7 @@ class Manifest:
         raise KeyError(name)
 
 
-def load_manifest(path: str | os.PathLike) -> Manifest:
+def load_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Read a manifest; its streams are verified by their digests. Raises FormatError."""
     path = Path(path)
     try:
@@ -119,7 +120,7 @@ def load_manifest(path: str | os.PathLike) -> Manifest:
     return manifest
 
 
-def _stream(e: dict, folder: Path) -> Stream:
+def _stream(e: dict[str, Any], folder: Path) -> Stream:
     if e["kind"] not in KINDS or e["profile"] not in PROFILES:
         raise ValueError(f"{e['id']}: kind {e['kind']!r}, profile {e['profile']!r}")
     return Stream(e["id"], e["revision"], e["profile"], e["level"], e["kind"], e["required"], e["purpose"],
@@ -128,9 +129,13 @@ def _stream(e: dict, folder: Path) -> Stream:
                   _expected(e["expected"]))
 
 
-def _expected(e: dict) -> Decoded | Rejected:
+def _expected(e: dict[str, Any]) -> Decoded | Rejected:
     if "codes" in e:
         return Rejected(tuple(e["codes"]), tuple(e["phases"]), e["unit"], e["bit"])
+    return _decoded(e)
+
+
+def _decoded(e: dict[str, Any]) -> Decoded:
     tensors = tuple(TensorResult(t["name"], t["dtype"], tuple(t["shape"]), t["sha256"]) for t in e["tensors"])
-    return Decoded(tensors, e["model_digest"], tuple(_expected(model) for model in e.get("earlier", ())),
+    return Decoded(tensors, e["model_digest"], tuple(_decoded(model) for model in e.get("earlier", ())),
                    tuple(tuple(state) for state in e.get("final_state", ())))

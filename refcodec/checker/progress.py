@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -25,7 +25,8 @@ class Progress:
         self.file = sys.stderr if file is None else file
         self.done = self.failed = self.skipped = 0
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._bar = self._lines = None
+        self._bar: tqdm[NoReturn] | None = None
+        self._lines: threading.Thread | None = None
         self._began = time.monotonic()
 
     def __enter__(self) -> Progress:

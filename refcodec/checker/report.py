@@ -122,7 +122,7 @@ class Report:
                 *([f"    {r.note}"] if r.note else []), *_indented(r.stderr), f"    {self.check_command(r)}",
                 f"    {r.command}"]
 
-    def data(self) -> dict:
+    def data(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {
             "decoder": self.command, "decoder_hello": self.hello, "decoder_files": self.files,
@@ -135,7 +135,7 @@ class Report:
             "verdicts": self.counts(), "smoke": self.smoke.verdict.value if self.smoke else None, "strays": self.strays,
             "results": [self._result(r) for r in self.results]}
 
-    def _result(self, r: Result) -> dict:
+    def _result(self, r: Result) -> dict[str, Any]:
         return {"id": r.stream.id, "verdict": r.verdict.value, "kind": r.stream.kind, "profile": r.stream.profile,
                 "required": r.stream.required, "seconds": round(r.seconds, 4), "detail": r.detail, "note": r.note,
                 "known": r.known, "resumed": r.resumed, "command": r.command,

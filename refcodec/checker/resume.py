@@ -19,7 +19,7 @@ class Resume:
     command names files), and the same options; for any other it is begun anew.
     """
 
-    def __init__(self, path: str, command: str, manifest_sha256: str, **options):
+    def __init__(self, path: str, command: str, manifest_sha256: str, **options: object):
         self.path, self.passed = path, set()
         self.about = {"decoder": command, "decoder_files": decoder_files(command), "manifest_sha256": manifest_sha256,
                       "options": options}

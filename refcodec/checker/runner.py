@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import killpg
 from pathlib import Path
+from typing import IO, Any, TypeVar
 
 from .manifest import Stream
 from .workspace import OUTPUT_BYTES_MAX, Workspace
@@ -22,6 +23,11 @@ TEXT_BYTES_MAX = 1 << 16          # of standard output and error that are looked
 LINES_MAX = 16                    # replies that may wait: there is one per request
 SLICE = 0.25                      # seconds between looks at what a decoder writes
 GRACE = 0.3                       # seconds in which what a decoder started has to end after it
+
+T = TypeVar("T")
+Process = subprocess.Popen[bytes]
+Request = dict[str, Any]          # of the contract, as JSON
+Pipe = int | IO[bytes]            # what a stream of a process may be bound to
 
 
 @dataclass
@@ -52,9 +58,10 @@ def decode_command(command: str, stream: Path | str, folder: Path | str, referen
     return [*shlex.split(command), "decode", str(stream), str(folder), *options]
 
 
-def start(command: list[str], place: Workspace, memory: int, **pipes) -> subprocess.Popen:
+def start(command: list[str], place: Workspace, memory: int, *, stdin: Pipe, stdout: Pipe, stderr: Pipe) -> Process:
     """Start a decoder in a session of its own. memory: bytes of its address space, 0: no limit."""
-    process = subprocess.Popen(command, cwd=place.cwd, env=place.environment(), start_new_session=True, **pipes)
+    process = subprocess.Popen(command, cwd=place.cwd, env=place.environment(), start_new_session=True, stdin=stdin,
+                               stdout=stdout, stderr=stderr)
     try:
         # From outside: code between fork and exec is not safe in a process with threads
         resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
@@ -66,7 +73,7 @@ def start(command: list[str], place: Workspace, memory: int, **pipes) -> subproc
     return process
 
 
-def end(process: subprocess.Popen) -> None:
+def end(process: Process) -> None:
     """Kill a decoder and its session."""
     try:
         killpg(process.pid, signal.SIGKILL)
@@ -75,7 +82,7 @@ def end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def watched(wait: Callable[[float], object], place: Workspace, seconds: float) -> object:
+def watched(wait: Callable[[float], T], place: Workspace, seconds: float) -> T:
     """wait(seconds) while the decoder keeps to what it may write. Raises TimeoutError and Flood."""
     ends = time.monotonic() + seconds
     while (left := ends - time.monotonic()) > 0:
@@ -165,14 +172,14 @@ class Persistent:
 
     def __init__(self, command: str, place: Workspace, memory: int):
         self.command, self.place, self.memory = command, place, memory
-        self.process: subprocess.Popen | None = None
+        self.process: Process | None = None
         self.lines: queue.Queue[bytes] = queue.Queue(LINES_MAX)
         self.left = False
 
     def decode(self, stream: Stream, seconds: float, model: int | None = None) -> Run:
         """Run one stream; its output is in place.out until the next. model: the one to dump, the last by default."""
         copy, references = self.place.begin(stream)
-        request = {"op": "decode", "stream": str(copy), "outdir": str(self.place.out),
+        request: Request = {"op": "decode", "stream": str(copy), "outdir": str(self.place.out),
                    "references": [str(r) for r in references]}
         if model is not None:
             request["model"] = model
@@ -188,7 +195,7 @@ class Persistent:
         run = Run() if self.process is not None else self._start()
         return run if run.fault else self._exchange({"op": "hello"}, seconds)
 
-    def _asked(self, request: dict, seconds: float) -> Run:
+    def _asked(self, request: Request, seconds: float) -> Run:
         if self.process is None:
             hello = self.hello(seconds)
             if hello.fault or hello.timed_out:
@@ -213,11 +220,12 @@ class Persistent:
         threading.Thread(target=_listen, args=(self.process.stdout, self.lines), daemon=True).start()
         return Run()
 
-    def _exchange(self, request: dict, seconds: float) -> Run:
+    def _exchange(self, request: Request, seconds: float) -> Run:
         try:
             early = self.lines.get_nowait() if not self.lines.empty() else b""
             if early:
                 return Run(fault="it printed more than one line for a request")
+            assert self.process is not None and self.process.stdin is not None
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
             line = watched(lambda slice: self.lines.get(timeout=slice), self.place, seconds)
@@ -232,6 +240,7 @@ class Persistent:
         return Run(record=_one_record(line.decode("utf-8", "replace")))
 
     def _exit_code(self) -> str:
+        assert self.process is not None
         try:
             code = self.process.wait(1)
         except subprocess.TimeoutExpired:
@@ -241,6 +250,7 @@ class Persistent:
     def close(self) -> bool:
         """Stop the process; whether processes were left behind, by this one or one before it."""
         if self.process is not None:
+            assert self.process.stdin is not None
             try:
                 self.process.stdin.write(b'{"op": "stop"}\n')
                 self.process.stdin.close()
@@ -256,7 +266,7 @@ class Persistent:
         return self.left
 
 
-def _listen(pipe, lines: queue.Queue) -> None:
+def _listen(pipe: IO[bytes], lines: queue.Queue[bytes]) -> None:
     # A line beyond the limit arrives in pieces, of which none is a reply; who prints on and on loses the pipe
     with pipe:
         try:

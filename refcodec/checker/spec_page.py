@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from markdown_it import MarkdownIt
 
@@ -13,6 +14,8 @@ from .manifest import Manifest
 
 REQUIREMENT = re.compile(r"\[(R[0-9A-Z.]+-\d+)\]")
 HEADING = re.compile(r"^(#{2,4}) (?:Annex )?([0-9A-Z](?:\.\d+)*) (.+)$")
+
+Coverage = dict[str, Any]         # conformance/coverage.json, as read
 
 
 @dataclass
@@ -38,8 +41,8 @@ class Clause:
         return "covered" if self.covered == self.points else "partly" if self.covered else "open"
 
 
-def clauses(spec: str, manifest: Manifest, coverage: dict | None = None) -> list[Clause]:
-    """The clauses of the text, in its order. coverage: conformance/coverage.json, as read."""
+def clauses(spec: str, manifest: Manifest, coverage: Coverage | None = None) -> list[Clause]:
+    """The clauses of the text, in its order. coverage: of the suite."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     found = [Clause(number, title, depth, markdown.render(body), REQUIREMENT.findall(body))
              for number, title, depth, body in _cut(spec)]
@@ -57,7 +60,8 @@ def clauses(spec: str, manifest: Manifest, coverage: dict | None = None) -> list
 
 def _cut(spec: str) -> list[tuple[str, str, int, str]]:
     """(number, title, depth, text) of each clause; what stands before the first is left out."""
-    parts, fenced = [], False
+    parts: list[tuple[str, str, int, list[str]]] = []
+    fenced = False
     for line in spec.splitlines():
         fenced ^= line.startswith("```")
         heading = None if fenced else HEADING.match(line)
@@ -68,7 +72,7 @@ def _cut(spec: str) -> list[tuple[str, str, int, str]]:
     return [(number, title, depth, "\n".join(lines)) for number, title, depth, lines in parts]
 
 
-def _count_points(coverage: dict, by_number: dict[str, Clause], shown: dict[str, set[str]]) -> None:
+def _count_points(coverage: Coverage, by_number: dict[str, Clause], shown: dict[str, set[str]]) -> None:
     """Give each clause its points of coverage.json."""
     ids, waived = coverage.get("streams", []), coverage.get("waived", {})
 
@@ -98,7 +102,7 @@ def _count_points(coverage: dict, by_number: dict[str, Clause], shown: dict[str,
             clause.open += [f"{name}: {m}" for m in missing]
 
 
-def read_spec(manifest: Manifest) -> tuple[str, dict | None]:
+def read_spec(manifest: Manifest) -> tuple[str, Coverage | None]:
     """(SPEC.md or nothing, coverage.json or None) of the repository that a manifest stands in."""
     suite = manifest.path.resolve().parent
     spec, coverage = suite.parent / "SPEC.md", suite / "coverage.json"

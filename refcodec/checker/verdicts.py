@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +83,7 @@ def judge(stream: Stream, run: Run, folder: Path, model: int | None = None) -> t
     return _rejected(stream, record)
 
 
-def _rejected(stream: Stream, record: dict) -> tuple[Verdict, str]:
+def _rejected(stream: Stream, record: Mapping[str, Any]) -> tuple[Verdict, str]:
     where = "".join(f", {k} {record[k]}" for k in ("unit", "bit") if record.get(k) is not None)
     if isinstance(stream.expected, Decoded):
         return Verdict.WRONG_REJECT, f"{record['code']}{where}: {record.get('message', 'a valid stream')}"
