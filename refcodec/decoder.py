@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
-from .bitstream.structures import Component, PredictionMode, Representation, TensorDescriptor
+from .bitstream.structures import BY_TENSOR, Component, PredictionMode, Representation, TensorDescriptor
 from .bitstream.units import ByteSource
 from .entropy.payload import PayloadReader, check_elements
 from .errors import OmcError, ReconstructionError, SemanticsError
@@ -214,12 +214,10 @@ class StreamDecoder:
 
     def _predicting(self, number: int, d: TensorDescriptor, decoded: dict[int, np.ndarray]) -> np.ndarray | None:
         """Words of the predicting tensor in the shape of the predicted one, row-major, or None."""
-        if d.prediction_mode in (PredictionMode.NONE, PredictionMode.SPATIAL):
+        if d.prediction_mode not in BY_TENSOR:
             return None
-        model = self.parsed.models[number]
-        index = d.tensor_index + d.reference_tensor_delta
-        own = d.prediction_mode == PredictionMode.INTRA or d.reference_index == 0
-        if own:
+        model, index = self.parsed.models[number], d.predicting_tensor
+        if d.within_model:
             words = decoded[index] if index in decoded else self.words(number, index)
             from_shape = model.state.tensors[index].dimension
         else:

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import lzma
 import zlib
+from typing import Any, Protocol
 
 LZMA_DICTIONARY = 1 << 24      # bytes; also of unit_coding LZMA (SPEC 7.2)
 PIECE = 1 << 16                # bytes that a coder is given, and asked for, at once
 
 # One LZMA2 filter. lc, lp and pb are the encoder's business: a decoder finds them in the chunks.
 LZMA_FILTERS = [{"id": lzma.FILTER_LZMA2, "dict_size": LZMA_DICTIONARY, "lc": 3, "lp": 0, "pb": 2}]
+
+
+class Decompressor(Protocol):
+    """A decompressor object of zlib, bz2 or lzma."""
+
+    @property
+    def eof(self) -> bool:
+        """True after the end of what was coded."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed that end."""
+
+    def decompress(self, data: Any, max_length: int, /) -> bytes:
+        """At most max_length bytes more."""
 
 
 class NotExpandable(ValueError):
@@ -23,7 +39,7 @@ class NotExpandable(ValueError):
         self.code = code
 
 
-def lzma_filters(size: int, **changes: int) -> list[dict]:
+def lzma_filters(size: int, **changes: int) -> list[dict[str, int]]:
     """The filter for `size` bytes: no reference goes back further, so that no larger dictionary need be allocated."""
     return [LZMA_FILTERS[0] | {"dict_size": min(max(size, 4096), LZMA_DICTIONARY)} | changes]
 
@@ -33,7 +49,7 @@ def lzma_machine(size: int) -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=lzma_filters(size))
 
 
-def expand(machine, coded: bytes | memoryview, size: int) -> bytearray:
+def expand(machine: Decompressor, coded: bytes | memoryview, size: int) -> bytearray:
     """All that `machine`, a decompressor object of zlib, bz2 or lzma, makes of `coded`, if it is `size` bytes.
 
     Memory: what has come out, at most size + 1 bytes, and a constant.
@@ -43,7 +59,7 @@ def expand(machine, coded: bytes | memoryview, size: int) -> bytearray:
     coded = memoryview(coded)
     try:
         for first in range(0, len(coded), PIECE):
-            piece = coded[first : first + PIECE]
+            piece: bytes | memoryview = coded[first : first + PIECE]
             if machine.eof:
                 raise NotExpandable("BAD_SIZE", "bytes follow the end")
             while not machine.eof:

@@ -13,7 +13,8 @@ from .bitstream.structures import (
     SourceFormat,
     Topology,
 )
-from .model import ActivationFormat, Fold, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
+from .fold import Fold
+from .model import ActivationFormat, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
 
 
 def topology_of(source: Source) -> Topology:

@@ -31,7 +31,7 @@ def make_stream() -> bytes:
     """The example's bytes: BIAS and IDS lossless in a joined unit, WEIGHT as levels of a trellis of 8 states."""
     from refcodec.bitstream import structures as s
     from refcodec.bitstream import syntax
-    from refcodec.bitstream.derive import ModelState
+    from refcodec.bitstream.context import ModelState
     from refcodec.bitstream.limits import LEVELS as LIMITS
     from refcodec.bitstream.limits import Profile
     from refcodec.bitstream.structures import EntropyMode, Quantiser, UnitType, WordParameters

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from refcodec.bitstream import syntax
-from refcodec.bitstream.derive import ModelState
+from refcodec.bitstream.context import ModelState
 from refcodec.bitstream.limits import LEVELS, Profile
 from refcodec.bitstream.parser import ParsedModel, TensorUnit, index_of
 from refcodec.bitstream.structures import (
@@ -41,7 +41,8 @@ from refcodec.encoder.stream_writer import body_of
 from refcodec.entropy.byte_coding import encode_bytes
 from refcodec.entropy.payload import encode_payload
 from refcodec.expansion import lzma_filters
-from refcodec.model import Fold, Model, model_digest, tensor_digest
+from refcodec.fold import Fold
+from refcodec.model import Model, model_digest, tensor_digest
 
 LITERALS = Path(__file__).with_name("literals.json")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refcodec.bitstream.limits import Profile
-from refcodec.bitstream.structures import DECOMPOSED, INDICES, MASKS, WORDS
+from refcodec.bitstream.structures import BY_DIFFERENCE, DECOMPOSED, MASKS, WORDS
 from refcodec.encoder.candidate import Part
 from refcodec.reconstruction.random_integers import random_choice
 
@@ -33,6 +33,7 @@ from .parts import (
     uniform,
     words,
 )
+from .points import allowed
 from .streams import Recipe
 
 ROWS, COLUMNS = 7, 9
@@ -43,16 +44,6 @@ ROW_MASK = bytes([0b10110100])
 KEPT = np.unpackbits(np.frombuffer(ROW_MASK, np.uint8))[:ROWS].astype(bool)
 FIVE = np.array([0xBF000000, 0xBC23D70A, 0, 0x3DCCCCCD, 0x7F7FFFFF],
                 np.uint32)  # float32: -0.5, -0.01, 0, 0.1, the largest
-
-
-def allowed(prediction: P, representation: R, quantiser: Q) -> bool:
-    """The rules of 7.7.1 and 7.7.3, for float32."""
-    by_tensor, factors = prediction in (P.INTRA, P.INTER), representation != R.DIRECT and representation not in MASKS
-    if prediction == P.SPATIAL:
-        return representation == R.DIRECT and quantiser in (Q.UNIFORM, Q.FIXED_POINT)
-    if factors and quantiser not in INDICES or representation in DECOMPOSED and not by_tensor:
-        return False
-    return not (by_tensor and quantiser in (Q.GRID, Q.CODEBOOK))
 
 
 def array(quantiser: Q, mode: MODES, shape: tuple[int, int], seed: int, predictor: np.ndarray | None) -> Part:
@@ -76,12 +67,12 @@ def array(quantiser: Q, mode: MODES, shape: tuple[int, int], seed: int, predicto
 
 def tensor(prediction: P, representation: R, quantiser: Q, mode: MODES, seed: int, delta: int):
     """A coded tensor of ROWS by COLUMNS. delta: to the tensor BASE, where it predicts."""
-    by_tensor = prediction in (P.INTRA, P.INTER)
-    place = {"reference_index": int(prediction == P.INTER), "delta": delta} if by_tensor else {}
-    predictor = BASE if by_tensor else None
+    by_difference = prediction in BY_DIFFERENCE
+    place = {"reference_index": int(prediction == P.INTER), "delta": delta} if by_difference else {}
+    predictor = BASE if by_difference else None
     if representation == R.DIRECT:
         part = array(quantiser, mode, (ROWS, COLUMNS), seed, predictor)
-        return (predicted(part, prediction, **place) if by_tensor else
+        return (predicted(part, prediction, **place) if by_difference else
                 spatial(part, seed % 5) if prediction == P.SPATIAL else direct(part))
     if representation in MASKS:
         mask = CHOSEN if representation == R.RANDOM_MASK else np.broadcast_to(KEPT[:, None], CHOSEN.shape)
@@ -122,11 +113,13 @@ def recipe(prediction: P, representation: R, quantiser: Q, modes: list[MODES]):
 
 def recipes() -> Iterator[Recipe]:
     """All combinations; those with CM apart, as they need the profile HIGH."""
-    for prediction in (P.NONE, P.INTRA, P.INTER, P.SPATIAL):
+    for prediction in P:
         for representation in R:
-            for quantiser in (q for q in Q if allowed(prediction, representation, q)):
-                without = MODES.CM if quantiser in WORDS else MODES.MAP
-                modes = [m for m in MODES if m not in (without, MODES.CM)]
+            for quantiser in Q:
+                modes = [m for m in MODES if m != MODES.CM
+                         and allowed(prediction, representation, quantiser, m, quantiser in WORDS)]
+                if not modes:
+                    continue
                 profile = Profile.MAIN if representation in DECOMPOSED else Profile.BASELINE
                 name = f"{prediction.name}-{representation.name}-{quantiser.name}".lower().replace("_", "")
                 purpose = f"prediction {prediction.name}, representation {representation.name}, quantiser {quantiser.name}"

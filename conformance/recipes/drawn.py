@@ -15,6 +15,9 @@ import numpy as np
 
 from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.structures import (
+    BY_DIFFERENCE,
+    DECOMPOSED,
+    FACTORED,
     INDICES,
     MASKS,
     WORDS,
@@ -32,7 +35,7 @@ from refcodec.bitstream.structures import (
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
 from refcodec.encoder.candidate import Part
 from refcodec.errors import OmcError
-from refcodec.model import Fold
+from refcodec.fold import Fold
 from refcodec.prediction import fitted
 from refcodec.quantization.rounding import supports
 from refcodec.reconstruction import folded, unfolded
@@ -106,9 +109,9 @@ def drawn_tensor(s: Drawn, number: int) -> Coded:
         if prediction == P.COPY:
             e.words = other.words
             return Coded(d) if other.shape == e.shape else drawn_tensor(s, number)
-    by_tensor = prediction in (P.INTRA, P.INTER)
-    m = matrix_of(e, d.column_scan_flag, other.words if by_tensor else None, other.shape)
-    d.representation, quantiser, mode = drawn_tools(s, e, d.prediction_mode, by_tensor and other.words is None, m)
+    by_difference = prediction in BY_DIFFERENCE
+    m = matrix_of(e, d.column_scan_flag, other.words if by_difference else None, other.shape)
+    d.representation, quantiser, mode = drawn_tools(s, e, d.prediction_mode, by_difference and other.words is None, m)
     parts = drawn_parts(s, d, m, quantiser, mode)
     if d.representation == R.DIRECT and quantiser == Q.NONE:
         array = parts[0].array if parts[0].array is not None else np.zeros((m.rows, m.columns), e.dtype.word)
@@ -122,13 +125,12 @@ def drawn_tools(s: Drawn, e: Entry, prediction: PredictionMode, unknown: bool, m
     for _ in range(1000):
         r, q, mode = draw.pick((R.DIRECT, R.DIRECT, draw.pick(list(R)))), draw.pick(list(Q)), draw.pick(
             (M.CC, M.CC, M.CM, M.MAP, draw.pick(list(M))))
-        factors = r != R.DIRECT and r not in MASKS
         if (not allowed(prediction, r, q, mode, q in WORDS) or q in WORDS and unknown
                 or q == Q.GRID and e.dtype.name != "float32" or q not in (*WORDS, Q.CODEBOOK) and not plain
                 or r != R.DIRECT and (e.dtype.parts != 1 or m.rows * m.columns == 0)
-                or factors and (e.dtype.kind != "f" or not plain) or mode == M.MAP and e.dtype.parts != 1
+                or r in FACTORED and (e.dtype.kind != "f" or not plain) or mode == M.MAP and e.dtype.parts != 1
                 or mode == M.CM and s.profile < Profile.HIGH
-                or r in (R.MAPPING, R.AUGMENTATION) and s.profile < Profile.MAIN
+                or r in DECOMPOSED and s.profile < Profile.MAIN
                 or mode == M.HUFFMAN and e.dtype.bits == 64 and q == Q.NONE):
             continue
         return r, q, mode

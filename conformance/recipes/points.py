@@ -12,9 +12,10 @@ from pathlib import Path
 from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.parser import _FOLLOWERS
 from refcodec.bitstream.structures import (
+    BY_DIFFERENCE,
     DECOMPOSED,
+    FACTORED,
     INDICES,
-    MASKS,
     RANGE_CODED,
     WORDS,
     EntropyMode,
@@ -142,16 +143,15 @@ def units() -> set[str]:
 def allowed(prediction: PredictionMode, representation: Representation, quantiser: Quantiser, entropy: EntropyMode,
             words: bool) -> bool:
     """The rules of 7.7.1 and 7.7.3 for a tensor of type float32 (words: one without levels)."""
-    by_tensor = prediction in (PredictionMode.INTRA, PredictionMode.INTER)
-    factors = representation != Representation.DIRECT and representation not in MASKS
+    by_difference = prediction in BY_DIFFERENCE
     if prediction == PredictionMode.COPY or (quantiser in WORDS) != words:
         return False
     if prediction == PredictionMode.SPATIAL and (representation != Representation.DIRECT
                                                  or quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT)):
         return False
-    if factors and quantiser not in INDICES or representation in DECOMPOSED and not by_tensor:
+    if representation in FACTORED and quantiser not in INDICES or representation in DECOMPOSED and not by_difference:
         return False
-    if by_tensor and quantiser in (Quantiser.GRID, Quantiser.CODEBOOK):
+    if by_difference and quantiser in (Quantiser.GRID, Quantiser.CODEBOOK):
         return False
     return not (entropy == EntropyMode.CM and words or entropy == EntropyMode.MAP and not words)
 

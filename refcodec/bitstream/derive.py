@@ -1,80 +1,60 @@
 """Derived variables and the constraints between syntax elements (SPEC 7).
 
-Each function is named in a syntax table at the place where a parser must do the same.
+Each function is named in a syntax table at the place where a parser must do the same. What it derives goes into the
+structure at hand, or into the visitor's context for functions that follow.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
-from ..dtypes import BY_CODE, BY_NAME, DType
+from ..dtypes import BY_CODE, BY_NAME
 from ..errors import SemanticsError
-from ..model import Fold
+from ..fold import Fold
 from .limits import Profile, size_needed
 from .structures import (
+    BY_DIFFERENCE,
     DECOMPOSED,
+    FACTORED,
     INDICES,
-    MASKS,
     RANGE_CODED,
     WORDS,
+    Component,
     EntropyMode,
+    FoldParameters,
+    LayerTensor,
     ModelHeader,
     PredictionMode,
     Quantiser,
     Representation,
     StreamHeader,
+    TensorData,
+    TensorDescriptor,
     TensorEntry,
+    UniformParameters,
 )
+from .visitor import Visitor
 
 VERSION = (0, 1)
 ENTRY_MIN_ELEMENTS = 65536
 
 
-@dataclass
-class ModelState:
-    """What the parser knows of the model that it is in."""
-
-    profile: int = Profile.HIGH
-    number: int = 0                                          # of the model in the stream
-    header: ModelHeader = field(default_factory=ModelHeader)
-    tensors: list[TensorEntry] = field(default_factory=list)
-    folds: dict[int, Fold] = field(default_factory=dict)
-    coded: dict[int, int] = field(default_factory=dict)      # tensor index: depth of its predictions
-    # tensor index: first tensor of its unit, decoding_work
-    work: dict[int, tuple[int, int]] = field(default_factory=dict)
-    references: list[object] = field(default_factory=list)   # ModelState, list[TensorEntry] or None if not at hand
-    previous_index: int = -1
-
-    def dtype(self, i: int) -> DType:
-        return BY_CODE[self.tensors[i].element_type]
-
-    def fold(self, i: int) -> Fold:
-        return self.folds.get(i) or Fold.default(self.tensors[i].dimension)
-
-    def matrix(self, i: int, column_scan: int = 0) -> tuple[int, int, int]:
-        """Rows, columns in words, and rows of a plane, of the matrix of tensor i (SPEC 8.3)."""
-        fold, shape = self.fold(i), self.tensors[i].dimension
-        rows, columns = fold.matrix_shape(shape, column_scan)
-        return rows, columns * self.dtype(i).parts, fold.plane_rows(shape, column_scan)
-
-
-def forbid(v, wrong: bool, rule: str, message: str) -> None:
+def forbid(v: Visitor, wrong: bool | int, rule: str, message: str) -> None:
     """FORBIDDEN_PATTERN, where something is wrong."""
     if wrong:
         v.violated(v.fail(SemanticsError, "FORBIDDEN_PATTERN", message, rule))
 
 
-def check_version(v, x: StreamHeader) -> None:
+def check_version(v: Visitor, x: StreamHeader) -> None:
     if (x.version_major, x.version_minor) != VERSION:
         raise v.fail(
             SemanticsError, "UNSUPPORTED_VERSION", f"version {x.version_major}.{x.version_minor}, this decoder "
             f"knows {VERSION[0]}.{VERSION[1]}; decode it with the codec of that version", "R7.3-1")
 
 
-def check_model_header(v, x: ModelHeader) -> None:
+def check_model_header(v: Visitor, x: ModelHeader) -> None:
     for reference in x.reference:
-        if not reference.external_flag and reference.model_distance > v.model.number:
+        if not reference.external_flag and reference.model_distance > v.context.model.number:
             raise v.fail(SemanticsError, "DANGLING_REFERENCE",
                          f"model_distance {reference.model_distance} reaches before "
                          "the first model of the stream", "R7.4-1")
@@ -85,132 +65,131 @@ def check_model_header(v, x: ModelHeader) -> None:
            "an enhancement inherits from the model just before it")
 
 
-def check_element_type(v, x: TensorEntry) -> None:
+def check_element_type(v: Visitor, x: TensorEntry) -> None:
     if x.element_type not in BY_CODE:
         raise v.fail(SemanticsError, "RESERVED_VALUE", f"element_type {x.element_type} is reserved", "R7.4.2-1")
 
 
-def check_tensor_size(v, x: TensorEntry) -> None:
+def check_tensor_size(v: Visitor, x: TensorEntry) -> None:
     # Dimensions of 0 count as 1: rows and columns of an empty tensor stay within the level, too.
     count = math.prod(max(1, n) for n in x.dimension)
     v.limit("tensor elements", count, v.level.tensor_elements, "R7.4.2-2")
     v.limit("tensor bytes", count * BY_CODE[x.element_type].itemsize, v.level.tensor_memory, "R7.4.2-3")
 
 
-def check_layer_tensor(v, x) -> None:
-    if x.tensor_index >= len(v.model.tensors):
+def check_layer_tensor(v: Visitor, x: LayerTensor) -> None:
+    model = v.context.model
+    if x.tensor_index >= len(model.tensors):
         raise v.fail(SemanticsError, "DANGLING_REFERENCE",
-                     f"tensor_index {x.tensor_index} of {len(v.model.tensors)} tensors", "R7.6.2-1")
-    if x.fold_flag and v.reading and x.tensor_index in v.model.folds:
+                     f"tensor_index {x.tensor_index} of {len(model.tensors)} tensors", "R7.6.2-1")
+    if x.fold_flag and v.reading and x.tensor_index in model.folds:
         v.violated(v.fail(SemanticsError, "DUPLICATE_ID", f"a second fold for tensor {x.tensor_index}", "R7.6.2-2"))
-    v.folded = x.tensor_index
+    v.context.folded = x.tensor_index
 
 
-def folded_rank(v) -> int:
-    return v.model.tensors[v.folded].rank
+def folded_rank(v: Visitor) -> int:
+    return v.context.model.tensors[v.context.folded].rank
 
 
-def check_fold(v, x) -> None:
+def check_fold(v: Visitor, x: FoldParameters) -> None:
     if sorted(x.axis) != list(range(folded_rank(v))):
         raise v.fail(SemanticsError, "DUPLICATE_ID", "the axes of a fold are not a permutation", "R7.6.3-1")
-    v.model.folds[v.folded] = Fold(tuple(x.axis), x.row_axis_count, x.kernel_size)
+    v.context.model.folds[v.context.folded] = Fold(tuple(x.axis), x.row_axis_count, x.kernel_size)
 
 
-def begin_descriptor(v, x, i: int) -> None:
-    v.model.previous_index = x.descriptor[i - 1].tensor_index if i else -1
-    v.joined = x.tensor_count_minus1 > 0
+def begin_descriptor(v: Visitor, x: TensorData, i: int) -> None:
+    v.context.previous_index = x.descriptor[i - 1].tensor_index if i else -1
+    v.context.joined = x.tensor_count_minus1 > 0
     if i == 0:
-        v.needed = {}              # (model, first tensor of a unit that predicts this one): its decoding_work
+        v.context.needed = {}
 
 
-def tensor_index(v, x) -> None:
-    x.tensor_index = v.model.previous_index + 1 + x.tensor_index_delta
-    if x.tensor_index >= len(v.model.tensors):
-        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {x.tensor_index} of {len(v.model.tensors)}",
+def tensor_index(v: Visitor, x: TensorDescriptor) -> None:
+    model = v.context.model
+    x.tensor_index = v.context.previous_index + 1 + x.tensor_index_delta
+    if x.tensor_index >= len(model.tensors):
+        raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {x.tensor_index} of {len(model.tensors)}",
                      "R7.7.1-1")
-    if x.tensor_index in v.model.coded:
+    if x.tensor_index in model.coded:
         raise v.fail(SemanticsError, "DUPLICATE_ID", f"tensor {x.tensor_index} is coded twice", "R7.7.1-2")
-    v.model.coded[x.tensor_index] = 0
-    dtype = v.model.dtype(x.tensor_index)
-    x.word_bytes = dtype.word.itemsize
-    x.word_count = math.prod(v.model.tensors[x.tensor_index].dimension) * dtype.parts
+    model.coded[x.tensor_index] = 0
+    dtype = model.dtype(x.tensor_index)
+    x.word_bytes = dtype.word_bytes
+    x.word_count = math.prod(model.tensors[x.tensor_index].dimension) * dtype.parts
 
 
-def check_prediction(v, x) -> None:
-    own = v.model.tensors[x.tensor_index]
-    predicting = x.tensor_index + x.reference_tensor_delta
-    if x.prediction_mode == PredictionMode.INTRA or (x.prediction_mode == PredictionMode.COPY
-                                                     and x.reference_index == 0):
-        if predicting not in v.model.coded or predicting == x.tensor_index:
+def check_prediction(v: Visitor, x: TensorDescriptor) -> None:
+    model, predicting = v.context.model, x.predicting_tensor
+    if x.within_model:
+        if predicting not in model.coded or predicting == x.tensor_index:
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"tensor {predicting} is not decoded before it is "
                          "used", "R7.7.1-3")
-        entry, depth, holder = v.model.tensors[predicting], v.model.coded[predicting] + 1, v.model
+        holder = model
     else:
-        if not 1 <= x.reference_index <= len(v.model.references):
+        if not 1 <= x.reference_index <= len(model.references):
             raise v.fail(SemanticsError, "DANGLING_REFERENCE", f"reference_index {x.reference_index} of "
-                         f"{len(v.model.references)} reference models", "R7.7.1-4")
-        reference = v.model.references[x.reference_index - 1]
+                         f"{len(model.references)} reference models", "R7.7.1-4")
+        reference = model.references[x.reference_index - 1]
         if reference is None:
             return
-        holder = reference if isinstance(reference, ModelState) else None
-        table = holder.tensors if holder else reference
-        if not 0 <= predicting < len(table):
+        if not 0 <= predicting < len(reference.tensors):
             raise v.fail(SemanticsError, "DANGLING_REFERENCE",
-                         f"tensor {predicting} of {len(table)} of the reference model", "R7.7.1-5")
-        entry = table[predicting]
-        depth = holder.coded[predicting] + 1 if holder else 1
-    v.model.coded[x.tensor_index] = v.limit("nesting of predictions", depth, v.level.nesting, "R7.7.1-6")
-    if holder and predicting in holder.work:
+                         f"tensor {predicting} of {len(reference.tensors)} of the reference model", "R7.7.1-5")
+        holder = reference
+    depth = holder.coded[predicting] + 1
+    model.coded[x.tensor_index] = v.limit("nesting of predictions", depth, v.level.nesting, "R7.7.1-6")
+    if predicting in holder.work:
         unit, work = holder.work[predicting]
-        v.needed[holder.number, unit] = work
+        v.context.needed[holder.number, unit] = work
+    own, entry = model.tensors[x.tensor_index], holder.tensors[predicting]
     forbid(v, entry.element_type != own.element_type or entry.rank != own.rank, "R7.7.1-7",
            "the predicting tensor has another element type or rank")
     forbid(v, x.prediction_mode == PredictionMode.COPY and entry.dimension != own.dimension, "R7.7.1-8",
            "a copy of a tensor of another shape")
 
 
-def check_representation(v, x) -> None:
-    dtype, direct = v.model.dtype(x.tensor_index), x.representation == Representation.DIRECT
-    predicted = x.prediction_mode in (PredictionMode.INTRA, PredictionMode.INTER)
-    factors = not direct and x.representation not in MASKS
-    forbid(v, not direct and (v.joined or dtype.parts != 1 or x.word_count == 0), "R7.7.1-9",
+def check_representation(v: Visitor, x: TensorDescriptor) -> None:
+    model, direct = v.context.model, x.representation == Representation.DIRECT
+    dtype, predicted = model.dtype(x.tensor_index), x.prediction_mode in BY_DIFFERENCE
+    forbid(v, not direct and (v.context.joined or dtype.parts != 1 or x.word_count == 0), "R7.7.1-9",
            "a representation other than direct in a joined unit, of complex or of no elements")
-    forbid(v, factors and (dtype.kind != "f" or dtype.name == "float8_e8m0fnu"), "R7.7.1-9", f"factors of {dtype.name}")
+    forbid(v, x.representation in FACTORED and (dtype.kind != "f" or dtype.name == "float8_e8m0fnu"), "R7.7.1-9",
+           f"factors of {dtype.name}")
     forbid(v, x.prediction_mode == PredictionMode.SPATIAL and not direct, "R7.7.1-10",
            "spatial prediction of what is not direct")
-    forbid(v, x.representation in DECOMPOSED and (not predicted or v.model.profile < Profile.MAIN), "R7.7.1-11",
+    forbid(v, x.representation in DECOMPOSED and (not predicted or model.profile < Profile.MAIN), "R7.7.1-11",
            "a decomposition without a predicting tensor, or in the baseline profile")
-    x.row_count, x.column_count, x.plane_rows = v.model.matrix(x.tensor_index, x.column_scan_flag)
+    x.row_count, x.column_count, x.plane_rows = model.matrix(x.tensor_index, x.column_scan_flag)
     if x.representation in DECOMPOSED:
         v.limit("size to decompose", size_needed(x.row_count, x.column_count), v.level.decomposition_size,
                 "R7.7.1-12")
 
 
-def check_rank(v, x) -> None:
+def check_rank(v: Visitor, x: TensorDescriptor) -> None:
     low = 0 if x.representation == Representation.AUGMENTATION else 1
     v.check("factor_rank", x.factor.factor_rank, low, min(x.row_count, x.column_count), "R7.7.2-2")
 
 
-def check_gains(v, x) -> None:
+def check_gains(v: Visitor, x: TensorDescriptor) -> None:
     v.check("gain_count_minus1", x.factor.gain_count_minus1, 0, min(x.row_count, x.column_count) - 1,
             "R7.7.2-3")
 
 
-def row_mask_bytes(v, x) -> int:
+def row_mask_bytes(v: Visitor, x: TensorDescriptor) -> int:
     return (x.row_count + 7) // 8
 
 
-def check_row_mask(v, x) -> None:
+def check_row_mask(v: Visitor, x: TensorDescriptor) -> None:
     bits = int.from_bytes(x.factor.row_mask, "big")
     forbid(v, bits & ((1 << -x.row_count % 8) - 1) != 0, "R7.7.2-1", "bits of row_mask beyond the last row")
     x.factor.selected_count = bits.bit_count()
 
 
-def component_shapes(x) -> list[tuple[int, int]]:
+def component_shapes(x: TensorDescriptor) -> list[tuple[int, int]]:
     """Rows and columns of each coded array of a tensor (SPEC 7.7.2)."""
     rows, columns, rank = x.row_count, x.column_count, x.factor.factor_rank
     gains = x.factor.gain_count_minus1 + 1
-    return {
+    shapes: dict[int, list[tuple[int, int]]] = {
         Representation.DIRECT: [(rows, columns)],
         Representation.LOW_RANK: [(rows, rank), (rank, columns)],
         Representation.MAPPING: [(rows, rank)],
@@ -218,27 +197,27 @@ def component_shapes(x) -> list[tuple[int, int]]:
         Representation.LOW_RANK_UPDATE: [(rows, rank)],
         Representation.RANDOM_MASK: [(1, x.factor.selected_count)],
         Representation.ROW_MASK: [(x.factor.selected_count, columns)],
-    }[x.representation]
+    }
+    return shapes[x.representation]
 
 
-def component_count(v, x) -> None:
+def component_count(v: Visitor, x: TensorDescriptor) -> None:
     x.component_count = len(component_shapes(x))
-    if x.representation != Representation.DIRECT and x.representation not in MASKS:
+    if x.representation in FACTORED:
         gains = x.factor.gain_count_minus1 + 1 if x.representation == Representation.AUGMENTATION else 0
         v.limit("multiplications of factors", x.row_count * x.column_count * (x.factor.factor_rank + gains),
                 v.level.multiplications, "R7.7.1-13")
 
 
-def begin_component(v, x, c: int) -> None:
+def begin_component(v: Visitor, x: TensorDescriptor, c: int) -> None:
     x.component[c].row_count, x.component[c].column_count = component_shapes(x)[c]
-    v.descriptor = x
+    v.context.descriptor = x
 
 
-def check_tools(v, x) -> None:
-    d = v.descriptor
-    dtype = v.model.dtype(d.tensor_index)
-    factor = d.representation != Representation.DIRECT and d.representation not in MASKS
-    predicted = d.prediction_mode in (PredictionMode.INTRA, PredictionMode.INTER)
+def check_tools(v: Visitor, x: Component) -> None:
+    d = v.context.descriptor
+    dtype = v.context.model.dtype(d.tensor_index)
+    factor, predicted = d.representation in FACTORED, d.prediction_mode in BY_DIFFERENCE
     x.words_flag = int(x.quantiser in WORDS)
     spatial, cm = d.prediction_mode == PredictionMode.SPATIAL, x.entropy_mode == EntropyMode.CM
     forbid(v, factor and x.quantiser not in INDICES, "R7.7.3-1", "a factor whose values are not indices times a step")
@@ -250,33 +229,34 @@ def check_tools(v, x) -> None:
     forbid(v, spatial and x.quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT), "R7.7.3-5",
            "spatial prediction of what are no indices")
     forbid(v, cm and x.words_flag, "R7.7.3-6", "mixed coding of words")
-    forbid(v, cm and v.model.profile < Profile.HIGH, "R7.7.3-6", "mixed coding in a profile below high")
+    forbid(v, cm and v.context.model.profile < Profile.HIGH, "R7.7.3-6", "mixed coding in a profile below high")
     forbid(v, x.entropy_mode == EntropyMode.MAP and (not x.words_flag or dtype.parts != 1), "R7.7.3-7",
            "map coding of levels or complex words")
-    forbid(v, x.entropy_mode not in RANGE_CODED and v.joined, "R7.7.3-8", "a joined unit holds what is range coded")
+    forbid(v, x.entropy_mode not in RANGE_CODED and v.context.joined, "R7.7.3-8",
+           "a joined unit holds what is range coded")
     words = BY_NAME["float16"] if x.quantiser == Quantiser.GRID else dtype
-    x.word_bytes = words.word.itemsize
+    x.word_bytes = words.word_bytes
     x.integer_flag = 1 if words.kind != "f" and not predicted else 0
     x.float_flag = 1 if words.kind == "f" and not predicted else 0
     x.word_shift_max = words.mantissa if x.float_flag else words.bits - 1
     x.word_offset_max = (1 << words.bits) - 1
 
 
-def check_trellis(v, x) -> None:
-    forbid(v, x.trellis_size and v.model.profile < Profile.MAIN, "R7.7.4-1",
+def check_trellis(v: Visitor, x: UniformParameters) -> None:
+    forbid(v, x.trellis_size and v.context.model.profile < Profile.MAIN, "R7.7.4-1",
            "trellis-coded quantisation in the baseline profile")
 
 
-def check_quantiser(v, x) -> None:
-    spatial = v.descriptor.prediction_mode == PredictionMode.SPATIAL
+def check_quantiser(v: Visitor, x: Component) -> None:
+    spatial = v.context.descriptor.prediction_mode == PredictionMode.SPATIAL
     forbid(v, spatial and x.uniform.trellis_size, "R7.7.3-5", "a trellis with spatial prediction")
     forbid(v, x.quantiser == Quantiser.INTEGER_CODEBOOK and x.uniform.trellis_size, "R7.7.3-9",
            "a trellis with an integer codebook")
 
 
-def check_entries(v, x) -> None:
+def check_entries(v: Visitor, x: Component) -> None:
     entries = x.entry_count_minus1 + 1
-    if entries > 1 and (v.joined or x.entropy_mode not in RANGE_CODED
+    if entries > 1 and (v.context.joined or x.entropy_mode not in RANGE_CODED
                         or x.row_count // entries * x.column_count < ENTRY_MIN_ELEMENTS):
         forbid(v, True, "R7.7.3-10", f"{entries} entry points in {x.row_count} rows of {x.column_count}")
     constant = ((x.quantiser == Quantiser.CODEBOOK and x.codebook.codebook_size_minus1 == 0)
@@ -284,13 +264,13 @@ def check_entries(v, x) -> None:
     x.coded_flag = 0 if constant or x.word_count == 0 else 1
 
 
-def check_work(v, x, words: int) -> None:
+def check_work(v: Visitor, x: TensorData, words: int) -> None:
     """Bounds the words to be decoded for access to one tensor: joined units that predict each other must not
     multiply."""
     most = 2 * (v.level.nesting + 1) * v.level.tensor_elements
-    words = v.limit("decoding_work", words + sum(v.needed.values()), most, "R7.7-1")
+    words = v.limit("decoding_work", words + sum(v.context.needed.values()), most, "R7.7-1")
     for d in x.descriptor:
-        v.model.work[d.tensor_index] = (x.descriptor[0].tensor_index, words)
+        v.context.model.work[d.tensor_index] = (x.descriptor[0].tensor_index, words)
 
 
 def segment_borders(rows: int, entries: int) -> list[int]:
@@ -298,22 +278,22 @@ def segment_borders(rows: int, entries: int) -> list[int]:
     return [e * rows // entries for e in range(entries + 1)]
 
 
-def payload_count(v, x) -> None:
+def payload_count(v: Visitor, x: TensorData) -> None:
     words = sum(d.word_count for d in x.descriptor)
     check_work(v, x, words)
     x.payload_count = 0
     for d in x.descriptor:
         for c in d.component:
-            c.first_payload = 0 if v.joined else x.payload_count
+            c.first_payload = 0 if v.context.joined else x.payload_count
             x.payload_count += (c.entry_count_minus1 + 1) * c.coded_flag
-    if v.joined:
+    if v.context.joined:
         v.limit("joined elements", words, v.level.joined_elements, "R7.7-2")
         x.payload_count = min(x.payload_count, 1)
 
 
-def check_payloads(v, x) -> None:
+def check_payloads(v: Visitor, x: TensorData) -> None:
     """Outside range coding the size of the bypass string is 0, and that of raw integers is known."""
-    for c in (c for d in x.descriptor for c in d.component if v.reading and c.coded_flag and not v.joined):
+    for c in (c for d in x.descriptor for c in d.component if v.reading and c.coded_flag and not v.context.joined):
         if c.entropy_mode in RANGE_CODED:
             continue
         payload = x.payload[c.first_payload]

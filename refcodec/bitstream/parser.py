@@ -6,21 +6,24 @@ parsed first and decoded tensor by tensor after.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ContainerError, OmcError, SemanticsError
-from ..model import Model
 from . import syntax
-from .derive import ModelState
+from .context import ModelState
 from .limits import LEVELS, Level
 from .structures import (
+    Bytes,
     Index,
     IndexEntry,
     LayerDescriptors,
     Metadata,
     ModelEnd,
     ModelHeader,
+    ReferenceEntry,
     StreamEnd,
     StreamHeader,
     TensorData,
@@ -30,7 +33,10 @@ from .structures import (
     UnitType,
 )
 from .units import MAGIC, STREAM_END_SIZE, ByteSource, Unit, read_body, read_unit
-from .visitor import Reader
+from .visitor import Reader, Visitor
+
+if TYPE_CHECKING:
+    from ..model import Model
 
 # What may follow within a model (SPEC 7.1).
 _FOLLOWERS = {
@@ -46,6 +52,7 @@ _FOLLOWERS = {
     UnitType.STREAM_HEADER: {UnitType.MODEL_HEADER, UnitType.STREAM_END},
 }
 _KNOWN_TYPES = frozenset(UnitType)
+FRAMING = (UnitType.STREAM_HEADER, UnitType.MODEL_HEADER, UnitType.STREAM_END)      # units of no model before them
 
 
 @dataclass
@@ -76,6 +83,12 @@ class ParsedModel:
     def header(self) -> ModelHeader:
         return self.state.header
 
+    def ended(self) -> tuple[ModelEnd, Unit]:
+        """The model end and its unit, which every model has when a stream is parsed."""
+        if self.end is None or self.end_unit is None:
+            raise ValueError("the parser has not reached the end of the model")
+        return self.end, self.end_unit
+
 
 @dataclass
 class ParsedStream:
@@ -92,7 +105,8 @@ class ParsedStream:
         return LEVELS[self.header.level]
 
 
-FindReference = Callable[[bytes], Model | None]
+FindReference = Callable[[bytes], "Model | None"]
+X = TypeVar("X")
 
 
 class Parser:
@@ -100,10 +114,12 @@ class Parser:
 
     find_reference: digest to the external model at hand, or None.  allow_prefix: a stream that ends
     right after a model end unit is taken as it is.  make_reader: Reader or a subclass (Tracer).
+    on_reader: called with the reader of each unit when it is through.
     """
 
     def __init__(self, source: ByteSource, find_reference: FindReference = lambda digest: None,
-                 allow_prefix: bool = False, make_reader=Reader, on_reader: Callable = lambda reader: None):
+                 allow_prefix: bool = False, make_reader: Callable[..., Reader] = Reader,
+                 on_reader: Callable[[Reader], None] = lambda reader: None):
         self.stream = ParsedStream(source)
         self.find_reference, self.allow_prefix = find_reference, allow_prefix
         self.make_reader, self.on_reader = make_reader, on_reader
@@ -155,14 +171,14 @@ class Parser:
         self.stream.units.append(unit)
         return unit
 
-    def _check_order(self, before, unit: Unit) -> None:
-        allowed = _FOLLOWERS[before] if before is not None else {UnitType.STREAM_HEADER}
+    def _check_order(self, before: int | None, unit: Unit) -> None:
+        allowed = _FOLLOWERS[UnitType(before)] if before is not None else {UnitType.STREAM_HEADER}
         if unit.type not in allowed:
             after = UnitType(before).name if before is not None else "the start"
             self.violated(ContainerError("ORDER", f"SPEC 7.1: {UnitType(unit.type).name} after {after}", unit.number,
                                          rules="R7.1-2"))
 
-    def _structure(self, unit: Unit, function, x):
+    def _structure(self, unit: Unit, function: Callable[[Visitor, X], None], x: X) -> tuple[Reader, X]:
         body = read_body(self.stream.source, unit, self.stream.level.unit_bytes, self.header_body)
         if unit.type == UnitType.MODEL_HEADER:
             self.header_body = bytes(body)
@@ -175,7 +191,11 @@ class Parser:
         return reader, x
 
     def _read(self, unit: Unit) -> None:
-        getattr(self, "_" + UnitType(unit.type).name.lower())(unit)
+        read = getattr(self, "_" + UnitType(unit.type).name.lower())
+        if unit.type in FRAMING:
+            read(unit)
+        else:
+            read(unit, self.model)
 
     def _stream_header(self, unit: Unit) -> None:
         self._structure(unit, syntax.stream_header, self.stream.header)
@@ -186,38 +206,41 @@ class Parser:
             self.violated(
                 SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.models} models", unit.number,
                                rules="R7.4-5"))
-        self.model = ParsedModel(ModelState(self.stream.header.profile, number), unit)
-        state = self.model.state
+        self.model = model = ParsedModel(ModelState(self.stream.header.profile, number), unit)
+        state = model.state
         reader, header = self._structure(unit, syntax.model_header, ModelHeader())
         state.header = header
-        state.references = [self._reference_table(r, number) for r in header.reference]
+        state.references = [self._referenced(r, number) for r in header.reference]
         if header.inherit_flag:
             parent = self.stream.models[number - header.reference[0].model_distance]
             state.tensors, state.folds = parent.state.tensors, dict(parent.state.folds)
-            self.model.topology, self.model.layers = parent.topology, parent.layers
+            model.topology, model.layers = parent.topology, parent.layers
         else:
             state.tensors = header.tensor
         names = {t.tensor_name for t in state.tensors}
         if len(names) != len(state.tensors):
             self.violated(reader.fail(SemanticsError, "DUPLICATE_ID", "SPEC 7.4: two tensors have the same name",
                                       "R7.4-4"))
-        self.stream.models.append(self.model)
+        self.stream.models.append(model)
 
-    def _reference_table(self, reference, number: int):
+    def _referenced(self, reference: ReferenceEntry, number: int) -> ModelState | None:
+        """The model that model `number` refers to; None for an external one that is not at hand."""
         if not reference.external_flag:
             return self.stream.models[number - reference.model_distance].state
         model = self.find_reference(bytes(reference.reference_digest))
-        return None if model is None else table_of(model)
+        return None if model is None else ModelState.external(table_of(model))
 
-    def _topology(self, unit: Unit) -> None:
-        _, self.model.topology = self._structure(unit, syntax.topology, Topology())
-        check_topology(self.model.topology, self.model.state, unit)
+    def _topology(self, unit: Unit, model: ParsedModel) -> None:
+        _, x = self._structure(unit, syntax.topology, Topology())
+        model.topology = x
+        check_topology(x, model.state, unit)
 
-    def _layer_descriptors(self, unit: Unit) -> None:
-        self.model.state.folds = {}
-        _, self.model.layers = self._structure(unit, syntax.layer_descriptors, LayerDescriptors())
+    def _layer_descriptors(self, unit: Unit, model: ParsedModel) -> None:
+        model.state.folds = {}
+        _, x = self._structure(unit, syntax.layer_descriptors, LayerDescriptors())
+        model.layers = x
 
-    def _tensor_data(self, unit: Unit) -> None:
+    def _tensor_data(self, unit: Unit, model: ParsedModel) -> None:
         reader, x = self._structure(unit, syntax.tensor_data, TensorData())
         offset = unit.end - 4 - sum(p.coded_size + p.bypass_size for p in x.payload)
         places = []
@@ -228,31 +251,33 @@ class Parser:
             for c in d.component:
                 c.codebook.codebook_words, c.grid_scales = bytes(c.codebook.codebook_words), bytes(c.grid_scales)
             d.factor.row_mask = bytes(d.factor.row_mask)
-            self.model.unit_of[d.tensor_index] = len(self.model.tensor_units)
-        self.model.tensor_units.append(TensorUnit(unit, x.descriptor, places))
+            model.unit_of[d.tensor_index] = len(model.tensor_units)
+        model.tensor_units.append(TensorUnit(unit, x.descriptor, places))
 
-    def _metadata(self, unit: Unit) -> None:
-        _, self.model.metadata = self._structure(unit, syntax.metadata, Metadata())
-        keys = [e.metadata_key for e in self.model.metadata.entry]
+    def _metadata(self, unit: Unit, model: ParsedModel) -> None:
+        _, x = self._structure(unit, syntax.metadata, Metadata())
+        model.metadata = x
+        keys = [e.metadata_key for e in x.entry]
         if len(set(keys)) != len(keys):
             self.violated(
                 SemanticsError("DUPLICATE_ID", "SPEC 7.8: two metadata entries have the same key", unit.number,
                                rules="R7.8-1"))
 
-    def _index(self, unit: Unit) -> None:
-        _, self.model.index = self._structure(unit, syntax.index, Index())
-        if index_of(self.model) != self.model.index:
+    def _index(self, unit: Unit, model: ParsedModel) -> None:
+        _, x = self._structure(unit, syntax.index, Index())
+        model.index = x
+        if index_of(model) != x:
             self.violated(SemanticsError("DANGLING_REFERENCE", "SPEC 7.9: the index does not fit the tensor data units",
                                          unit.number, rules="R7.9.1-1"))
 
-    def _model_end(self, unit: Unit) -> None:
-        _, self.model.end = self._structure(unit, syntax.model_end, ModelEnd())
-        self.model.end_unit = unit
-        if self.model.end.tensor_data_count != len(self.model.tensor_units):
+    def _model_end(self, unit: Unit, model: ParsedModel) -> None:
+        _, x = self._structure(unit, syntax.model_end, ModelEnd())
+        model.end, model.end_unit = x, unit
+        if x.tensor_data_count != len(model.tensor_units):
             self.violated(
                 SemanticsError("MISSING_UNIT", "SPEC 7.10: tensor data units were removed or added", unit.number,
                                rules="R7.10-1"))
-        missing = len(self.model.state.tensors) - len(self.model.unit_of)
+        missing = len(model.state.tensors) - len(model.unit_of)
         if missing:
             self.violated(SemanticsError("MISSING_UNIT", f"SPEC 7.10: {missing} tensors have no data", unit.number,
                                          rules="R7.10-2"))
@@ -297,9 +322,10 @@ def check_topology(topology: Topology, state: ModelState, unit: Unit) -> None:
                                          rules="R7.5.2-1")
 
 
-def parse(stream, references: Sequence[Model] = (), allow_prefix: bool = False) -> ParsedStream:
+def parse(stream: ByteSource | Bytes | str | os.PathLike[str], references: Sequence[Model] = (),
+          allow_prefix: bool = False) -> ParsedStream:
     """Parse a stream (bytes or path) with the external models at hand."""
-    digests = {}
+    digests: dict[bytes, Model] = {}
 
     def find(digest: bytes) -> Model | None:
         if not digests:

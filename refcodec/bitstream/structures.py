@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+Bytes = bytes | memoryview         # what a reader gives are views of the unit's body
+
 
 class UnitType(IntEnum):
     """unit_type. 10..31 are reserved (a decoder rejects them); 32..63 are extensions (skipped)."""
@@ -95,12 +97,16 @@ class EntropyMode(IntEnum):
     LZMA = 9
 
 
+BY_TENSOR = (PredictionMode.COPY, PredictionMode.INTRA, PredictionMode.INTER)      # have a predicting tensor
+BY_DIFFERENCE = (PredictionMode.INTRA, PredictionMode.INTER)          # code differences from the predicting tensor
 WORDS = (Quantiser.NONE, Quantiser.GRID)                              # code words, the others levels
 INDICES = (Quantiser.UNIFORM, Quantiser.FIXED_POINT, Quantiser.INTEGER_CODEBOOK)   # value = index * step
 RANGE_CODED = (EntropyMode.CC, EntropyMode.CM, EntropyMode.MAP)
 BYTES = (EntropyMode.DEFLATE, EntropyMode.GZIP, EntropyMode.BZIP2, EntropyMode.LZMA)
 MASKS = (Representation.RANDOM_MASK, Representation.ROW_MASK)
-DECOMPOSED = (Representation.MAPPING, Representation.AUGMENTATION)
+FACTORED = (Representation.LOW_RANK, Representation.MAPPING, Representation.AUGMENTATION,
+            Representation.LOW_RANK_UPDATE)                           # products of matrices
+DECOMPOSED = (Representation.MAPPING, Representation.AUGMENTATION)    # decompose the predicting matrix
 
 
 @dataclass
@@ -114,7 +120,7 @@ class StreamHeader:
 @dataclass
 class ReferenceEntry:
     external_flag: int = 0
-    reference_digest: bytes = b""      # of an external model
+    reference_digest: Bytes = b""      # of an external model
     model_distance: int = 1            # to an earlier model of the stream
 
 
@@ -144,7 +150,7 @@ class SegmentEntry:
     slot_tensor_delta: int = 0
     slot_coding: int = 0
     slot_size: int = 0
-    literal: bytes = b""
+    literal: Bytes = b""
 
 
 @dataclass
@@ -218,7 +224,7 @@ class UniformParameters:
 class Codebook:
     codebook_size_minus1: int = 0
     zero_index: int = 0
-    codebook_words: bytes = b""
+    codebook_words: Bytes = b""
 
 
 @dataclass
@@ -273,7 +279,7 @@ class Component:
     entropy_mode: int = 0
     uniform: UniformParameters = field(default_factory=UniformParameters)
     codebook: Codebook = field(default_factory=Codebook)
-    grid_scales: bytes = b""
+    grid_scales: Bytes = b""
     decimal_exponent: int = 0
     fixed_point: FixedPoint = field(default_factory=FixedPoint)
     integer_codebook: IntegerCodebook = field(default_factory=IntegerCodebook)
@@ -309,7 +315,7 @@ class FactorParameters:
     random_seed: int = 0
     random_density: int = 0
     selected_count: int = 0
-    row_mask: bytes = b""
+    row_mask: Bytes = b""
 
 
 @dataclass
@@ -336,6 +342,17 @@ class TensorDescriptor:
     component_count: int = 0
 
     @property
+    def within_model(self) -> bool:
+        """True if the predicting tensor is one of the same model (SPEC 7.7.1)."""
+        own_copy = self.prediction_mode == PredictionMode.COPY and self.reference_index == 0
+        return own_copy or self.prediction_mode == PredictionMode.INTRA
+
+    @property
+    def predicting_tensor(self) -> int:
+        """Number of the predicting tensor in its model (SPEC 7.7.1)."""
+        return self.tensor_index + self.reference_tensor_delta
+
+    @property
     def coded_flag(self) -> int:
         """1 if any component has a payload."""
         return int(any(c.coded_flag for c in self.component))
@@ -345,8 +362,8 @@ class TensorDescriptor:
 class Payload:
     coded_size: int = 0
     bypass_size: int = 0
-    coded: bytes = b""
-    bypass: bytes = b""
+    coded: Bytes = b""
+    bypass: Bytes = b""
 
 
 @dataclass
@@ -361,7 +378,7 @@ class TensorData:
 class MetadataEntry:
     metadata_key: str = ""
     metadata_size: int = 0
-    metadata_value: bytes = b""
+    metadata_value: Bytes = b""
 
 
 @dataclass
@@ -387,7 +404,7 @@ class Index:
 @dataclass
 class ModelEnd:
     tensor_data_count: int = 0
-    model_digest: bytes = b""
+    model_digest: Bytes = b""
 
 
 @dataclass

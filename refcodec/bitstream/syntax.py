@@ -6,17 +6,28 @@ A test compares these functions, line by line, with the tables of SPEC.md (tools
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from . import derive
 from .limits import LEVELS, Profile
 from .structures import (
+    ActivationFormat,
     Component,
     EntropyMode,
     FileEntry,
+    FixedPoint,
+    FoldParameters,
+    Index,
     IndexEntry,
+    IntegerCodebook,
     LayerDescriptor,
+    LayerDescriptors,
     LayerTensor,
+    Metadata,
     MetadataEntry,
+    ModelEnd,
+    ModelHeader,
     Payload,
     PredictionMode,
     Quantiser,
@@ -25,27 +36,37 @@ from .structures import (
     SegmentEntry,
     SourceFormat,
     SpatialPredictor,
+    StreamEnd,
+    StreamHeader,
+    TensorData,
     TensorDescriptor,
     TensorEntry,
+    Topology,
+    UniformParameters,
 )
+from .visitor import Visitor
 
-STRUCTURES: dict[str, tuple[str, object]] = {}       # name: (clause, function)
+X = TypeVar("X")
+Syntax = Callable[[Visitor, X], None]
+STRUCTURES: dict[str, tuple[str, Syntax[Any]]] = {}       # name: (clause, function)
 
 
-def structure(clause: str):
+def structure(clause: str) -> Callable[[Syntax[X]], Syntax[X]]:
     """Marks a syntax function with its clause of SPEC."""
-    def mark(function):
+    def mark(function: Syntax[X]) -> Syntax[X]:
+        name = function.__name__
+
         @functools.wraps(function)
-        def run(v, x):
-            with v.inside(clause, function.__name__):
+        def run(v: Visitor, x: X) -> None:
+            with v.inside(clause, name):
                 function(v, x)
-        STRUCTURES[function.__name__] = (clause, function)
+        STRUCTURES[name] = (clause, function)
         return run
     return mark
 
 
 @structure("6.3")
-def stream_header(v, x):
+def stream_header(v: Visitor, x: StreamHeader) -> None:
     x.version_major = v.u("version_major", x.version_major, 8)
     x.version_minor = v.u("version_minor", x.version_minor, 8)
     derive.check_version(v, x)
@@ -54,7 +75,7 @@ def stream_header(v, x):
 
 
 @structure("6.4")
-def model_header(v, x):
+def model_header(v: Visitor, x: ModelHeader) -> None:
     x.model_name = v.string("model_name", x.model_name)
     x.enhancement_flag = v.u("enhancement_flag", x.enhancement_flag, 1)
     x.reference_count = v.ue("reference_count", x.reference_count)
@@ -73,7 +94,7 @@ def model_header(v, x):
 
 
 @structure("6.4.1")
-def reference_entry(v, x):
+def reference_entry(v: Visitor, x: ReferenceEntry) -> None:
     x.external_flag = v.u("external_flag", x.external_flag, 1)
     if x.external_flag:
         x.reference_digest = v.b("reference_digest", x.reference_digest, 32)
@@ -82,7 +103,7 @@ def reference_entry(v, x):
 
 
 @structure("6.4.2")
-def tensor_entry(v, x):
+def tensor_entry(v: Visitor, x: TensorEntry) -> None:
     x.tensor_name = v.string("tensor_name", x.tensor_name)
     x.element_type = v.u("element_type", x.element_type, 6)
     derive.check_element_type(v, x)
@@ -96,7 +117,7 @@ def tensor_entry(v, x):
 
 
 @structure("6.5")
-def topology(v, x):
+def topology(v: Visitor, x: Topology) -> None:
     x.source_format = v.ue("source_format", x.source_format, 0, SourceFormat)
     x.file_count = v.ue("file_count", x.file_count, 1)
     v.limit("file_count", x.file_count, v.level.files)
@@ -111,7 +132,7 @@ def topology(v, x):
 
 
 @structure("6.5.1")
-def file_entry(v, x):
+def file_entry(v: Visitor, x: FileEntry) -> None:
     x.file_path = v.string("file_path", x.file_path)
     x.segment_count = v.ue("segment_count", x.segment_count)
     v.limit("segment_count", x.segment_count, v.level.segments)
@@ -121,7 +142,7 @@ def file_entry(v, x):
 
 
 @structure("6.5.2")
-def segment_entry(v, x):
+def segment_entry(v: Visitor, x: SegmentEntry) -> None:
     x.slot_flag = v.u("slot_flag", x.slot_flag, 1)
     if x.slot_flag:
         x.slot_tensor_delta = v.se("slot_tensor_delta", x.slot_tensor_delta)
@@ -133,7 +154,7 @@ def segment_entry(v, x):
 
 
 @structure("6.6")
-def layer_descriptors(v, x):
+def layer_descriptors(v: Visitor, x: LayerDescriptors) -> None:
     x.layer_count = v.ue("layer_count", x.layer_count)
     v.limit("layer_count", x.layer_count, v.level.layers)
     v.resize(x.layer, x.layer_count, LayerDescriptor)
@@ -142,7 +163,7 @@ def layer_descriptors(v, x):
 
 
 @structure("6.6.1")
-def layer_descriptor(v, x):
+def layer_descriptor(v: Visitor, x: LayerDescriptor) -> None:
     x.layer_name = v.string("layer_name", x.layer_name)
     x.operator_domain = v.string("operator_domain", x.operator_domain)
     x.operator_name = v.string("operator_name", x.operator_name)
@@ -157,7 +178,7 @@ def layer_descriptor(v, x):
 
 
 @structure("6.6.2")
-def layer_tensor(v, x):
+def layer_tensor(v: Visitor, x: LayerTensor) -> None:
     x.tensor_index = v.ue("tensor_index", x.tensor_index)
     x.tensor_role = v.u("tensor_role", x.tensor_role, 4)
     x.fold_flag = v.u("fold_flag", x.fold_flag, 1)
@@ -167,7 +188,7 @@ def layer_tensor(v, x):
 
 
 @structure("6.6.3")
-def fold_parameters(v, x):
+def fold_parameters(v: Visitor, x: FoldParameters) -> None:
     v.resize(x.axis, derive.folded_rank(v), int)
     for i in range(derive.folded_rank(v)):
         x.axis[i] = v.ue("axis", x.axis[i], 0, derive.folded_rank(v) - 1)
@@ -177,7 +198,7 @@ def fold_parameters(v, x):
 
 
 @structure("6.6.4")
-def activation_format(v, x):
+def activation_format(v: Visitor, x: ActivationFormat) -> None:
     x.activation_signed_flag = v.u("activation_signed_flag", x.activation_signed_flag, 1)
     x.activation_width = v.ue("activation_width", x.activation_width, 1, 64)
     x.activation_fraction_bits = v.se("activation_fraction_bits", x.activation_fraction_bits, -1074, 1074)
@@ -185,7 +206,7 @@ def activation_format(v, x):
 
 
 @structure("6.7")
-def tensor_data(v, x):
+def tensor_data(v: Visitor, x: TensorData) -> None:
     x.tensor_count_minus1 = v.ue("tensor_count_minus1", x.tensor_count_minus1)
     v.limit("tensor_count_minus1", x.tensor_count_minus1, v.level.joined_tensors - 1)
     v.resize(x.descriptor, x.tensor_count_minus1 + 1, TensorDescriptor)
@@ -205,7 +226,7 @@ def tensor_data(v, x):
 
 
 @structure("6.7.1")
-def tensor_descriptor(v, x):
+def tensor_descriptor(v: Visitor, x: TensorDescriptor) -> None:
     x.tensor_index_delta = v.ue("tensor_index_delta", x.tensor_index_delta)
     derive.tensor_index(v, x)
     x.tensor_digest = v.u("tensor_digest", x.tensor_digest, 64)
@@ -231,7 +252,7 @@ def tensor_descriptor(v, x):
 
 
 @structure("6.7.2")
-def representation_parameters(v, x):
+def representation_parameters(v: Visitor, x: TensorDescriptor) -> None:
     if x.representation == Representation.RANDOM_MASK:
         x.factor.selected_count = v.ue("selected_count", x.factor.selected_count, 0, x.word_count)
         x.factor.random_density = v.u("random_density", x.factor.random_density, 32)
@@ -252,7 +273,7 @@ def representation_parameters(v, x):
 
 
 @structure("6.7.3")
-def component(v, x):
+def component(v: Visitor, x: Component) -> None:
     x.quantiser = v.ue("quantiser", x.quantiser, 0, Quantiser)
     x.entropy_mode = v.ue("entropy_mode", x.entropy_mode, 0, EntropyMode)
     derive.check_tools(v, x)
@@ -281,7 +302,7 @@ def component(v, x):
 
 
 @structure("6.7.4")
-def uniform_parameters(v, x):
+def uniform_parameters(v: Visitor, x: UniformParameters) -> None:
     x.trellis_size = v.u("trellis_size", x.trellis_size, 3, 0, 5)
     x.step_mantissa = v.u("step_mantissa", x.step_mantissa, 16, 1, 65535)
     x.step_exponent = v.se("step_exponent", x.step_exponent, -1074, 970)
@@ -289,7 +310,7 @@ def uniform_parameters(v, x):
 
 
 @structure("6.7.5")
-def codebook_parameters(v, x):
+def codebook_parameters(v: Visitor, x: Component) -> None:
     x.codebook.codebook_size_minus1 = v.ue("codebook_size_minus1", x.codebook.codebook_size_minus1)
     v.limit("codebook_size_minus1", x.codebook.codebook_size_minus1, v.level.codebook_size - 1)
     x.codebook.zero_index = v.ue("zero_index", x.codebook.zero_index, 0, x.codebook.codebook_size_minus1)
@@ -298,13 +319,13 @@ def codebook_parameters(v, x):
 
 
 @structure("6.7.6")
-def fixed_point_parameters(v, x):
+def fixed_point_parameters(v: Visitor, x: FixedPoint) -> None:
     x.fixed_point_width = v.ue("fixed_point_width", x.fixed_point_width, 1, 32)
     x.fraction_bits = v.se("fraction_bits", x.fraction_bits, -970, 1074)
 
 
 @structure("6.7.7")
-def integer_codebook_parameters(v, x):
+def integer_codebook_parameters(v: Visitor, x: IntegerCodebook) -> None:
     x.codebook_size_minus1 = v.ue("codebook_size_minus1", x.codebook_size_minus1)
     v.limit("codebook_size_minus1", x.codebook_size_minus1, v.level.codebook_size - 1)
     x.zero_index = v.ue("zero_index", x.zero_index, 0, x.codebook_size_minus1)
@@ -314,7 +335,7 @@ def integer_codebook_parameters(v, x):
 
 
 @structure("6.7.8")
-def word_parameters(v, x):
+def word_parameters(v: Visitor, x: Component) -> None:
     x.word.zeros = v.u("word_zeros_flag", x.word.zeros, 1)
     x.word.signs = v.u("word_sign_mode", x.word.signs, 2, 0, 2)
     x.word.scale_rule = v.u("word_scale_rule", x.word.scale_rule, 2, 0, 2)
@@ -329,7 +350,7 @@ def word_parameters(v, x):
 
 
 @structure("6.7.9")
-def byte_parameters(v, x):
+def byte_parameters(v: Visitor, x: Component) -> None:
     if not x.words_flag:
         x.byte.level_bytes_log2 = v.u("level_bytes_log2", x.byte.level_bytes_log2, 2)
     if x.entropy_mode != EntropyMode.RAW:
@@ -337,7 +358,7 @@ def byte_parameters(v, x):
 
 
 @structure("6.8")
-def metadata(v, x):
+def metadata(v: Visitor, x: Metadata) -> None:
     x.metadata_count = v.ue("metadata_count", x.metadata_count)
     v.limit("metadata_count", x.metadata_count, v.level.tensors)
     v.resize(x.entry, x.metadata_count, MetadataEntry)
@@ -349,7 +370,7 @@ def metadata(v, x):
 
 
 @structure("6.9")
-def index(v, x):
+def index(v: Visitor, x: Index) -> None:
     x.index_count = v.ue("index_count", x.index_count)
     v.limit("index_count", x.index_count, v.level.tensors)
     v.resize(x.entry, x.index_count, IndexEntry)
@@ -358,7 +379,7 @@ def index(v, x):
 
 
 @structure("6.9.1")
-def index_entry(v, x):
+def index_entry(v: Visitor, x: IndexEntry) -> None:
     x.unit_distance = v.ue("unit_distance", x.unit_distance)
     x.unit_size = v.ue("unit_size", x.unit_size)
     x.indexed_tensor_count_minus1 = v.ue("indexed_tensor_count_minus1", x.indexed_tensor_count_minus1)
@@ -369,13 +390,13 @@ def index_entry(v, x):
 
 
 @structure("6.10")
-def model_end(v, x):
+def model_end(v: Visitor, x: ModelEnd) -> None:
     x.tensor_data_count = v.ue("tensor_data_count", x.tensor_data_count)
     x.model_digest = v.b("model_digest", x.model_digest, 32)
 
 
 @structure("6.11")
-def stream_end(v, x):
+def stream_end(v: Visitor, x: StreamEnd) -> None:
     x.model_count = v.u("model_count", x.model_count, 32)
     x.unit_count = v.u("unit_count", x.unit_count, 32)
     x.index_offset = v.u("index_offset", x.index_offset, 64)

@@ -6,11 +6,11 @@ import lzma
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ContainerError, FormatError, OmcError
-from ..expansion import NotExpandable, expand, lzma_filters, lzma_machine
-from .structures import UnitCoding, UnitType
+from ..expansion import Decompressor, NotExpandable, expand, lzma_filters, lzma_machine
+from .structures import Bytes, UnitCoding, UnitType
 
 MAGIC = b"\x8fOMC"
 EXTENSION_TYPES = range(32, 64)
@@ -23,7 +23,7 @@ DICTIONARY_SIZE = 32768              # bytes from the end of a model header's bo
 class ByteSource:
     """Random access to the bytes of a stream: bytes in memory, or a file of any size."""
 
-    def __init__(self, stream: bytes | str | os.PathLike):
+    def __init__(self, stream: Bytes | bytearray | str | os.PathLike[str]):
         self._file = None
         if isinstance(stream, (bytes, bytearray, memoryview)):
             self._view = memoryview(stream)
@@ -124,7 +124,7 @@ def read_unit(source: ByteSource, offset: int, number: int, violated: Callable[[
     return unit
 
 
-def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = b"") -> bytes:
+def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = b"") -> Bytes:
     """The expanded body of a unit, its check verified.
 
     maximum: bounds an expanded body (level limit).  dictionary: the expanded body of the model header before it.
@@ -143,6 +143,7 @@ def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = 
 
 
 def _expand(body: bytes, unit: Unit, dictionary: bytes) -> bytes:
+    machine: Decompressor
     if unit.coding == UnitCoding.LZMA:
         machine = lzma_machine(unit.expanded_size)
     else:
@@ -173,6 +174,12 @@ def seal_unit(kind: int, body: bytes, compress: bool = True, dictionary: bytes =
                 coding, coded = candidate, data
     head = bytes([kind << 2 | coding]) + leb(len(coded)) + (leb(len(body)) if coding else b"")
     return seal(head, coded)
+
+
+def unit_at(sealed: bytes, offset: int, number: int) -> Unit:
+    """What a parser will find: unit `number`, which is `sealed`, where it begins at `offset` of a stream."""
+    unit = read_unit(ByteSource(sealed), 0, number)
+    return replace(unit, offset=offset, body_offset=offset + unit.body_offset)
 
 
 def seal(head: bytes, coded: bytes) -> bytes:

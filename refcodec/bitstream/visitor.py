@@ -6,31 +6,71 @@ stands in the stream.  A Reader ignores the value that it is given; a Writer wri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeVar
 
 import bitstring
 
 from ..errors import OmcError, SemanticsError, StreamSyntaxError
+from .context import ModelState, ParsingContext
 from .limits import Level
+from .structures import Bytes
 
 UE_MAX_PREFIX = 63       # leading zeros of the longest ue(v)
 UE_MAX = 1 << 63
 
+Item = TypeVar("Item")
 
-class Visitor:
-    """What Reader and Writer share: range checks, and where in the text the run stands."""
+
+class Visitor(ABC):
+    """What Reader and Writer share: range checks, what was derived, and where in the text the run stands.
+
+    level: whose limits hold.  unit: number of the unit, for errors.  model: the model that the unit belongs to.
+    """
 
     reading = False
 
-    def __init__(self, level: Level, unit: int | None = None, model=None):
-        self.level, self.unit, self.model = level, unit, model
+    def __init__(self, level: Level, unit: int | None = None, model: ModelState | None = None):
+        self.level, self.unit = level, unit
+        self.context = ParsingContext(ModelState() if model is None else model)
         self.clauses: list[tuple[str, str]] = []      # (clause, structure) from the outermost inwards
 
     @property
+    @abstractmethod
     def bit(self) -> int:
-        raise TypeError("a subclass knows its position")
+        """Bits of the body before the element that comes next."""
+
+    # Descriptors of SPEC 4.4
+
+    @abstractmethod
+    def u(self, name: str, value: int, n: int, low: int = 0, high: int | type[IntEnum] | None = None) -> int:
+        """u(n): n bits, an unsigned integer. high: None for all that n bits can say."""
+
+    @abstractmethod
+    def ue(self, name: str, value: int, low: int = 0, high: int | type[IntEnum] = UE_MAX) -> int:
+        """ue(v): exponential Golomb code of order 0."""
+
+    @abstractmethod
+    def se(self, name: str, value: int, low: int = -(2**62), high: int = 2**62) -> int:
+        """se(v): ue(v) of 0, 1, -1, 2, -2, ..."""
+
+    @abstractmethod
+    def b(self, name: str, value: Bytes, n: int) -> Bytes:
+        """b(n): n bytes."""
+
+    @abstractmethod
+    def string(self, name: str, value: str) -> str:
+        """str(v): the length in bytes as ue(v), alignment, UTF-8."""
+
+    @abstractmethod
+    def byte_alignment(self) -> None:
+        """byte_alignment(): zero bits up to a byte border."""
+
+    # Rules
 
     def fail(self, kind: type[OmcError], code: str, message: str, rules: str) -> OmcError:
         """An error of this unit and bit (to be raised by the caller). rules: see OmcError."""
@@ -41,8 +81,9 @@ class Visitor:
         """What becomes of a broken rule after which parsing can go on: it ends here, but not for a validator."""
         raise error
 
-    def check(self, name: str, value: int, low: int, high: int | type, rules: str = "R4.4-7") -> int:
-        if isinstance(high, type):                     # an enumeration
+    def check(self, name: str, value: int, low: int, high: int | type[IntEnum], rules: str = "R4.4-7") -> int:
+        """The value, if it is in low..high, or a member of an enumeration (else RESERVED_VALUE, which ends parsing)."""
+        if isinstance(high, type):
             if value not in high._value2member_map_:
                 raise self.fail(SemanticsError, "RESERVED_VALUE", f"{name} {value} is reserved", rules)
         elif not low <= value <= high:
@@ -57,16 +98,13 @@ class Visitor:
                                     f"{name} is {value}, level {self.level.number} allows {maximum}", rules))
         return value
 
-    def resize(self, items: list, count: int, make: Callable) -> None:
-        """Reader: give a list `count` fresh items, of at least one bit each. Writer: nothing."""
-        if self.reading:
-            if count > self.size - self.pos:       # before anything is allocated for them
-                raise self.fail(StreamSyntaxError, "TRUNCATED", f"{count} items in the last "
-                                f"{self.size - self.pos} bits of a unit", "R4.4-1")
-            items[:] = [make() for _ in range(count)]
+    @abstractmethod
+    def resize(self, items: list[Item], count: int, make: Callable[[], Item]) -> None:
+        """Reader: give a list `count` fresh items, of at least one bit each. Writer: nothing, it has them."""
 
     @contextmanager
-    def inside(self, clause: str, structure: str):
+    def inside(self, clause: str, structure: str) -> Iterator[None]:
+        """The run is in a syntax structure, for the time of a with statement."""
         self.clauses.append((clause, structure))
         yield
         self.clauses.pop()
@@ -78,7 +116,7 @@ class Reader(Visitor):
     reading = True
     WINDOW = 1 << 20                       # bytes of the body under the bit cursor at a time
 
-    def __init__(self, body: bytes, level: Level, unit: int | None = None, model=None):
+    def __init__(self, body: Bytes, level: Level, unit: int | None = None, model: ModelState | None = None):
         super().__init__(level, unit, model)
         self.body = memoryview(body)
         self.size = 8 * len(body)
@@ -89,6 +127,12 @@ class Reader(Visitor):
     @property
     def bit(self) -> int:
         return self.pos
+
+    def resize(self, items: list[Item], count: int, make: Callable[[], Item]) -> None:
+        if count > self.size - self.pos:           # before anything is allocated for them
+            raise self.fail(StreamSyntaxError, "TRUNCATED", f"{count} items in the last "
+                            f"{self.size - self.pos} bits of a unit", "R4.4-1")
+        items[:] = [make() for _ in range(count)]
 
     def _need(self, name: str, count: int) -> None:
         if self.pos + count > self.size:
@@ -109,13 +153,14 @@ class Reader(Visitor):
         self._need(name, n)
         start = self._window(n)
         self.pos += n
-        return self._bits[start : start + n].u
+        bits: int = self._bits[start : start + n].u
+        return bits
 
-    def u(self, name: str, value: int, n: int, low: int = 0, high=None) -> int:
+    def u(self, name: str, value: int, n: int, low: int = 0, high: int | type[IntEnum] | None = None) -> int:
         value = self._read(name, n)
         return self.check(name, value, low, high) if high is not None else value
 
-    def ue(self, name: str, value: int, low: int = 0, high=UE_MAX) -> int:
+    def ue(self, name: str, value: int, low: int = 0, high: int | type[IntEnum] = UE_MAX) -> int:
         most = min(self.size - self.pos, UE_MAX_PREFIX + 1)
         start = self._window(most)
         found = self._bits.find("0b1", start, start + most) if most else None
@@ -134,7 +179,7 @@ class Reader(Visitor):
         k = self.ue(name, 0)
         return self.check(name, (k + 1) // 2 if k % 2 else -(k // 2), low, high)
 
-    def b(self, name: str, value: bytes, n: int) -> bytes:
+    def b(self, name: str, value: Bytes, n: int) -> Bytes:
         """n bytes; a view of the body where they are aligned."""
         self._need(name, 8 * n)
         if self.pos % 8 == 0:
@@ -172,7 +217,7 @@ class Reader(Visitor):
 class TraceElement:
     """One syntax element as `refcodec trace` lists it."""
 
-    unit: int
+    unit: int | None
     clause: str
     structure: str
     name: str
@@ -185,20 +230,20 @@ class TraceElement:
 class Tracer(Reader):
     """A Reader that lists every element."""
 
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
+    def __init__(self, body: Bytes, level: Level, unit: int | None = None, model: ModelState | None = None):
+        super().__init__(body, level, unit, model)
         self.elements: list[TraceElement] = []
 
-    def _record(self, name, descriptor, value, start) -> None:
+    def _record(self, name: str, descriptor: str, value: object, start: int) -> None:
         clause, structure = self.clauses[-1] if self.clauses else ("6.2", "unit")
         self.elements.append(TraceElement(self.unit, clause, structure, name, descriptor, value, start,
                                           self.pos - start))
 
 
-def _traced(descriptor: str) -> Callable:
+def _traced(descriptor: str) -> Callable[..., Any]:
     parse = getattr(Reader, descriptor)
 
-    def method(self, name, value, *args, **options):
+    def method(self: Tracer, name: str, value: Any, *args: Any, **options: Any) -> Any:
         start, depth = self.pos, len(self.elements)
         value = parse(self, name, value, *args, **options)
         del self.elements[depth:]                      # an element built of others is listed once
@@ -217,15 +262,18 @@ for _descriptor in ("u", "ue", "se", "b", "string"):
 class Writer(Visitor):
     """Writes the body of one unit."""
 
-    def __init__(self, level: Level, unit: int | None = None, model=None):
+    def __init__(self, level: Level, unit: int | None = None, model: ModelState | None = None):
         super().__init__(level, unit, model)
         self.bits = bitstring.BitArray()
-        self.tail: list[bytes] = []        # aligned byte strings after the last bit
+        self.tail: list[Bytes] = []        # aligned byte strings after the last bit
         self._tail_bits = 0
 
     @property
     def bit(self) -> int:
         return len(self.bits) + self._tail_bits
+
+    def resize(self, items: list[Item], count: int, make: Callable[[], Item]) -> None:
+        pass
 
     def _put(self, value: int, n: int) -> None:
         if self.tail:
@@ -234,11 +282,11 @@ class Writer(Visitor):
         if n:
             self.bits.append(bitstring.Bits.from_dtype(f"u{n}", value))
 
-    def u(self, name: str, value: int, n: int, low: int = 0, high=None) -> int:
+    def u(self, name: str, value: int, n: int, low: int = 0, high: int | type[IntEnum] | None = None) -> int:
         self._put(self.check(name, int(value), low, (1 << n) - 1 if high is None else high), n)
         return value
 
-    def ue(self, name: str, value: int, low: int = 0, high=UE_MAX) -> int:
+    def ue(self, name: str, value: int, low: int = 0, high: int | type[IntEnum] = UE_MAX) -> int:
         value = int(self.check(name, value, low, high))
         n = (value + 1).bit_length()
         self._put(value + 1, 2 * n - 1)
@@ -249,7 +297,7 @@ class Writer(Visitor):
         self.ue(name, 2 * value - 1 if value > 0 else -2 * value)
         return value
 
-    def b(self, name: str, value: bytes, n: int) -> bytes:
+    def b(self, name: str, value: Bytes, n: int) -> Bytes:
         if len(value) != n:
             raise self.fail(SemanticsError, "BAD_SIZE", f"{name} has {len(value)} bytes, not {n}", "R4.4-7")
         if self.bit % 8 == 0:

@@ -43,11 +43,12 @@ LEVEL_LIMIT = 1 << 30      # of what is range coded
 class Prediction:
     """Where a predictor comes from. words: of the predicting tensor, fitted to the shape, row-major.
 
-    reference_index: 0 for this model.  same_shape: nothing was cropped or padded, a copy is possible.
+    reference_index: 0 for this model.  tensor_delta: number of the predicting tensor less that of the predicted one.
+    same_shape: nothing was cropped or padded, a copy is possible.
     """
 
     reference_index: int
-    tensor: int
+    tensor_delta: int
     words: np.ndarray
     same_shape: bool = True
 
@@ -278,8 +279,8 @@ def candidate(words: np.ndarray, dtype: DType, part: Part, column_scan: int = 0,
 
 
 def set_prediction(d: TensorDescriptor, prediction: Prediction | None, mode: PredictionMode | None = None) -> None:
-    """Enter a prediction; reference_tensor_delta holds the predicting tensor until the own index is known."""
+    """Enter a prediction. mode: that of differences where it is None."""
     if prediction is not None:
         by_difference = PredictionMode.INTER if prediction.reference_index else PredictionMode.INTRA
         d.prediction_mode = by_difference if mode is None else mode
-        d.reference_index, d.reference_tensor_delta = prediction.reference_index, prediction.tensor
+        d.reference_index, d.reference_tensor_delta = prediction.reference_index, prediction.tensor_delta

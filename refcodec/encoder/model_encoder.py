@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..bitstream import syntax
-from ..bitstream.derive import ModelState
+from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Profile, size_needed
 from ..bitstream.parser import table_of
 from ..bitstream.structures import EntropyMode, ModelHeader, PredictionMode, ReferenceEntry
@@ -223,7 +223,7 @@ class ModelEncoder:
 
         def work(i: int) -> tuple[int, Candidate, dict[int, bytes]]:
             if i in self.copies:
-                return i, copy_candidate(Prediction(0, self.copies[i], np.empty(0, np.uint8)), tensors[i].dtype), {}
+                return i, copy_candidate(Prediction(0, self.copies[i] - i, np.empty(0, np.uint8)), tensors[i].dtype), {}
             job = self._job(i, config, references, names)
             job.choice = None if earlier else self.choices.get(i)
             job.point = points.get(i)
@@ -269,10 +269,10 @@ class ModelEncoder:
             source = earlier[p.reference_index - 1] if p.reference_index <= len(earlier) else None
             if source is None or source.encoder is self or not p.same_shape:
                 continue
-            theirs = source.encoder
-            alike = theirs.treatments[p.tensor] == self.treatments[job.index]
+            theirs, k = source.encoder, job.index + p.tensor_delta
+            alike = theirs.treatments[k] == self.treatments[job.index]
             as_fine = source.step is None or config.step is None or source.step <= config.step
-            if alike and as_fine and np.array_equal(job.tensor.words, theirs.model.tensors[p.tensor].words):
+            if alike and as_fine and np.array_equal(job.tensor.words, theirs.model.tensors[k].words):
                 return copy_candidate(p, job.dtype)
         return None
 
@@ -296,7 +296,7 @@ class ModelEncoder:
                 if other.dtype == tensor.dtype and len(other.shape) == len(tensor.shape):
                     parts = tensor.dtype.parts
                     words = fitted(other.words.reshape(*other.shape, parts), (*tensor.shape, parts)).reshape(-1)
-                    job.predictions.append(Prediction(number + 1, k, words, other.shape == tensor.shape))
+                    job.predictions.append(Prediction(number + 1, k - i, words, other.shape == tensor.shape))
         return job
 
 

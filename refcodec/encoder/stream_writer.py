@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from ..bitstream import syntax
-from ..bitstream.derive import ModelState
+from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Level, Profile
 from ..bitstream.parser import ParsedModel, TensorUnit, index_of
 from ..bitstream.structures import (
@@ -15,13 +15,12 @@ from ..bitstream.structures import (
     ModelEnd,
     ModelHeader,
     Payload,
-    PredictionMode,
     StreamEnd,
     StreamHeader,
     TensorData,
     UnitType,
 )
-from ..bitstream.units import MAGIC, Unit, UnitCoding, seal_unit
+from ..bitstream.units import MAGIC, Unit, seal_unit, unit_at
 from ..bitstream.visitor import Writer
 from ..entropy.payload import encode_payload
 from ..errors import ConfigError, OmcError
@@ -56,10 +55,9 @@ class StreamWriter:
         if kind == UnitType.MODEL_HEADER:
             self.header_body = body
         data = seal_unit(kind, body, dictionary=self.header_body)
-        unit = Unit(self.units, kind, UnitCoding(data[0] & 3), self.offset, self.offset, 0, 0)
+        unit = unit_at(data, self.offset, self.units)
         self._put(data)
         self.units += 1
-        unit.body_offset, unit.size = self.offset - 4, 0          # only offset and end are asked for
         return unit
 
     def begin_model(self, header: ModelHeader, topology, layers) -> ParsedModel:
@@ -90,8 +88,6 @@ class StreamWriter:
         for index, digest, candidate in coded:
             d = candidate.reusable()
             d.tensor_index, d.tensor_index_delta, d.tensor_digest = index, index - before - 1, digest
-            if d.prediction_mode != PredictionMode.NONE:
-                d.reference_tensor_delta -= index
             before = index
             descriptors.append(d)
         x = TensorData(len(coded) - 1, descriptors, payload=self._payloads([c for _, _, c in coded]))

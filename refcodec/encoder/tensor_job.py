@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..dtypes import DType
-from ..model import Fold, Tensor
+from ..fold import Fold
+from ..model import Tensor
 from ..reconstruction import folded, unfolded
 from .candidate import Candidate, Prediction
 from .config import Config

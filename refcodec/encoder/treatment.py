@@ -7,8 +7,9 @@ from enum import Enum
 
 import numpy as np
 
+from ..fold import Fold
 from ..formats.roles import guess_role
-from ..model import Fold, Model, Role, Tensor
+from ..model import Model, Role, Tensor
 from .config import Config
 
 QUANTISED_TYPES = ("float32", "float16", "bfloat16", "float64")

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import FormatError
-from ..model import Fold, Layer, Model, Role, Tensor
+from ..fold import Fold
+from ..model import Layer, Model, Role, Tensor
 from . import load
 from .npz_file import NpzWriter
 from .writer import tensor_words

@@ -6,7 +6,8 @@ import math
 from collections import ChainMap
 from collections.abc import Sequence
 
-from ..model import Fold, Layer, Role, Tensor
+from ..fold import Fold
+from ..model import Layer, Role, Tensor
 from .onnx_records import GraphRecord, ModelRecord, NodeRecord
 from .roles import guess_role
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..bitstream.limits import Profile
 from ..bitstream.parser import ParsedModel, ParsedStream, Parser
 from ..bitstream.structures import (
+    BY_TENSOR,
     Component,
     EntropyMode,
     PredictionMode,
@@ -115,10 +116,10 @@ def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescript
 
 def _predicted_from(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor) -> dict | None:
     """The predicting tensor: of which model of the stream (None: an external one), its index, and its name if known."""
-    if d.prediction_mode in (PredictionMode.NONE, PredictionMode.SPATIAL):
+    if d.prediction_mode not in BY_TENSOR:
         return None
-    number, index = parsed.models.index(model), d.tensor_index + d.reference_tensor_delta
-    if d.reference_index and d.prediction_mode != PredictionMode.INTRA:
+    number, index = parsed.models.index(model), d.predicting_tensor
+    if not d.within_model:
         reference = model.header.reference[d.reference_index - 1]
         number = None if reference.external_flag else number - reference.model_distance
     name = None if number is None else parsed.models[number].state.tensors[index].tensor_name

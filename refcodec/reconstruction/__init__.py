@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..model import Fold
+from ..fold import Fold
 
 
 def folded(words: np.ndarray, shape: Sequence[int], parts: int, fold: Fold, column_scan: int) -> np.ndarray:

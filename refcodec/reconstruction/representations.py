@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..bitstream.structures import DECOMPOSED, MASKS, Representation, TensorDescriptor
+from ..bitstream.structures import DECOMPOSED, FACTORED, MASKS, Representation, TensorDescriptor
 from ..dtypes import DType
 from ..quantization.assembly import assemble, chunks
 from .components import Layout, Payloads, decode_factor, decode_words
@@ -27,7 +27,7 @@ def working_memory(d: TensorDescriptor) -> int:
     need = WORD_FACTOR * d.word_count * d.word_bytes
     for c in d.component:
         need += COLUMN_BYTES * c.column_count if c.words_flag else LEVEL_BYTES * c.word_count
-    if d.component and d.representation not in (Representation.DIRECT, *MASKS):
+    if d.component and d.representation in FACTORED:
         rank = max(d.factor.factor_rank, d.factor.gain_count_minus1 + 1)
         need += PRODUCT_BYTES * d.word_count + VECTOR_BYTES * rank * (d.row_count + d.column_count)
     if d.representation in DECOMPOSED:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..bitstream.derive import ModelState
+from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Profile
-from ..bitstream.parser import ParsedModel, ParsedStream, Parser
-from ..bitstream.structures import UnitType
+from ..bitstream.parser import FRAMING, ParsedModel, ParsedStream, Parser
+from ..bitstream.structures import ReferenceEntry, UnitType
 from ..bitstream.units import ByteSource, Unit, read_body
 from ..bitstream.visitor import Reader
 from ..errors import OmcError
@@ -15,7 +15,6 @@ from .findings import Finding, Kind
 
 # Requirements that say nothing where a unit before was damaged: of its model, or a model header of the stream.
 ABOUT_TENSOR_UNITS = {"R7.7.1-3", "R7.9.1-1", "R7.10-1", "R7.10-2"}
-FRAMING = (UnitType.STREAM_HEADER, UnitType.MODEL_HEADER, UnitType.STREAM_END)      # need no model
 VIOLATIONS_MAX = 10                      # of one unit that are listed
 ABOUT_MODELS = {"R7.11-1", "R7.11-2"}
 
@@ -82,10 +81,9 @@ class Survey(Parser):
         reader.violated = violated
         return reader
 
-    def _reference_table(self, reference, number: int):
-        table = super()._reference_table(reference, number)
-        known = not isinstance(table, ModelState) or len(table.coded) == len(table.tensors)
-        return table if known else None                      # as for an external model that is not at hand
+    def _referenced(self, reference: ReferenceEntry, number: int) -> ModelState | None:
+        model = super()._referenced(reference, number)
+        return model if model and len(model.coded) == len(model.tensors) else None      # as if it were not at hand
 
     def _next_unit(self, offset: int) -> Unit:
         unit = super()._next_unit(offset)

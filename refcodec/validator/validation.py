@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..bitstream.parser import ParsedModel, TensorUnit
-from ..bitstream.structures import PredictionMode, TensorDescriptor, UnitType
+from ..bitstream.structures import BY_TENSOR, TensorDescriptor, UnitType
 from ..bitstream.units import EXTENSION_TYPES
 from ..decoder import StreamDecoder
 from ..errors import OmcError, ReconstructionError
@@ -125,10 +125,10 @@ class _Values:
         return ""
 
     def _missing(self, number: int, d: TensorDescriptor, here: set[int]) -> str:
-        if d.prediction_mode in (PredictionMode.NONE, PredictionMode.SPATIAL):
+        if d.prediction_mode not in BY_TENSOR:
             return ""
-        index = d.tensor_index + d.reference_tensor_delta
-        if d.prediction_mode == PredictionMode.INTRA or d.reference_index == 0:
+        index = d.predicting_tensor
+        if d.within_model:
             known = index in here or (number, index) in self.good
             return "" if known else f"it is predicted from {self._name(number, index)!r}, which is not known"
         entry = self.models[number].header.reference[d.reference_index - 1]

@@ -12,7 +12,7 @@ from helpers.damage import CODES, damaged, outcome
 
 from refcodec import Config, Model, OmcError, Tensor, decode, encode, save
 from refcodec.bitstream import syntax
-from refcodec.bitstream.derive import ModelState
+from refcodec.bitstream.context import ModelState
 from refcodec.bitstream.limits import LEVELS
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (

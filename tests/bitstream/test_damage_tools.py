@@ -20,7 +20,7 @@ from helpers.damage import CODES, damaged, outcome
 
 from refcodec import Config, Model, OmcError, Tensor, decode, encode
 from refcodec.bitstream import derive, syntax
-from refcodec.bitstream.derive import ModelState
+from refcodec.bitstream.context import ModelState
 from refcodec.bitstream.limits import LEVELS, Profile
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (

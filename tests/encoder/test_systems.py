@@ -10,7 +10,8 @@ from helpers import weights
 from refcodec import Config, Model, Tensor, decode, encode
 from refcodec.bitstream.parser import parse
 from refcodec.bitstream.structures import EntropyMode, Quantiser, Representation
-from refcodec.model import Fold, Layer, Role
+from refcodec.fold import Fold
+from refcodec.model import Layer, Role
 
 MODES = list(systems.modes())
 

@@ -19,12 +19,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from refcodec.dtypes import BY_CODE, BY_NAME, dtype_of
 from refcodec.errors import FormatError, ReconstructionError
+from refcodec.fold import Fold
 from refcodec.formats import SourceWriter, guess_role, load, open_writer, save
 from refcodec.formats.onnx_file import DATA_TYPES
 from refcodec.formats.safetensors_file import DTYPES
 from refcodec.formats.slots import decode_words, encode_words, size_range
 from refcodec.model import (
-    Fold,
     Literal,
     Model,
     Role,

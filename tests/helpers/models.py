@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from refcodec import Model, Tensor, load
 from refcodec.dtypes import BY_CODE
-from refcodec.model import Fold, Layer, Role
+from refcodec.fold import Fold
+from refcodec.model import Layer, Role
 
 
 def weights(shape, dtype=np.float32, seed: int = 0, scale: float = 0.05) -> np.ndarray:

@@ -18,7 +18,8 @@ import numpy as np
 from ...entropy.context_coding import cost_levels_cc, new_cc_contexts
 from ...entropy.words import estimate_bits
 from ...errors import ConfigError
-from ...model import Fold, Model, Tensor
+from ...fold import Fold
+from ...model import Model, Tensor
 from ...parallel import run_all
 from ...prediction import fitted
 from ...reconstruction import folded
