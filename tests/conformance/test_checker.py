@@ -267,7 +267,7 @@ def test_serving_may_be_insisted_on(server, manifest, truth):
         check(f"{LIAR} {server}", manifest, only=STREAMS, persistent=True)
 
 
-def test_a_decoder_that_shall_not_serve_is_not_asked(manifest, truth, short_hello):
+def test_a_decoder_that_shall_not_serve_is_not_asked(manifest, truth):
     report = check(f"{LIAR} hanging_server", manifest, only=[VALID], persistent=False)
     assert report.exit_code == 0, report.text()
     assert not report.persistent and not report.not_served and not report.hello
