@@ -155,13 +155,10 @@ def general_purpose(data: bytes) -> dict[str, int]:
 
 def measure(path: pathlib.Path) -> None:
     """A line per map of at least 4096 bytes, and the mean gain over the best general-purpose coder by kind."""
+    from refcodec.bitstream.structures import Component, EntropyMode
     from refcodec.dtypes import dtype_of
-    from refcodec.entropy.payload import (
-        MapBlock,
-        PayloadReader,
-        WordBlock,
-        encode_payload,
-    )
+    from refcodec.entropy.modes import Block
+    from refcodec.entropy.payload import PayloadReader, encode_payload
     from refcodec.entropy.words import choose_parameters
 
     gains: dict[str, list[float]] = {}
@@ -173,16 +170,17 @@ def measure(path: pathlib.Path) -> None:
         dtype = dtype_of(array)
         words = array.reshape(-1, array.shape[-1]).view(dtype.word)
         others = general_purpose(words.tobytes())
-        parameters = choose_parameters(words, dtype)
-        cc = sum(map(len, encode_payload([WordBlock(words, None, dtype, parameters)])))
+        by_words = Component(entropy_mode=EntropyMode.CC, word=choose_parameters(words, dtype))
+        cc = sum(map(len, encode_payload([Block(by_words, words, dtype)])))
         rows = array.shape[-2] if array.ndim == 3 else 1
         start = time.thread_time()
-        payload = encode_payload([MapBlock(words, None, dtype, rows)])
+        as_map = Component(entropy_mode=EntropyMode.MAP)
+        payload = encode_payload([Block(as_map, words, dtype, plane_rows=rows)])
         middle = time.thread_time()
-        block = MapBlock(np.empty_like(words), None, dtype, rows)
+        block = Block(as_map, np.empty_like(words), dtype, plane_rows=rows)
         PayloadReader(*payload).read(block)
         speeds = [array.nbytes / 1e6 / max(t, 1e-9) for t in (middle - start, time.thread_time() - middle)]
-        assert np.array_equal(block.words, words)
+        assert np.array_equal(block.array, words)
         sizes = {**others, "cc": cc, "map": sum(map(len, payload))}
         gain = 1 - min(cc, sizes["map"]) / min(others.values())
         gains.setdefault(name.split("/")[1], []).append(gain)

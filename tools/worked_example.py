@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
+from dataclasses import replace
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 if __name__ == "__main__":
@@ -38,7 +39,8 @@ def make_stream() -> bytes:
     from refcodec.bitstream.units import MAGIC, seal_unit
     from refcodec.bitstream.visitor import Writer
     from refcodec.dtypes import BY_NAME
-    from refcodec.entropy.payload import LevelBlock, WordBlock, encode_payload
+    from refcodec.entropy.modes import Block
+    from refcodec.entropy.payload import encode_payload
     from refcodec.model import Model, Tensor
 
     model = Model([Tensor("bias", BIAS), Tensor("ids", IDS), Tensor("weight", WEIGHT)])
@@ -60,8 +62,8 @@ def make_stream() -> bytes:
         digest = int.from_bytes(model.tensors[i].digest()[:8], "big")
         return s.TensorDescriptor(delta, digest, component=[s.Component(entropy_mode=EntropyMode.CC, **chosen)])
 
-    def tensor_data(descriptors: list[s.TensorDescriptor], blocks: list) -> None:
-        coded, bypass = encode_payload(blocks)
+    def tensor_data(descriptors: list[s.TensorDescriptor], arrays: list) -> None:
+        coded, bypass = encode_payload([Block(d.component[0], *of) for d, of in zip(descriptors, arrays)])
         payload = s.Payload(len(coded), len(bypass), coded, bypass)
         unit(UnitType.TENSOR_DATA, syntax.tensor_data, s.TensorData(len(descriptors) - 1, descriptors, 1, [payload]))
 
@@ -69,10 +71,9 @@ def make_stream() -> bytes:
     unit(UnitType.MODEL_HEADER, syntax.model_header, header)
     of_bias, of_ids = WordParameters(zeros=1, signs=1, trailing=1, shift=19), WordParameters(zeros=1, signs=2)
     tensor_data([descriptor(0, 0, word=of_bias), descriptor(1, 0, word=of_ids)],
-                [WordBlock(BIAS.view(np.uint32), None, float32, of_bias),
-                 WordBlock(IDS.view(np.uint64).reshape(1, -1), None, int64, of_ids)])
+                [(BIAS.view(np.uint32), float32), (IDS.view(np.uint64).reshape(1, -1), int64)])
     step = s.UniformParameters(STATES.bit_length() - 2, STEP_MANTISSA, STEP_EXPONENT)
-    tensor_data([descriptor(2, 2, quantiser=Quantiser.UNIFORM, uniform=step)], [LevelBlock(LEVELS, STATES, 1, False)])
+    tensor_data([descriptor(2, 2, quantiser=Quantiser.UNIFORM, uniform=step)], [(LEVELS, float32)])
     (_, start, _), (_, first, first_size), (_, second, second_size) = places[1:4]
     unit(UnitType.INDEX, syntax.index, s.Index(2, [
         s.IndexEntry(first - start, first_size, 1, [0, 0]),
@@ -149,9 +150,8 @@ class BinLog:
         read = payload.PayloadReader.read
 
         def read_block(reader, block):
-            kind = "levels" if isinstance(block, payload.LevelBlock) else "words"
-            shape = getattr(block, kind).shape
-            self.lines.append(f"{kind} of unit {reader.unit}, {shape[0]} rows of {shape[1]}")
+            shape = block.array.shape
+            self.lines.append(f"{'words' if block.words else 'levels'} of unit {reader.unit}, {shape[0]} rows of {shape[1]}")
             self.element = -1
             read(reader, block)
             r = reader.r
@@ -189,17 +189,12 @@ class BinLog:
 
 def further_payloads() -> list[str]:
     """C.6: payloads of one segment each, for the tools that the stream does not use. Each is decoded again."""
-    from refcodec.bitstream.structures import WordParameters
+    from refcodec.bitstream.structures import Component, EntropyMode, Quantiser, UniformParameters, WordParameters
     from refcodec.dtypes import BY_NAME
     from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
     from refcodec.entropy.huffman import decode_huffman, encode_huffman
-    from refcodec.entropy.payload import (
-        LevelBlock,
-        MapBlock,
-        PayloadReader,
-        WordBlock,
-        encode_payload,
-    )
+    from refcodec.entropy.modes import Block
+    from refcodec.entropy.payload import PayloadReader, encode_payload
 
     def words(rows: list[str], dtype: str) -> np.ndarray:
         return np.array([[int(w, 16) for w in row.split()] for row in rows], BY_NAME[dtype].word)
@@ -209,22 +204,20 @@ def further_payloads() -> list[str]:
 
     lines: list[str] = []
 
-    def add(title: str, facts: list[str], block, empty) -> None:
+    def add(title: str, facts: list[str], block: Block) -> None:
         coded, bypass = encode_payload([block])
-        reader = PayloadReader(coded, bypass)
+        reader, empty = PayloadReader(coded, bypass), replace(block, array=np.zeros_like(block.array))
         reader.read(empty)
         reader.finish()
-        same = np.array_equal(empty.words, block.words) if hasattr(block, "words") else np.array_equal(empty.levels,
-                                                                                                   block.levels)
-        assert same, title
+        assert np.array_equal(empty.array, block.array), title
         lines.extend(
             [title, *(f"  {f}" for f in facts), f"  coded:  {coded.hex(' ')}", f"  bypass: {bypass.hex(' ')}".rstrip()])
 
-    def add_levels(title: str, levels: list[list[int]], states: int, kernel_size: int, mixed: bool) -> None:
-        array = np.array(levels, np.int32)
+    def add_levels(title: str, levels: list[list[int]], states: int, kernel_size: int, mode: EntropyMode) -> None:
+        step = UniformParameters(states.bit_length() - 2 if states else 0)
         facts = [f"states {states}, kernel_size {kernel_size}"] + [f"row {i}: {row}" for i, row in enumerate(levels)]
-        add(title, facts, LevelBlock(array, states, kernel_size, mixed),
-            LevelBlock(np.zeros_like(array), states, kernel_size, mixed))
+        add(title, facts, Block(Component(Quantiser.UNIFORM, mode, uniform=step), np.array(levels, np.int32),
+                                BY_NAME["float32"], kernel_size=kernel_size))
 
     def add_words(title: str, dtype: str, rows: list[str], predictor: list[str] | None = None, **chosen) -> None:
         array, params = words(rows, dtype), WordParameters(**chosen)
@@ -238,13 +231,13 @@ def further_payloads() -> list[str]:
         if base is not None:
             facts.append(f"predictor: {shown_words(base)}")
         facts.append(f"words:     {shown_words(array)}")
-        add(title, facts, WordBlock(array, base, kind, params), WordBlock(np.zeros_like(array), base, kind, params))
+        add(title, facts, Block(Component(entropy_mode=EntropyMode.CC, word=params), array, kind, base))
 
     def add_map(title: str, dtype: str, rows: list[str], predictor: list[str] | None = None) -> None:
         array, base, kind = words(rows, dtype), None if predictor is None else words(predictor, dtype), BY_NAME[dtype]
         facts = [f"{dtype}; plane_rows 2"] + ([f"predictor: {shown_words(base)}"] if predictor else [])
-        add(title, [*facts, f"words:     {shown_words(array)}"], MapBlock(array, base, kind, 2),
-            MapBlock(np.zeros_like(array), base, kind, 2))
+        add(title, [*facts, f"words:     {shown_words(array)}"],
+            Block(Component(entropy_mode=EntropyMode.MAP), array, kind, base, plane_rows=2))
 
     def add_integers(title: str, integers: list[int], encode, decode) -> None:
         payload = encode(np.array(integers))
@@ -252,9 +245,9 @@ def further_payloads() -> list[str]:
         lines.extend([title, f"  integers: {integers}", f"  coded:  {payload.hex(' ')}"])
 
     matrix = [[3, -1, 0, 2, -1, 0, 3, -1], [2, -1, 1, 2, 0, 0, 4, -1], [-5, 40, 0, 0, 1, -1, 700, 12]]
-    add_levels("CC, plain quantiser", matrix, 0, 1, False)
-    add_levels("CM, plain quantiser", matrix, 0, 1, True)
-    add_levels("CM, trellis and kernels", matrix, 8, 3, True)
+    add_levels("CC, plain quantiser", matrix, 0, 1, EntropyMode.CC)
+    add_levels("CM, plain quantiser", matrix, 0, 1, EntropyMode.CM)
+    add_levels("CM, trellis and kernels", matrix, 8, 3, EntropyMode.CM)
     add_words("repeats forwards, backwards and with other signs", "float32",
               ["3fc00000 c0100000 40400000 00000000 3f9e0419 3fc00000 c0100000 40400000 80000000 bf9e0419",
                "3f9e0419 00000000 40400000 c0100000 3fc00000 3e123456 bdabcdef 3fc00000 40100000 c0400000"], repeats=1)

@@ -39,6 +39,7 @@ from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
 from refcodec.encoder.stream_writer import body_of
 from refcodec.entropy.byte_coding import encode_bytes
+from refcodec.entropy.modes import whole_array
 from refcodec.entropy.payload import encode_payload
 from refcodec.expansion import lzma_filters
 from refcodec.fold import Fold
@@ -76,7 +77,7 @@ def compressed_payload(values: np.ndarray, mode, width: int, signed: bool, plane
     """The payload of a general-purpose coder, from the literals."""
     data = np.ascontiguousarray(values, f"<{'i' if signed else 'u'}{width}").tobytes()
     return literals.get(f"{mode.name.lower()}{width}{'p' if planes else ''}", data,
-                        lambda: encode_bytes(values, mode, width, signed, planes))
+                        lambda: encode_bytes(values, whole_array(mode).byte_coder, width, signed, planes))
 
 
 @dataclass

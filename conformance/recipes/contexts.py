@@ -11,12 +11,11 @@ from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.structures import EntropyMode, PredictionMode, WordParameters
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
-from refcodec.entropy.payload import LevelBlock, MapBlock, WordBlock
 
 from .builder import Builder, build
 from .chooser import Chooser, Draw
 from .drawn_parts import as_words, driven
-from .parts import MODES, direct, predicted, uniform, words
+from .parts import MODES, direct, levels, predicted, uniform, words
 
 SIZES = (1, 2, 3, 4, 5)                     # trellis sizes of the tensors of a stream of levels, one each
 FLOATS = ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2", "float32", "float64")
@@ -27,13 +26,11 @@ def levels_stream(seed: int, mode: EntropyMode, rows: int, columns: int) -> byte
     """Levels of any magnitude with trellises of all sizes, and without."""
     chooser, coded = Chooser(Draw(seed)), []
     for size in (0, 0, 0, *SIZES):
-        c = uniform(1, -30, size)
-        c.entropy_mode = mode
         kernel, shape = (4, (12, 80)) if mode == MODES.CM and size else (1, (rows, columns))
-        block = LevelBlock(np.zeros(shape, np.int32), c.uniform.states, kernel, mode == MODES.CM)
+        part = levels(np.zeros(shape), uniform(1, -30, size), mode, kernel_size=kernel)
         coded.append(("float32", (shape[0], shape[1] // kernel, kernel) if kernel > 1 else shape,
-                      direct(driven(chooser, Part(c, block.levels, BY_NAME["float32"]), block))))
-    return build(_written(coded), Profile.HIGH if mode == MODES.CM else Profile.MAIN)
+                      direct(driven(chooser, part))))
+    return build(_written(coded), max(mode.facts.profile, Profile.MAIN))
 
 
 def words_stream(seed: int, rows: int, columns: int) -> bytes:
@@ -44,7 +41,7 @@ def words_stream(seed: int, rows: int, columns: int) -> bytes:
         p = WordParameters(1, 2 - (i & 1), (0, 1, 0, 2)[i & 3], int(t.kind == "f"), int(i % 5 == 4))
         array = np.zeros((rows, columns), t.word)
         part = Part(words(t, array, **vars(p)).component, array, t)
-        coded.append((name, array.shape, direct(driven(chooser, part, WordBlock(array, None, t, p)))))
+        coded.append((name, array.shape, direct(driven(chooser, part))))
     for name in ("float32", "float32", "float64", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn"):
         coded += _predicted_words(chooser, BY_NAME[name], rows, columns)
     return build(_written(coded))
@@ -58,8 +55,7 @@ def _predicted_words(chooser: Chooser, t, rows: int, columns: int) -> list[tuple
         p = WordParameters(1, 1 + (k & 1), rule)
         array = np.zeros(base.shape, t.word)
         part = Part(words(t, array, **vars(p)).component, array, t, base)
-        found.append((t.name, base.shape,
-                      predicted(driven(chooser, part, WordBlock(array, base, t, p)), PredictionMode.INTRA, 0, -1 - k)))
+        found.append((t.name, base.shape, predicted(driven(chooser, part), PredictionMode.INTRA, 0, -1 - k)))
     return found
 
 
@@ -69,11 +65,10 @@ def maps_stream(seed: int, rows: int, columns: int) -> bytes:
     for name in (*FLOATS, *WHOLE):
         t, shape = BY_NAME[name], (4, rows // 4, columns)
         array = np.zeros((4, rows // 4 * columns), t.word)
-        part = Part(words(t, array, MODES.MAP).component, array, t)
-        coded.append((name, shape, direct(driven(chooser, part, MapBlock(array, None, t, 4)))))
-        part = Part(words(t, array, MODES.MAP).component, np.zeros_like(array), t, array)
-        coded.append((name, shape,
-                      predicted(driven(chooser, part, MapBlock(part.array, array, t, 4)), PredictionMode.INTRA, 0, -1)))
+        part = Part(words(t, array, MODES.MAP).component, array, t, plane_rows=4)
+        coded.append((name, shape, direct(driven(chooser, part))))
+        part = Part(words(t, array, MODES.MAP).component, np.zeros_like(array), t, array, plane_rows=4)
+        coded.append((name, shape, predicted(driven(chooser, part), PredictionMode.INTRA, 0, -1)))
     return build(_written(coded))
 
 

@@ -27,7 +27,6 @@ from refcodec.dtypes import BY_NAME, DType
 from refcodec.encoder.candidate import Part
 from refcodec.entropy.fixed_length import encode_fixed, least_length
 from refcodec.entropy.huffman import encode_huffman
-from refcodec.entropy.payload import LevelBlock, MapBlock, WordBlock
 from refcodec.entropy.words import add_difference
 
 from .chooser import Chooser, Draw, drive
@@ -113,12 +112,11 @@ def coded_words(chooser: Chooser, m: Matrix, mode: EntropyMode, quantiser: Quant
     if words.size == 0:
         part.array = None
         return part
-    if mode == M.MAP:
-        return driven(chooser, part, MapBlock(words, m.predictor, t, m.plane_rows))
     if mode == M.CC:
         c.word = word_parameters(draw, t, m.predictor is not None)
         c.word_offset_flag = int(c.word.offset != 0)
-        return driven(chooser, part, WordBlock(words, m.predictor, t, c.word))
+    if mode in RANGE_CODED:
+        return driven(chooser, part)
     finite = (1 << t.mantissa) - 1 | (
         1 << t.bits - 1) | 0x1F << t.mantissa - 1 if quantiser == Q.GRID else (1 << t.bits) - 1
     differences = as_words(draw, t, shape) & t.word.type(finite)
@@ -149,20 +147,18 @@ def coded_levels(chooser: Chooser, m: Matrix, mode: EntropyMode, c: Component, l
         return part
     free = largest >= (1 << 30) - 1 and signed
     if mode in RANGE_CODED and free:
-        block = LevelBlock(np.zeros(shape, np.int32), c.uniform.states if c.quantiser == Q.UNIFORM else 0,
-                           m.kernel_size, mode == M.CM)
-        return driven(chooser, part, block)
+        part.array = np.zeros(shape, np.int32)
+        return driven(chooser, part)
     part.array[...] = np.array(shaped(draw, part.array.size, largest, signed)).reshape(shape)
     if mode not in RANGE_CODED:
         _bytes(draw, part, part.array, draw.pick([w for w in (1, 2, 4, 8) if largest < 1 << 8 * w - 1]), True)
     return part
 
 
-def driven(chooser: Chooser, part: Part, block) -> Part:
-    coded, bypass = drive(chooser, [block])
+def driven(chooser: Chooser, part: Part) -> Part:
+    """The part with a payload that the chooser writes, and in its array what that decodes to."""
+    coded, bypass = drive(chooser, [part.block()])
     part.payloads = [Payload(len(coded), len(bypass), coded, bypass)]
-    if isinstance(block, LevelBlock):
-        part.array = block.levels
     return part
 
 

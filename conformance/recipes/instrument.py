@@ -67,7 +67,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "entropy.huffman": {"_read_tables": "9.7.1", "decode_huffman": "9.7.1"},
     "entropy.fixed_length": {"_get": "9.8"},
-    "entropy.byte_coding": {"_integers": "9.9.1", "decode_bytes": "9.9.2"},
+    "entropy.byte_coding": {"_integers": "9.9.1", "_from_zlib": "9.9.2", "_from_gzip": "9.9.2"},
     "entropy.payload": {"finish": "9.10.1", "read": "9.10.1"},
     "quantization.rounding": {"_round_bits": "8.5.2", "_round_to_integer": "8.5.2"},
     "quantization.uniform": {"_indices": "8.5.4"},

@@ -26,7 +26,7 @@ from refcodec.bitstream.structures import (
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
 from refcodec.encoder.stream_writer import body_of
-from refcodec.entropy.payload import MapBlock, encode_payload
+from refcodec.entropy.payload import encode_payload
 
 from .builder import Builder
 from .byte_coders import (
@@ -155,7 +155,7 @@ def beyond_int8(values: list[int], predictor: int | None = None) -> tuple[bytes,
     It is that of int16 words, whose map_offset has eight bits more; all bins are the same while no class beyond 8 is
     expected.
     """
-    block = MapBlock(np.array([values], np.int16).view(np.uint16), None, BY_NAME["int16"], 1)
+    block = words("int16", np.array([values], np.int16).view(np.uint16), MODES.MAP).block()
     coded, bypass = encode_payload([block])
     text = "".join(f"{b:08b}" for b in bypass)
     used = len(text.rstrip("0")) if int(text, 2) else 24

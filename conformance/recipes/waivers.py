@@ -26,7 +26,6 @@ WAIVERS = {
     r"(path:9\.1\.3:code_bypass: min\(quotient.*:second|coder:9\.1\.3:code // range above the chunk)": "only in damaged payloads (9.1.3), where any error is right",
     r"path:9\.7\.1:decode_huffman: (min\(CHUNK.*|.*state\[.*)": PIECES,
     r"path:9\.7\.4:decode_entries: (base <= position < end:1|position < end.*:0)": PIECES,
-    r"path:9\.9\.2:decode_bytes: len\(data\) != count \* width:1": "the size of raw integers is checked in parsing (R7.7-3)",
     r"path:9\.7\.3:(_read_lengths: (bit|k) .*|_read_symbols: more < 0):1": "another way to errors of R9.7.3-1 and R9.7.3-2, which have streams",
     r"path:9\.4\.3:(_code: _clip.*SQUASH_LIMIT|_trained: .*WEIGHT_LIMIT)\):(below|above)": "not met by a hundred thousand levels of any distribution tried: the weights of the mixer stay near one third",
     r"coder:9\.1\.4:carry through two 0xFF or more": "once in about 2^17 bytes, and the encoder's alone: a decoder sees no carry",

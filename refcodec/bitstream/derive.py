@@ -32,6 +32,7 @@ from .structures import (
     TensorDescriptor,
     TensorEntry,
     UniformParameters,
+    mode_facts,
 )
 from .visitor import Visitor
 
@@ -219,7 +220,7 @@ def check_tools(v: Visitor, x: Component) -> None:
     dtype = v.context.model.dtype(d.tensor_index)
     factor, predicted = d.representation in FACTORED, d.prediction_mode in BY_DIFFERENCE
     x.words_flag = int(x.quantiser in WORDS)
-    spatial, cm = d.prediction_mode == PredictionMode.SPATIAL, x.entropy_mode == EntropyMode.CM
+    spatial, mode = d.prediction_mode == PredictionMode.SPATIAL, mode_facts(x.entropy_mode)
     forbid(v, factor and x.quantiser not in INDICES, "R7.7.3-1", "a factor whose values are not indices times a step")
     forbid(v, x.quantiser in (*INDICES, Quantiser.DECIMAL) and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"),
            "R7.7.3-2", f"quantisation of {dtype.name}")
@@ -228,12 +229,11 @@ def check_tools(v: Visitor, x: Component) -> None:
     forbid(v, x.quantiser == Quantiser.CODEBOOK and predicted, "R7.7.3-4", "a codebook with prediction")
     forbid(v, spatial and x.quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT), "R7.7.3-5",
            "spatial prediction of what are no indices")
-    forbid(v, cm and x.words_flag, "R7.7.3-6", "mixed coding of words")
-    forbid(v, cm and v.context.model.profile < Profile.HIGH, "R7.7.3-6", "mixed coding in a profile below high")
-    forbid(v, x.entropy_mode == EntropyMode.MAP and (not x.words_flag or dtype.parts != 1), "R7.7.3-7",
-           "map coding of levels or complex words")
-    forbid(v, x.entropy_mode not in RANGE_CODED and v.context.joined, "R7.7.3-8",
-           "a joined unit holds what is range coded")
+    forbid(v, not mode.codes(x.words_flag != 0), mode.rule, f"{mode.called} of {'words' if x.words_flag else 'levels'}")
+    forbid(v, v.context.model.profile < mode.profile, mode.rule,
+           f"{mode.called} in a profile below {mode.profile.name.lower()}")
+    forbid(v, dtype.parts != 1 and not mode.complex_words, mode.rule, f"{mode.called} of complex words")
+    forbid(v, not mode.range_coded and v.context.joined, "R7.7.3-8", "a joined unit holds what is range coded")
     words = BY_NAME["float16"] if x.quantiser == Quantiser.GRID else dtype
     x.word_bytes = words.word_bytes
     x.integer_flag = 1 if words.kind != "f" and not predicted else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from .limits import Profile
+
 Bytes = bytes | memoryview         # what a reader gives are views of the unit's body
 
 
@@ -82,27 +84,62 @@ class Quantiser(IntEnum):
     INTEGER_CODEBOOK = 6  # indices of listed integers of one step
 
 
-class EntropyMode(IntEnum):
-    """entropy_mode: how integers become bytes."""
+@dataclass(frozen=True)
+class ModeFacts:
+    """What syntax, semantics and encoder know of an entropy mode without its coder (entropy/modes.py has that).
 
-    RAW = 0
-    CC = 1           # context coding
-    CM = 2           # mixed coding of levels
-    MAP = 3          # words with the contexts of a map
-    HUFFMAN = 4      # relative indices and values, canonical Huffman
-    FIXED = 5        # fixed length
-    DEFLATE = 6      # general-purpose coders of bytes: zlib,
-    GZIP = 7
-    BZIP2 = 8
-    LZMA = 9
+    called: in words.  words, levels: the clause by which it codes them, None: it cannot.  range_coded: it codes block
+    after block into one payload, so that components can be joined or have entry points.  profile: the lowest that has
+    it.  complex_words: words of complex types, too.  rule: the requirement that forbids what it cannot.
+    """
+
+    called: str
+    words: str | None = None
+    levels: str | None = None
+    range_coded: bool = False
+    profile: Profile = Profile.BASELINE
+    complex_words: bool = True
+    rule: str = ""
+
+    def codes(self, words: bool) -> bool:
+        """True if it codes words, or levels."""
+        return (self.words if words else self.levels) is not None
+
+
+class EntropyMode(IntEnum):
+    """entropy_mode: how integers become bytes. One row is all that there is to say of a mode outside its coder."""
+
+    facts: ModeFacts
+
+    def __new__(cls, value: int, facts: ModeFacts | None = None) -> EntropyMode:
+        assert facts is not None            # EntropyMode(number) looks a row up and makes none
+        mode = int.__new__(cls, value)
+        mode._value_, mode.facts = value, facts
+        return mode
+
+    RAW = 0, ModeFacts("raw integers", "9.10.2", "9.10.2")
+    CC = 1, ModeFacts("context coding", "9.5", "9.3", range_coded=True)
+    CM = 2, ModeFacts("mixed coding", None, "9.4", range_coded=True, profile=Profile.HIGH, rule="R7.7.3-6")
+    MAP = 3, ModeFacts("map coding", "9.6", None, range_coded=True, complex_words=False, rule="R7.7.3-7")
+    HUFFMAN = 4, ModeFacts("relative indices and values, canonical Huffman", "9.7", "9.7")
+    FIXED = 5, ModeFacts("fixed length", "9.8", "9.8")
+    DEFLATE = 6, ModeFacts("bytes by zlib", "9.9", "9.9")
+    GZIP = 7, ModeFacts("bytes by gzip", "9.9", "9.9")
+    BZIP2 = 8, ModeFacts("bytes by bzip2", "9.9", "9.9")
+    LZMA = 9, ModeFacts("bytes by LZMA2", "9.9", "9.9")
+
+
+def mode_facts(number: int) -> ModeFacts:
+    """The facts of a mode; of a reserved number, which a reader refuses beforehand, facts that forbid nothing."""
+    return EntropyMode(number).facts if number in EntropyMode._value2member_map_ else ModeFacts("", "", "")
 
 
 BY_TENSOR = (PredictionMode.COPY, PredictionMode.INTRA, PredictionMode.INTER)      # have a predicting tensor
 BY_DIFFERENCE = (PredictionMode.INTRA, PredictionMode.INTER)          # code differences from the predicting tensor
 WORDS = (Quantiser.NONE, Quantiser.GRID)                              # code words, the others levels
 INDICES = (Quantiser.UNIFORM, Quantiser.FIXED_POINT, Quantiser.INTEGER_CODEBOOK)   # value = index * step
-RANGE_CODED = (EntropyMode.CC, EntropyMode.CM, EntropyMode.MAP)
-BYTES = (EntropyMode.DEFLATE, EntropyMode.GZIP, EntropyMode.BZIP2, EntropyMode.LZMA)
+RANGE_CODED = tuple(m for m in EntropyMode if m.facts.range_coded)
+BYTES = tuple(m for m in EntropyMode if m.facts.words == "9.9")       # general-purpose coders of bytes
 MASKS = (Representation.RANDOM_MASK, Representation.ROW_MASK)
 FACTORED = (Representation.LOW_RANK, Representation.MAPPING, Representation.AUGMENTATION,
             Representation.LOW_RANK_UPDATE)                           # products of matrices

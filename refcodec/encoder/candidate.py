@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,15 +29,14 @@ from ..bitstream.structures import (
     WordParameters,
 )
 from ..dtypes import BY_NAME, DType
-from ..entropy.integers import encode_integers
-from ..entropy.payload import LevelBlock, MapBlock, WordBlock, encode_payload
+from ..entropy.modes import MODES, Block, WholeArray, range_coded, whole_array
+from ..entropy.payload import encode_payload
 from ..entropy.words import difference
 from ..parallel import run_all
 
-ALPHABET_MAX = 4095        # different values, and 0, that Huffman codes are made for
+MOST_VALUES = max(row.most_values or 0 for row in MODES.values() if isinstance(row, WholeArray))
 PAYLOAD_BYTES = 4          # of coded_size and bypass_size, about
 ENTRY_BYTES = 2            # of an entry of an integer codebook, about
-LEVEL_LIMIT = 1 << 30      # of what is range coded
 
 
 @dataclass
@@ -79,16 +79,12 @@ class Part:
     plane_rows: int = 1
     payloads: list[Payload] = field(default_factory=list)
 
-    def block(self, rows: slice = slice(None)) -> LevelBlock | WordBlock | MapBlock:
+    def block(self, rows: slice = slice(None)) -> Block:
         """What codes `rows` of the array in a range-coded payload."""
-        c = self.component
-        array, predictor = self.array[rows], None if self.predictor is None else self.predictor[rows]
-        if c.quantiser not in WORDS:
-            states = c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0
-            return LevelBlock(array, states, self.kernel_size, c.entropy_mode == EntropyMode.CM)
-        if c.entropy_mode == EntropyMode.MAP:
-            return MapBlock(array, predictor, self.dtype, self.plane_rows, (rows.start or 0) % self.plane_rows)
-        return WordBlock(array, predictor, self.dtype, c.word)
+        assert self.array is not None
+        predictor = None if self.predictor is None else self.predictor[rows]
+        return Block(self.component, self.array[rows], self.dtype, predictor, self.kernel_size, self.plane_rows,
+                     rows.start % self.plane_rows if rows.start else 0)
 
     def code(self, threads: int = 1) -> Part:
         """Make the payloads of the entropy mode that the component names."""
@@ -97,7 +93,7 @@ class Part:
             return self
         if c.entropy_mode not in RANGE_CODED:
             c.entry_count_minus1 = 0
-            data = encode_integers(c, self.integers, self.dtype if c.quantiser in WORDS else None)
+            data = whole_array(c.entropy_mode).encode(c, self.integers, self.dtype if c.quantiser in WORDS else None)
             self.payloads = [Payload(len(data), 0, data, b"")]
             return self
         borders = segment_borders(self.array.shape[0], c.entry_count_minus1 + 1)
@@ -112,13 +108,16 @@ class Part:
     @functools.cached_property
     def integers(self) -> np.ndarray:
         """What is coded outside range coding: levels, words, or differences of words."""
+        assert self.array is not None
         return self.array if self.predictor is None else difference(self.array, self.predictor, self.dtype)
 
     @functools.cached_property
-    def few_values(self) -> bool:
-        """True if Huffman codes can be made: as many different values as level 1 allows."""
-        flat = self.integers.reshape(-1)            # a sample tells most arrays of words apart
-        return np.unique(flat[: 4 * ALPHABET_MAX]).size <= ALPHABET_MAX and np.unique(flat).size <= ALPHABET_MAX
+    def value_count(self) -> float:
+        """How many different integers there are: infinitely many where a sample shows more than any mode takes."""
+        flat = self.integers.reshape(-1)
+        if np.unique(flat[: 4 * MOST_VALUES]).size > MOST_VALUES:
+            return math.inf
+        return np.unique(flat).size
 
     def with_mode(self, mode: EntropyMode) -> Part:
         """The same integers in another entropy mode, not yet coded."""
@@ -178,15 +177,18 @@ class Candidate:
 
 def possible_modes(part: Part, modes: Sequence[EntropyMode]) -> list[EntropyMode]:
     """Those of the entropy modes that can code a part."""
-    words = part.component.quantiser in WORDS
-    without = {EntropyMode.CM if words else EntropyMode.MAP}
-    if words and part.dtype.parts != 1:
-        without.add(EntropyMode.MAP)
-    if not words and max(int(part.array.max(initial=0)), -int(part.array.min(initial=0))) >= LEVEL_LIMIT:
-        without |= set(RANGE_CODED)
-    if EntropyMode.HUFFMAN in modes and not part.few_values:
-        without.add(EntropyMode.HUFFMAN)
-    return [m for m in modes if m not in without]
+    return [m for m in modes if _can_code(m, part)]
+
+
+def _can_code(mode: EntropyMode, part: Part) -> bool:
+    words, row = part.component.quantiser in WORDS, MODES[mode]
+    if not mode.facts.codes(words) or (part.dtype.parts != 1 and not mode.facts.complex_words):
+        return False
+    if isinstance(row, WholeArray):
+        return row.most_values is None or part.value_count <= row.most_values
+    if words or part.array is None:
+        return True
+    return max(int(part.array.max(initial=0)), -int(part.array.min(initial=0))) <= range_coded(mode, words).largest
 
 
 def entry_count(rows: int, columns: int, entry_elements: int) -> int:

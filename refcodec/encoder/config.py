@@ -8,12 +8,13 @@ import os
 import tomllib
 from dataclasses import dataclass, field
 
+from ..bitstream.limits import Profile
 from ..bitstream.structures import EntropyMode
 from ..errors import ConfigError
 
 STATES = (0, 4, 8, 16, 32, 64)
 PROFILES = ("baseline", "main", "high")
-ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
+ENTROPY = ("auto", *(m.name.lower() for m in EntropyMode))
 QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
 BY_SNR = ("fixed-point", "hybrid")        # quantisers that choose widths for a signal-to-noise ratio
 UPDATES = ("lra", "ml", "ka", "rm", "lru", "fp")
@@ -171,7 +172,7 @@ class Config:
         if self.entropy is None:
             return []
         found = list(EntropyMode) if self.entropy == "auto" else [EntropyMode[self.entropy.upper()]]
-        return [m for m in found if m != EntropyMode.CM or self.profile in (None, "high")]
+        return [m for m in found if self.profile is None or m.facts.profile <= Profile[self.profile.upper()]]
 
     @property
     def one_mode(self) -> bool:

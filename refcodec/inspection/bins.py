@@ -82,8 +82,8 @@ class Watch:
 
         for module, clause in ((context_coding, "9.3"), (mixed_coding, "9.4")):
             self._name_levels(module, clause, sorted((getattr(levels, n), name) for n, name in LEVEL_NAMES))
-        places = {payload.WordBlock: ("9.5", "word", sorted((getattr(word_loop, n), name) for n, name in WORD_NAMES)),
-                  payload.MapBlock: ("9.6", "map", sorted((getattr(map_loop, n), name) for n, name in MAP_NAMES))}
+        places = {"9.5": ("9.5", "word", sorted((getattr(word_loop, n), name) for n, name in WORD_NAMES)),
+                  "9.6": ("9.6", "map", sorted((getattr(map_loop, n), name) for n, name in MAP_NAMES))}
         self._name_words(word_loop, map_loop)
         self._name_payloads(payload, places)
 
@@ -108,13 +108,13 @@ class Watch:
         for module in modules:
             module.word_bin = watched
 
-    def _name_payloads(self, payload, places: dict[type, tuple[str, str, list[tuple[int, str]]]]) -> None:
+    def _name_payloads(self, payload, places: dict[str, tuple[str, str, list[tuple[int, str]]]]) -> None:
         read = payload.PayloadReader.read
 
         def watched(reader, block):
             self.unit, self.first_bit = reader.unit, reader.first_bit
-            if type(block) in places:
-                self.clause, self.structure, self.places = places[type(block)]
+            if block.clause in places:
+                self.clause, self.structure, self.places = places[block.clause]
                 self.name = f"{self.structure}_parameters"             # until its first bin
             return read(reader, block)
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..bitstream.derive import segment_borders
-from ..bitstream.structures import BYTES, RANGE_CODED, Component, EntropyMode, Quantiser
+from ..bitstream.structures import RANGE_CODED, Component, Quantiser
 from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
-from ..entropy.integers import decode_integers
-from ..entropy.payload import (
-    LevelBlock,
-    MapBlock,
-    PayloadReader,
-    WordBlock,
-    check_elements,
-)
+from ..entropy.modes import Block, whole_array
+from ..entropy.payload import PayloadReader, check_elements
 from ..entropy.words import add_difference
 from ..errors import EntropyError, OmcError, ReconstructionError
 from ..parallel import run_all
@@ -30,10 +25,6 @@ from ..quantization.uniform import indices, reconstruct, reconstruct_indices
 from .factors import Factor
 
 LEVEL_LIMIT = 1 << 31      # of all quantisers but DECIMAL
-
-# The requirement that words fit their type, where it depends on the entropy mode.
-WORD_RULES = {EntropyMode.RAW: "R9.10.2-2", EntropyMode.HUFFMAN: "R9.7.1-4", EntropyMode.FIXED: "R9.8-2",
-              **dict.fromkeys(BYTES, "R9.9.1-1")}
 
 
 @dataclass
@@ -73,20 +64,42 @@ class Payloads:
         return 8 * (self.places[0][0] - self.unit.body_offset)
 
 
+@dataclass
+class Segment:
+    """The rows of a component that one payload holds. reader: of a payload that is range coded, else None."""
+
+    component: Component
+    layout: Layout
+    payloads: Payloads
+    rows: slice
+    reader: PayloadReader | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows.stop - self.rows.start, self.component.column_count
+
+    def read(self, array: np.ndarray, dtype: DType, predictor: np.ndarray | None = None) -> np.ndarray:
+        """The array, filled with the block that comes next in the payload."""
+        assert self.reader is not None
+        planes = self.layout.plane_rows
+        self.reader.read(Block(self.component, array, dtype, predictor, self.layout.kernel_size, planes,
+                               self.rows.start % planes))
+        return array
+
+
 def decode_words(c: Component, layout: Layout, payloads: Payloads, predictor: np.ndarray | None,
                  threads: int = 1) -> np.ndarray:
     """The words of a component of values: unsigned [rows, columns]. predictor: like it, or None."""
     out = np.zeros((c.row_count, c.column_count), layout.dtype.word)
 
-    def decode(part: slice, reader: PayloadReader | None) -> None:
-        base = None if predictor is None else predictor[part]
+    def decode(s: Segment) -> None:
+        base = None if predictor is None else predictor[s.rows]
         if c.words_flag:
-            _read_words(c, layout, out[part], base, part, payloads, reader)
+            _read_words(s, out[s.rows], base)
         else:
-            levels = _read_levels(c, layout, out[part].shape, payloads, reader)
-            _values(c, layout, levels, base, part, out[part])
+            _values(c, layout, _read_levels(s), base, s.rows, out[s.rows])
 
-    _segments(c, payloads, decode, threads)
+    _segments(c, layout, payloads, decode, threads)
     return out
 
 
@@ -94,10 +107,10 @@ def decode_levels(c: Component, layout: Layout, payloads: Payloads, threads: int
     """The levels of a component that has no words: [rows, columns], int32, or int64 for DECIMAL."""
     out = np.zeros((c.row_count, c.column_count), np.int64 if c.quantiser == Quantiser.DECIMAL else np.int32)
 
-    def decode(part: slice, reader: PayloadReader | None) -> None:
-        out[part] = _read_levels(c, layout, out[part].shape, payloads, reader)
+    def decode(s: Segment) -> None:
+        out[s.rows] = _read_levels(s)
 
-    _segments(c, payloads, decode, threads)
+    _segments(c, layout, payloads, decode, threads)
     return out
 
 
@@ -105,16 +118,16 @@ def decode_factor(c: Component, layout: Layout, payloads: Payloads, threads: int
     """A component of indices and their step (SPEC 8.6)."""
     out = np.zeros((c.row_count, c.column_count), np.int64)
 
-    def decode(part: slice, reader: PayloadReader | None) -> None:
-        levels = _read_levels(c, layout, out[part].shape, payloads, reader)
-        out[part] = _indices(c, levels, layout, part)
+    def decode(s: Segment) -> None:
+        out[s.rows] = _indices(c, _read_levels(s), layout, s.rows)
 
-    _segments(c, payloads, decode, threads)
+    _segments(c, layout, payloads, decode, threads)
     return Factor(out, *step_of(c))
 
 
-def _segments(c: Component, payloads: Payloads, decode, threads: int) -> None:
-    # decode(rows, reader) for each segment; the reader of a range-coded payload is checked to be at its end
+def _segments(c: Component, layout: Layout, payloads: Payloads, decode: Callable[[Segment], None],
+              threads: int) -> None:
+    # decode(segment) for each; the reader of a range-coded payload is checked to be at its end
     entries = c.entry_count_minus1 + 1
     borders = segment_borders(c.row_count, entries)
     own = c.coded_flag and c.entropy_mode in RANGE_CODED and payloads.joined is None
@@ -124,8 +137,8 @@ def _segments(c: Component, payloads: Payloads, decode, threads: int) -> None:
     def segment(e: int) -> None:
         reader = payloads.reader(e) if own else payloads.joined
         with np.errstate(all="ignore"):          # what damage makes of values is told by rules, not by warnings
-            decode(slice(borders[e], borders[e + 1]), reader)
-        if own:
+            decode(Segment(c, layout, payloads, slice(borders[e], borders[e + 1]), reader))
+        if own and reader:
             reader.finish()
 
     run_all(segment, range(entries), threads)
@@ -133,37 +146,32 @@ def _segments(c: Component, payloads: Payloads, decode, threads: int) -> None:
 
 # Integers
 
-def _read_words(c: Component, layout: Layout, out: np.ndarray, predictor: np.ndarray | None, part: slice,
-                payloads: Payloads, reader: PayloadReader | None) -> None:
+def _read_words(s: Segment, out: np.ndarray, predictor: np.ndarray | None) -> None:
+    c, grid = s.component, s.component.quantiser == Quantiser.GRID
     if out.size == 0:
         return
-    dtype = BY_NAME["float16"] if c.quantiser == Quantiser.GRID else layout.dtype
-    words = np.empty(out.shape, dtype.word) if c.quantiser == Quantiser.GRID else out
-    if c.entropy_mode == EntropyMode.CC:
-        reader.read(WordBlock(words, predictor, dtype, c.word))
-    elif c.entropy_mode == EntropyMode.MAP:
-        reader.read(MapBlock(words, predictor, dtype, layout.plane_rows, part.start % layout.plane_rows))
+    dtype = BY_NAME["float16"] if grid else s.layout.dtype
+    words = np.empty(out.shape, dtype.word) if grid else out
+    if c.entropy_mode in RANGE_CODED:
+        s.read(words, dtype, predictor)
     else:
-        words[...] = _integers(c, payloads, dtype).reshape(out.shape)
-        _check_words(words, dtype, WORD_RULES[c.entropy_mode])
+        words[...] = _integers(c, s.payloads, dtype).reshape(out.shape)
+        _check_words(words, dtype, whole_array(c.entropy_mode).word_rule)
         if predictor is not None:
             add_difference(words, predictor, dtype)
-    if c.quantiser == Quantiser.GRID:
-        scales = np.frombuffer(c.grid_scales, "<f4")[part].astype(np.float32)
+    if grid:
+        scales = np.frombuffer(c.grid_scales, "<f4")[s.rows].astype(np.float32)
         out[...] = reconstruct_grid(words, scales).view(np.uint32)
 
 
-def _read_levels(c: Component, layout: Layout, shape: tuple[int, ...], payloads: Payloads,
-                 reader: PayloadReader | None) -> np.ndarray:
+def _read_levels(s: Segment) -> np.ndarray:
     """Levels of a segment: int32, or integers of up to 64 bits for DECIMAL."""
-    if 0 in shape or not c.coded_flag:
-        return np.zeros(shape, np.int32)
+    c = s.component
+    if 0 in s.shape or not c.coded_flag:
+        return np.zeros(s.shape, np.int32)
     if c.entropy_mode in RANGE_CODED:
-        states = c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0
-        block = LevelBlock(np.empty(shape, np.int32), states, layout.kernel_size, c.entropy_mode == EntropyMode.CM)
-        reader.read(block)
-        return block.levels
-    levels = _integers(c, payloads, None).reshape(shape)
+        return s.read(np.empty(s.shape, np.int32), s.layout.dtype)
+    levels = _integers(c, s.payloads, None).reshape(s.shape)
     if c.quantiser == Quantiser.DECIMAL:
         return levels.astype(np.int64, copy=False)
     if not -LEVEL_LIMIT <= int(levels.min()) <= int(levels.max()) < LEVEL_LIMIT:
@@ -174,7 +182,7 @@ def _read_levels(c: Component, layout: Layout, shape: tuple[int, ...], payloads:
 def _integers(c: Component, payloads: Payloads, dtype: DType | None) -> np.ndarray:
     # The whole component, in row-major order; dtype: of words, None for levels
     try:
-        return decode_integers(c, payloads.whole(), dtype, payloads.alphabet_limit)
+        return whole_array(c.entropy_mode).decode(c, payloads.whole(), dtype, payloads.alphabet_limit)
     except OmcError as error:
         if isinstance(error, EntropyError) and error.bit is None:
             error.bit = payloads.bit()

@@ -13,7 +13,7 @@ from helpers.words import TYPES, random_words, smooth_maps, special_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refcodec.bitstream.structures import WordParameters
+from refcodec.bitstream.structures import Component, EntropyMode
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.map_coding import (
     BAD_SHIFT,
@@ -27,19 +27,24 @@ from refcodec.entropy.map_coding import (
     estimate_map_bits,
     new_map_contexts,
 )
-from refcodec.entropy.payload import MapBlock, PayloadReader, WordBlock, encode_payload
+from refcodec.entropy.modes import Block
+from refcodec.entropy.payload import PayloadReader, encode_payload
 from refcodec.entropy.range_coder import decoder_start, encoder_start
 from refcodec.errors import EntropyError
 
 FLOAT32 = BY_NAME["float32"]
 
 
+def block(words, dtype, rows=1, predictor=None, first_row=0, mode=EntropyMode.MAP):
+    return Block(Component(entropy_mode=mode), words, dtype, predictor, plane_rows=rows, first_row=first_row)
+
+
 def coded(words, dtype, rows=1, predictor=None, first_row=0):
     """(coded, bypass) after a checked round trip."""
-    payload = encode_payload([MapBlock(words, predictor, dtype, rows, first_row)])
+    payload = encode_payload([block(words, dtype, rows, predictor, first_row)])
     out = np.zeros_like(words)
     reader = PayloadReader(*payload)
-    reader.read(MapBlock(out, predictor, dtype, rows, first_row))
+    reader.read(block(out, dtype, rows, predictor, first_row))
     reader.finish()
     np.testing.assert_array_equal(out, words)
     return payload
@@ -131,13 +136,13 @@ def test_estimate(name):
 def test_joined_payload():
     rng = np.random.default_rng(3)
     arrays = [random_words(rng, FLOAT32, (6, 5)), words_of(smooth_maps(2, 7, 9)), random_words(rng, FLOAT32, (3, 3))]
-    blocks = [MapBlock(arrays[0], None, FLOAT32, 3), MapBlock(arrays[1], None, FLOAT32, 7, 2),
-              WordBlock(arrays[2], None, FLOAT32, WordParameters()), MapBlock(arrays[0], arrays[0].copy(), FLOAT32, 1)]
+    blocks = [block(arrays[0], FLOAT32, 3), block(arrays[1], FLOAT32, 7, first_row=2),
+              block(arrays[2], FLOAT32, mode=EntropyMode.CC), block(arrays[0], FLOAT32, 1, arrays[0].copy())]
     reader = PayloadReader(*encode_payload(blocks))
-    for block in blocks:
-        wanted, block.words = block.words, np.zeros_like(block.words)
-        reader.read(block)
-        np.testing.assert_array_equal(block.words, wanted)
+    for b in blocks:
+        wanted, b.array = b.array, np.zeros_like(b.array)
+        reader.read(b)
+        np.testing.assert_array_equal(b.array, wanted)
     reader.finish()
 
 
@@ -170,7 +175,7 @@ def test_damage_is_reported():
                       (good, bypass + b"\0"), (b"", bypass)):
         reader = PayloadReader(data, raw)
         with pytest.raises(EntropyError) as caught:
-            reader.read(MapBlock(np.zeros_like(words), None, FLOAT32, 9))
+            reader.read(block(np.zeros_like(words), FLOAT32, 9))
             reader.finish()
         assert caught.value.code in ("ENTROPY_END", "OUT_OF_RANGE")
 

@@ -96,12 +96,11 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
          'if machine.unused_data or len(out) != size:', "a coded string without its end"),
     ],
     "entropy/byte_coding.py": [
-        ('if mode == EntropyMode.GZIP and bytes(data[3:4]) != b"\\0":', 'if False:', "optional fields of gzip headers"),
-        ('return zlib.decompressobj(31 if mode == EntropyMode.GZIP else 15)', 'return zlib.decompressobj(47)',
-         "gzip where zlib is due, and the other way round"),
+        ('if bytes(data[3:4]) != b"\\0":', 'if False:', "optional fields of gzip headers"),
+        ('ZLIB, GZIP_HEADER = 15, 16 ', 'ZLIB, GZIP_HEADER = 47, 0 ', "gzip where zlib is due, and the other way round"),
         ('reshape(dtype.itemsize, -1).T).reshape(-1)', 'reshape(dtype.itemsize, -1)[::-1].T).reshape(-1)',
          "byte planes from the highest"),
-        ('elif len(data) != count * width:', 'elif False:', "raw integers of another size"),
+        ('if len(data) != size:', 'if False:', "raw integers of another size"),
     ],
     "entropy/payload.py": [
         ('ELEMENTS_PER_BYTE = 1 << 14', 'ELEMENTS_PER_BYTE = 1 << 13', "fewer elements from a byte"),
@@ -110,11 +109,11 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
          "the end of the bypass string"),
         ('if rest not in range(8) or (rest and int(self.raw[-1]) & ((1 << rest) - 1)):', 'if rest not in range(8):',
          "padding bits of the bypass string"),
-        ('if make not in self._made:', 'if True:', "contexts start anew with each block"),
-        ('if not decoder_finish(self.r, self.buf):', 'if False:', "the end of the arithmetic code"),
+                ('if not decoder_finish(self.r, self.buf):', 'if False:', "the end of the arithmetic code"),
     ],
-    "entropy/integers.py": [
-        ('width = 1 << c.byte.level_bytes_log2 if signed else', 'width = 1 + c.byte.level_bytes_log2 if signed else',
+    "entropy/modes.py": [
+        ('if coder not in self._contexts:', 'if True:', "contexts start anew with each block"),
+        ('width = 1 << c.byte.level_bytes_log2 if dtype is', 'width = 1 + c.byte.level_bytes_log2 if dtype is',
          "bytes of a level"),
         ('bool(c.byte.byte_planes_flag))', 'False)', "byte_planes_flag"),
     ],

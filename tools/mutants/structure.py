@@ -110,7 +110,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ('forbid(v, bits & ((1 << -x.row_count % 8) - 1) != 0,', 'forbid(v, False,',
          "bits of row_mask beyond the last row"),
         ('low = 0 if x.representation == Representation.AUGMENTATION else 1', 'low = 0', "factors of rank 0"),
-        ('forbid(v, cm and v.context.model.profile < Profile.HIGH,', 'forbid(v, False,', "mixed coding in every profile"),
+        ('forbid(v, v.context.model.profile < mode.profile,', 'forbid(v, False,', "mixed coding in every profile"),
         ('x.word_shift_max = words.mantissa if x.float_flag else words.bits - 1',
          'x.word_shift_max = words.mantissa if x.float_flag else words.bits', "word_shift may be all bits"),
         ('x.word_offset_max = (1 << words.bits) - 1', 'x.word_offset_max = 1 << 8 * x.word_bytes',
