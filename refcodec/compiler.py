@@ -4,16 +4,26 @@
 as written.  Rules of such functions: every value is int64 (loads from arrays are wrapped in int()),
 results are masked where they could leave 63 bits, mode arguments are literal constants at the call.
 Indices are never negative; a[at(i)] says so, and spares the test for those that count from the end.
+
+The first call of an entry point compiles it, which takes seconds, once on each machine: the log "refcodec.compiler"
+tells of it, level INFO, with the attributes `loop` (a name) and `done` (False before, True after).
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 COMPILE = os.environ.get("REFCODEC_COMPILE", "1") != "0" and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+LOG = logging.getLogger("refcodec.compiler")
+ENTRY_POINTS: list[Any] = []              # all functions marked `compiled` of the modules that are loaded
 
 
 def cache_folder() -> str:
@@ -40,6 +50,7 @@ def cache_folder() -> str:
 
 if COMPILE:
     import numba
+    from numba.core import event
     from numba.cpython.unsafe.numbers import leading_zeros
 
     CACHE_FOLDER = cache_folder()
@@ -53,7 +64,29 @@ if COMPILE:
                 numba.config.CACHE_DIR = before
         return apply
 
-    compiled = _decorate(cache=True)          # an entry point: cached on disk, releases the GIL
+    class _Log(event.Listener):
+        """Numba tells here what it compiles; parts of loops and what was found on disk are not worth a word."""
+
+        def on_start(self, event: Any) -> None:
+            self._log(event, False)
+
+        def on_end(self, event: Any) -> None:
+            self._log(event, True)
+
+        def _log(self, event: Any, done: bool) -> None:
+            loop = event.data["dispatcher"]
+            if any(loop is known for known in ENTRY_POINTS):
+                name = loop.py_func.__name__.strip("_")
+                LOG.info("%s %s", "compiled" if done else "compiling", name, extra={"loop": name, "done": done})
+
+    event.register("numba:compile", _Log())
+    _cached = _decorate(cache=True)
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        """An entry point: cached on disk, releases the GIL."""
+        ENTRY_POINTS.append(_cached(function))
+        return ENTRY_POINTS[-1]
+
     # A part of loops: always inlined, so that literal modes vanish, and without the counting of references
     # to arrays, whose atomic operations cost more than all else.  It cannot make arrays: its caller does.
     inlined = _decorate(forceinline=True, _nrt=False)

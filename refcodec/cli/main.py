@@ -21,12 +21,14 @@ from . import (
     info,
     trace,
     validate,
+    warm_up,
 )
+from .first_use import told
 
 # A command is a module with add(commands), which adds its parser, and run(arguments), which returns the exit code or
 # None for 0.  What a command needs of the codec is imported when it runs, so that parsing and --help are quick.
-COMMANDS: tuple[Any, ...] = (encode, decode, info, trace, compare, check_integers, validate, check, conformance_encode,
-                             conformance_decode)
+COMMANDS: tuple[Any, ...] = (encode, decode, info, trace, compare, validate, check_integers, check, conformance_encode,
+                             conformance_decode, warm_up)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")      # names that the terminal cannot show
     try:
-        code: int | None = arguments.run(arguments)
+        with told():
+            code: int | None = arguments.run(arguments)
         sys.stdout.flush()
         return code or exit_codes.DONE
     except BrokenPipeError:

@@ -6,9 +6,12 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
+
+from .first_use import FirstUse
 
 if TYPE_CHECKING:                  # nothing of the codec is loaded to print a help
     from ..model import Model
@@ -65,12 +68,16 @@ def print_result(arguments: argparse.Namespace, result: dict, line: str) -> None
 
 @contextmanager
 def progress_bar(total: int, what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A callable (done, total, name) that moves a bar on a terminal and is silent elsewhere."""
+    """A callable (done, total, name) that moves a bar with the time left on a terminal and is silent elsewhere."""
     from tqdm import tqdm
 
-    with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False, disable=not sys.stderr.isatty(),
+              smoothing=0) as bar:
+        begin, compiling = time.time(), FirstUse.seconds
+
         def move(done: int, in_all: int, name: str) -> None:
             bar.total = in_all
+            bar.start_t = begin + FirstUse.seconds - compiling     # the compiler's time tells nothing of the time left
             bar.set_postfix_str(name[-30:], refresh=False)
             bar.update(done - bar.n)
         yield move

@@ -8,6 +8,7 @@ import sys
 
 from helpers.places import ROOT
 
+FIRST_USE = "refcodec: first use: "          # begins the notice that loops are compiled
 SECONDS = 900              # a bound on one process, wide enough for a busy machine
 
 

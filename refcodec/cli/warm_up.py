@@ -1,0 +1,82 @@
+"""refcodec warm-up: compile all loops, so that no later command waits for the compiler."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .first_use import FirstUse, told
+from .shared import Commands, add_json, print_result
+
+if TYPE_CHECKING:
+    from ..encoder.config import Config
+    from ..model import Model
+
+
+def add(commands: Commands) -> argparse.ArgumentParser:
+    p = commands.add_parser(
+        "warm-up", help="compile all loops now, so that no later command waits for it",
+        description="Compile the loops of all coding tools (one to three minutes) by coding small made-up models with "
+        "each of them. Machine code is kept in a folder named by the text of the loops, so once suffices for each "
+        "version of refcodec; run it when a machine or a container image is set up. REFCODEC_CACHE=FOLDER names "
+        "another place (default: refcodec/ in $XDG_CACHE_HOME or ~/.cache).")
+    add_json(p)
+    return p
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from .. import compiler
+
+    start = time.perf_counter()
+    if not compiler.COMPILE:
+        print_result(arguments, {"compiled": 0, "folder": None, "seconds": 0.0},
+                     "nothing to compile: the environment switches the compiler off")
+        return
+    trials, done = list(_trials()), 0
+    handler = FirstUse("refcodec: compiling all loops; they are kept in {folder}", len(trials), lambda: done)
+    with told(handler) as told_of:
+        for models, config, references in trials:
+            _code(models, config, references)
+            done += 1
+    result = {"compiled": told_of.compiled, "folder": compiler.CACHE_FOLDER,
+              "seconds": round(time.perf_counter() - start, 3)}
+    print_result(arguments, result, f"all loops are ready, {told_of.compiled or 'none'} of them compiled now; kept in "
+                 f"{compiler.CACHE_FOLDER}; {result['seconds']:.1f} s")
+
+
+def _code(models: Sequence[Model], config: Config, references: Sequence[Model]) -> None:
+    from ..decoder import StreamDecoder
+    from ..encoder import encode
+
+    with StreamDecoder(encode(models, config, references), references) as decoder:
+        for number in range(len(decoder.parsed.models)):
+            decoder.model(number)
+
+
+def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
+    """Models, configurations and references that need every loop in every form that streams use; a test says so."""
+    import ml_dtypes
+    import numpy as np
+
+    from ..encoder.config import Config, Rule
+    from ..model import Model, Tensor
+
+    def model(dtype: Any = np.float32, amount: float = 0.0) -> Model:
+        """A wide, a tall and a sparse matrix, changed by about `amount`."""
+        rng = np.random.default_rng(1)
+        w, noise = rng.laplace(0, 0.05, (24, 40)), rng.normal(0, amount, (24, 40))
+        return Model([Tensor("wide.weight", (w + noise).astype(dtype)), Tensor("tall.weight", w.T[:, :9].astype(dtype)),
+                      Tensor("sparse.weight", (np.where(w > 0.1, w, 0) + noise).astype(dtype))])
+
+    base, new = model(), model(amount=1e-3)
+    maps = Model([Tensor("maps", np.maximum(np.random.default_rng(2).normal(size=(4, 16, 16)), 0).astype(np.float32))])
+    for models, references, options in (
+            ([base], [], {}), ([base], [], {"entropy": "map"}), ([base], [], {"entropy": "huffman"}),
+            ([base], [], {"entropy": "fixed"}), ([base], [], {"step": 0.01}),
+            ([base], [], {"step": 0.01, "entropy": "raw"}), ([base], [], {"step": 0.01, "entropy": "cc", "states": 0}),
+            ([base], [], {"step": 0.01, "effort": "best"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
+            ([maps], [], {"preset": "s3-features", "step": 0.2, "rules": [Rule("*", "quantise")]}),
+            ([new], [base], {"preset": "s4-ml", "update_rank": 3})):
+        yield models, Config(join_below=1, **options), references
