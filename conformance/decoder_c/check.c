@@ -49,7 +49,7 @@ static void payload(Coder *k, const char *coded, const char *bypass, uint8_t sto
     coder_init(k, &p);
 }
 
-static void levels(const char *what, int cm, int states, uint64_t kernel, const char *coded)
+static void levels(const char *what, int mode, int states, uint64_t kernel, const char *coded)
 {
     static const int64_t want[24] = {3, -1, 0, 2, -1, 0, 3, -1, 2, -1, 1, 2, 0, 0, 4, -1, -5, 40, 0, 0, 1, -1, 700, 12};
     int64_t got[24];
@@ -60,7 +60,7 @@ static void levels(const char *what, int cm, int states, uint64_t kernel, const 
     c.states = states;
     c.kernel_size = kernel;
     payload(&k, coded, "", store);
-    (cm ? decode_levels_cm : decode_levels_cc)(&k, &c, 3, 8, got);
+    modes[mode].levels(&k, &c, 3, 8, got);
     expect(!memcmp(want, got, sizeof want), what);
     coder_end(&k);
 }
@@ -86,7 +86,7 @@ static void words(const char *type, const int flags[7], uint64_t rows, const cha
     c.word_shift = flags[5];
     c.word_offset = (uint64_t)flags[6];
     payload(&k, coded, bypass, store);
-    decode_words(&k, &c, rows, n / rows, got, predictor ? pred : NULL);
+    decode_words(&k, &c, 0, rows, n / rows, got, predictor ? pred : NULL);
     expect(!memcmp(want, got, n * sizeof *want), text);
     coder_end(&k);
 }
@@ -202,9 +202,9 @@ int main(void)
     expect(crc32_of((const uint8_t *)"123456789", 9) == 0xCBF43926, "CRC-32");
     for (i = 0; i < 5; i++)
         expect(random_word(1234567, i) == random[i], "8.6.6");
-    levels("CC, plain quantiser", 0, 0, 1, "4c ed 19 85 f9 eb 35 a5 36 22 33 43 a0 24 a4");
-    levels("CM, plain quantiser", 1, 0, 1, "4c e8 6a 1a c7 9a f3 48 d7 32 1f 34 71 58 77");
-    levels("CM, trellis and kernels", 1, 8, 3, "4c d4 ef 11 2b 78 fc fb 2a 5d 55 d1 fd ec");
+    levels("CC, plain quantiser", M_CC, 0, 1, "4c ed 19 85 f9 eb 35 a5 36 22 33 43 a0 24 a4");
+    levels("CM, plain quantiser", M_CM, 0, 1, "4c e8 6a 1a c7 9a f3 48 d7 32 1f 34 71 58 77");
+    levels("CM, trellis and kernels", M_CM, 8, 3, "4c d4 ef 11 2b 78 fc fb 2a 5d 55 d1 fd ec");
     check_words();
     check_values();
     check_decomposition();

@@ -23,9 +23,9 @@ static void check_tools(Parser *p, Component *c)
     forbid(q == Q_GRID && (p->t->type != T_FLOAT32 || predicted));                            /* -3 */
     forbid(q == Q_CODEBOOK && predicted);                                                     /* -4 */
     forbid(mode == P_SPATIAL && q != Q_UNIFORM && q != Q_FIXED_POINT);                        /* -5 */
-    forbid(m == M_CM && (c->words_flag || p->s->profile < 2));                                /* -6 */
-    forbid(m == M_MAP && (!c->words_flag || p->e->words == 2));                               /* -7 */
-    forbid(p->joined && m != M_CC && m != M_CM && m != M_MAP);                                /* -8 */
+    forbid(!mode_codes(m, c->words_flag) || p->s->profile < modes[m].profile);                /* -6, -7 */
+    forbid(modes[m].real_words && p->e->words == 2);                                          /* -7 */
+    forbid(p->joined && !range_coded(m));                                                     /* -8 */
 }
 
 static void parse_uniform(Parser *p, Component *c)
@@ -135,7 +135,7 @@ static void check_entries(Parser *p, Component *c)
     c->coded_flag = c->word_count != 0 &&
                     !((c->quantiser == Q_CODEBOOK || c->quantiser == Q_INTEGER_CODEBOOK) && c->codebook_size == 1);
     if (c->segment_count > 1) /* R7.7.3-10 */
-        forbid(p->joined || !(c->entropy_mode >= M_CC && c->entropy_mode <= M_MAP) ||
+        forbid(p->joined || !range_coded(c->entropy_mode) ||
                c->rows / c->segment_count * c->cols < ENTRY_MIN_ELEMENTS);
 }
 
@@ -143,7 +143,7 @@ void parse_component(Parser *p, Component *c)
 {
     int m;
     c->quantiser = ue_enum(p, Q_INTEGER_CODEBOOK);
-    m = c->entropy_mode = ue_enum(p, M_LZMA);
+    m = c->entropy_mode = ue_enum(p, MODES - 1);
     check_tools(p, c);
     parse_quantiser(p, c);
     if (m == M_CC && c->words_flag)

@@ -74,12 +74,7 @@ static void add_differences(const Component *c, uint64_t count, uint64_t *word, 
 
 static void decode_plain(const Stream *s, const Component *c, const Payload *p, uint64_t *out, const uint64_t *pred)
 {
-    if (c->entropy_mode == M_HUFFMAN)
-        decode_huffman(p, c, s->level->codebook_size, c->word_count, out);
-    else if (c->entropy_mode == M_FIXED)
-        decode_fixed(p, c, c->word_count, out);
-    else
-        decode_bytes(p, c, c->word_count, out);
+    modes[c->entropy_mode].integers(p, c, s->level->codebook_size, out);
     if (c->words_flag && pred)
         add_differences(c, c->word_count, out, pred);
 }
@@ -88,21 +83,17 @@ static void decode_plain(const Stream *s, const Component *c, const Payload *p, 
 static void decode_segment(Coder *k, const Component *c, uint64_t row0, uint64_t rows, uint64_t *out,
                            const uint64_t *pred)
 {
-    if (c->entropy_mode == M_MAP)
-        decode_map(k, c, row0, rows, c->cols, out, pred);
-    else if (c->entropy_mode == M_CM)
-        decode_levels_cm(k, c, rows, c->cols, (int64_t *)out);
-    else if (c->words_flag)
-        decode_words(k, c, rows, c->cols, out, pred);
+    if (c->words_flag)
+        modes[c->entropy_mode].words(k, c, row0, rows, c->cols, out, pred);
     else
-        decode_levels_cc(k, c, rows, c->cols, (int64_t *)out);
+        modes[c->entropy_mode].levels(k, c, rows, c->cols, (int64_t *)out);
 }
 
 /* 9.1.4: no payload of n bytes holds more than 16384 * n elements. */
 static void check_plausible(const Component *c, const Payload *p)
 {
     uint64_t e, total = 0;
-    if (!c->coded_flag || c->entropy_mode < M_CC || c->entropy_mode > M_MAP)
+    if (!c->coded_flag || !range_coded(c->entropy_mode))
         return;
     for (e = 0; e < c->segment_count; e++)
         total += p[e].coded_size;
@@ -125,7 +116,7 @@ static uint64_t *decode_component(const Stream *s, const TensorUnit *u, const Co
         const uint64_t *pr = pred ? pred + at : NULL;
         if (!c->coded_flag) {
             /* every level is 0 */
-        } else if (c->entropy_mode < M_CC || c->entropy_mode > M_MAP) {
+        } else if (!range_coded(c->entropy_mode)) {
             decode_plain(s, c, p, out, pred);
         } else if (shared) {
             decode_segment(shared, c, row0, rows, out + at, pr);

@@ -24,13 +24,9 @@ void decode_levels_cc(Coder *k, const Component *c, uint64_t rows, uint64_t cols
     int64_t overall = 0, row, *column = mem_alloc(cols, sizeof *column);
     uint64_t i, j;
     int s = 0;
-    if (!k->cc) {
-        k->cc = mem_alloc(PLACES * NODES + 9, sizeof *k->cc);
-        contexts_init(k->cc, PLACES * NODES + 9);
-    }
     x.b.rc = &k->rc;
     x.b.bin = bin;
-    x.context = k->cc;
+    x.context = coder_contexts(k, M_CC, 0, PLACES * NODES + 9);
     for (i = 0; i < rows; i++) {
         row = overall;
         for (j = 0; j < cols; j++) {

@@ -196,16 +196,16 @@ static void set_places(Bins *y, const int64_t *x, int64_t slow, int64_t column, 
     y->bb[1] = 3 * sign64(x[6]) + sign64(x[7]) + 4;
 }
 
-static void prepare(Coder *k)
+static int64_t *weights(Coder *k)
 {
+    int64_t *w = k->kept[M_CM][1]; /* CM codes no words: the place is free */
     int i;
-    if (k->cm)
-        return;
-    k->cm = mem_alloc(CONTEXTS, sizeof *k->cm);
-    contexts_init(k->cm, CONTEXTS);
-    k->cm_weights = mem_alloc(3 * NODES, sizeof *k->cm_weights);
-    for (i = 0; i < 3 * NODES; i++)
-        k->cm_weights[i] = 21845;
+    if (!w) {
+        w = k->kept[M_CM][1] = mem_alloc(3 * NODES, sizeof *w);
+        for (i = 0; i < 3 * NODES; i++)
+            w[i] = 21845;
+    }
+    return w;
 }
 
 void decode_levels_cm(Coder *k, const Component *c, uint64_t rows, uint64_t cols, int64_t *level)
@@ -218,11 +218,10 @@ void decode_levels_cm(Coder *k, const Component *c, uint64_t rows, uint64_t cols
     int s = 0;
     for (i = 0; i < 3; i++)
         V[i] = mem_alloc(cols, sizeof *V[i]);
-    prepare(k);
     y.b.rc = &k->rc;
     y.b.bin = bin;
-    y.context = k->cm;
-    y.weight = k->cm_weights;
+    y.context = coder_contexts(k, M_CM, 0, CONTEXTS);
+    y.weight = weights(k);
     for (i = 0; i < rows; i++) {
         row = slow = overall;
         row_value = 0;

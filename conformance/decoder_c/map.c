@@ -12,6 +12,7 @@ typedef struct { /* a decoded word as its neighbours see it; zeros: nothing */
 
 typedef struct {
     Coder *k;
+    Context *context;
     const ElementType *t;
     int is_float, equal_flag, sign_flag, S, M;
     uint64_t offset;
@@ -26,7 +27,7 @@ typedef struct {
     int s;
 } Map;
 
-static int bin(Map *m, int context) { return rc_bin(&m->k->rc, &m->k->map[context], WORD_COUNT_LIMIT); }
+static int bin(Map *m, int context) { return rc_bin(&m->k->rc, &m->context[context], WORD_COUNT_LIMIT); }
 
 static int64_t log_of(int64_t c, uint64_t mantissa, int width)
 {
@@ -151,9 +152,9 @@ static void fresh(Map *m)
     int sign = 0, width, w, distance, node = 1, known = 0, most;
     uint64_t top, low = 0, mantissa;
     if (bin(m, place))
-        c = centre + 1 + word_steps(m->k, m->k->map + place + 1, 12);
+        c = centre + 1 + word_steps(m->k, m->context + place + 1, 12);
     else
-        c = centre - word_steps(m->k, m->k->map + place + 13, 15);
+        c = centre - word_steps(m->k, m->context + place + 13, 15);
     if (c < 1 || c > m->max_class)
         fail("OUT_OF_RANGE"); /* R9.6-3 */
     if (m->sign_flag)
@@ -221,10 +222,7 @@ static void begin(Map *m, Coder *k, const Component *c, uint64_t cols)
     const ElementType *t = element_type((unsigned)c->word_type);
     int i;
     *m = none;
-    if (!k->map) {
-        k->map = mem_alloc(CONTEXTS, sizeof *k->map);
-        contexts_init(k->map, CONTEXTS);
-    }
+    m->context = coder_contexts(k, M_MAP, 1, CONTEXTS);
     k->words_seen = 1;
     m->k = k;
     m->t = t;

@@ -210,19 +210,7 @@ void rc_end(const RangeCoder *r);     /* R9.1.4-1 */
 int64_t moved(int64_t mean, int64_t x, int64_t d);
 int bucket(int64_t v);
 
-/* the state of one payload (9.10.1) */
-typedef struct {
-    RangeCoder rc;
-    Bits raw; /* bypass substream */
-    Context *cc, *cm, *word, *map;
-    int64_t *cm_weights;
-    int words_seen;
-} Coder;
-
-void coder_init(Coder *k, const Payload *p);
-void coder_end(Coder *k);
-
-/* ---- levels.c (9.3.2, 9.3.5), levels_cc.c, levels_cm.c ---- */
+/* ---- levels.c (9.3.2, 9.3.5) ---- */
 
 typedef struct LevelBins LevelBins;
 struct LevelBins {
@@ -232,24 +220,8 @@ struct LevelBins {
 };
 int64_t level_decode(LevelBins *b, int Q);
 int trellis_step(int states, int s, int64_t k);
-void decode_levels_cc(Coder *k, const Component *c, uint64_t rows, uint64_t cols, int64_t *level);
-void decode_levels_cm(Coder *k, const Component *c, uint64_t rows, uint64_t cols, int64_t *level);
 void cm_tables_init(void);
 void cm_tables_check(void);
-
-/* ---- words.c (9.5), map.c (9.6) ---- */
-
-int64_t word_steps(Coder *k, Context *first, int limit);
-void decode_words(Coder *k, const Component *c, uint64_t rows, uint64_t cols, uint64_t *word, const uint64_t *pred);
-void decode_map(Coder *k, const Component *c, uint64_t row0, uint64_t rows, uint64_t cols, uint64_t *word,
-                const uint64_t *pred);
-
-/* ---- huffman.c (9.7), raw.c (9.8, 9.9.1, 9.10.2) ---- */
-
-void decode_huffman(const Payload *p, const Component *c, uint64_t max_values, uint64_t count, uint64_t *out);
-void decode_fixed(const Payload *p, const Component *c, uint64_t count, uint64_t *out);
-void decode_bytes(const Payload *p, const Component *c, uint64_t count, uint64_t *out);
-void check_integer(const Component *c, uint64_t x); /* range of a word or level */
 
 /* ---- bytes_*.c: general-purpose coders ---- */
 
@@ -260,6 +232,11 @@ Expand expand_zlib(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_siz
 Expand expand_gzip(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_size);
 Expand expand_bzip2(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_size);
 Expand expand_lzma2(const uint8_t *in, uint64_t n, uint8_t *out, uint64_t out_size);
+
+#include "modes.h"
+
+int64_t word_steps(Coder *k, Context *first, int limit); /* words.c: Steps of 9.5.6 */
+void check_integer(const Component *c, uint64_t x);      /* raw.c: range of a word or level */
 
 /* ---- digest.c (7.2, 8.8) ---- */
 

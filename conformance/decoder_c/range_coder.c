@@ -148,16 +148,26 @@ void coder_init(Coder *k, const Payload *p)
 
 void coder_end(Coder *k)
 {
+    int m;
     rc_end(&k->rc);
     if (!k->words_seen && k->raw.size)
         fail("ENTROPY_END"); /* R9.10.1-1 */
     if (bits_left(&k->raw) >= 8 || bits_u(&k->raw, (int)bits_left(&k->raw)))
         fail("ENTROPY_END"); /* R9.5-3, R9.6-2 */
-    mem_free(k->cc);
-    mem_free(k->cm);
-    mem_free(k->cm_weights);
-    mem_free(k->word);
-    mem_free(k->map);
+    for (m = 0; m < MODES; m++) {
+        mem_free(k->kept[m][0]);
+        mem_free(k->kept[m][1]);
+    }
+}
+
+Context *coder_contexts(Coder *k, int mode, int words, uint64_t n)
+{
+    void **kept = &k->kept[mode][words];
+    if (!*kept) {
+        *kept = mem_alloc(n, sizeof(Context));
+        contexts_init(*kept, n);
+    }
+    return *kept;
 }
 
 /* --- 9.11: digests of tables, for `omc_decode selftest` --- */

@@ -31,11 +31,12 @@ void check_integer(const Component *c, uint64_t x)
 }
 
 /* 9.8 */
-void decode_fixed(const Payload *p, const Component *c, uint64_t count, uint64_t *out)
+void decode_fixed(const Payload *p, const Component *c, uint64_t max_values, uint64_t *out)
 {
     int n = c->fixed_length;
     Bits b;
-    uint64_t i;
+    uint64_t i, count = c->word_count;
+    (void)max_values;
     bits_init(&b, p->coded, p->coded_size, "ENTROPY_END");
     if (p->coded_size != count / 8 * (uint64_t)n + (count % 8 * (uint64_t)n + 7) / 8)
         fail("ENTROPY_END"); /* R9.8-1 */
@@ -51,24 +52,18 @@ void decode_fixed(const Payload *p, const Component *c, uint64_t count, uint64_t
 }
 
 /* 9.9, 9.10.2 */
-void decode_bytes(const Payload *p, const Component *c, uint64_t count, uint64_t *out)
+void decode_bytes(const Payload *p, const Component *c, uint64_t max_values, uint64_t *out)
 {
-    uint64_t W = (uint64_t)c->level_bytes, size = count * W, i, k;
+    uint64_t W = (uint64_t)c->level_bytes, count = c->word_count, size = count * W, i, k;
     const uint8_t *bytes = p->coded;
     uint8_t *expanded = NULL;
-    Expand result = X_OK;
-    if (c->entropy_mode == M_RAW) {
+    (void)max_values;
+    if (!modes[c->entropy_mode].expand) {
         if (p->coded_size != size)
             fail("ENTROPY_END"); /* R9.10.2-1 */
     } else {
         bytes = expanded = mem_alloc(size, 1);
-        switch (c->entropy_mode) {
-        case M_DEFLATE: result = expand_zlib(p->coded, p->coded_size, expanded, size); break;
-        case M_GZIP: result = expand_gzip(p->coded, p->coded_size, expanded, size); break;
-        case M_BZIP2: result = expand_bzip2(p->coded, p->coded_size, expanded, size); break;
-        default: result = expand_lzma2(p->coded, p->coded_size, expanded, size);
-        }
-        if (result != X_OK)
+        if (modes[c->entropy_mode].expand(p->coded, p->coded_size, expanded, size) != X_OK)
             fail("ENTROPY_END"); /* R9.9.2-1 */
     }
     for (i = 0; i < count; i++) {

@@ -37,7 +37,7 @@ static void check_payloads(Parser *p)
         for (c = 0; c < u->desc[i].component_count; c++) {
             const Component *k = &u->desc[i].component[c];
             const Payload *x;
-            if (!k->coded_flag || (k->entropy_mode >= M_CC && k->entropy_mode <= M_MAP))
+            if (!k->coded_flag || range_coded(k->entropy_mode))
                 continue;
             x = &u->payload[k->first_payload];
             if (x->bypass_size)

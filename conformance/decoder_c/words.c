@@ -6,6 +6,7 @@
 
 typedef struct {
     Coder *k;
+    Context *context;
     const Component *c;
     const ElementType *t;
     int is_float, steady, by_exponent; /* Float, Steady, ByExponent of 9.5.2 */
@@ -27,7 +28,7 @@ typedef struct {
     uint64_t mantissa;
 } Words;
 
-static int bin(Words *w, int context) { return rc_bin(&w->k->rc, &w->k->word[context], WORD_COUNT_LIMIT); }
+static int bin(Words *w, int context) { return rc_bin(&w->k->rc, &w->context[context], WORD_COUNT_LIMIT); }
 
 /* Steps of 9.5.6, also for 9.6.5 */
 int64_t word_steps(Coder *k, Context *first, int limit)
@@ -130,9 +131,9 @@ static void class_and_mantissa(Words *w, int64_t centre, uint8_t up)
         place = 895 + (int)((w->e >> 8) & 31) * 29 + 1;
     }
     if (bin(w, place))
-        w->cls = centre + 1 + word_steps(w->k, w->k->word + place + 1, 12);
+        w->cls = centre + 1 + word_steps(w->k, w->context + place + 1, 12);
     else
-        w->cls = centre - word_steps(w->k, w->k->word + place + 13, 15);
+        w->cls = centre - word_steps(w->k, w->context + place + 13, 15);
     if (w->cls < 1 || w->cls > w->max_class || (!w->is_float && w->cls + w->row_shift > w->max_class))
         fail("OUT_OF_RANGE"); /* R9.5-1, R8.4-1 */
     width = w->is_float ? w->M - w->row_shift : (int)w->cls - 1;
@@ -264,17 +265,16 @@ static void begin(Words *w, Coder *k, const Component *c, uint64_t rows, uint64_
     w->column_count = mem_alloc(cols, sizeof *w->column_count);
     w->up = mem_alloc(cols, 1);
     w->window = bits >= 16 ? 65536 : (int64_t)1 << bits;
-    if (!k->word) {
-        k->word = mem_alloc(CONTEXTS, sizeof *k->word);
-        contexts_init(k->word, CONTEXTS);
-    }
+    w->context = coder_contexts(k, M_CC, 1, CONTEXTS);
     k->words_seen = 1;
 }
 
-void decode_words(Coder *k, const Component *c, uint64_t rows, uint64_t cols, uint64_t *word, const uint64_t *pred)
+void decode_words(Coder *k, const Component *c, uint64_t row0, uint64_t rows, uint64_t cols, uint64_t *word,
+                  const uint64_t *pred)
 {
     Words w;
     uint64_t i, j;
+    (void)row0;
     begin(&w, k, c, rows, cols);
     if (w.is_float)
         w.repeats = (int)rc_bypass(&k->rc, 1);
