@@ -127,7 +127,8 @@ class StreamDecoder:
 
             tensors.append(Tensor(entry.tensor_name, dtype=dtype, shape=entry.dimension, load=load))
         metadata = {e.metadata_key: bytes(e.metadata_value) for e in parsed.metadata.entry} if parsed.metadata else {}
-        return Model(tensors, parsed.header.model_name, layers_of(parsed), source_of(parsed), metadata)
+        source = source_of(parsed.topology) if parsed.topology else None
+        return Model(tensors, parsed.header.model_name, layers_of(parsed.layers), source, metadata)
 
     def check_model_digest(self, number: int, digests: dict[int, bytes]) -> None:
         """SPEC 8.8: the digest over all tensors must be that of the model end unit."""

@@ -58,7 +58,7 @@ class ReconstructionError(OmcError):
 
 
 class FormatError(OmcError):
-    """A model file (ONNX, safetensors, npz) is damaged or cannot hold the model."""
+    """A model file is damaged, of a format that is not known, or cannot hold the model."""
 
     phase = "format"
 

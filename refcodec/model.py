@@ -159,7 +159,7 @@ class SourceFile:
 class Source:
     """The file or files that a model came from, without its tensors. files[0] is the main file."""
 
-    format: str                       # 'onnx' or 'safetensors'
+    format: str                       # name of a row of formats.table that has a source_format
     files: list[SourceFile] = field(default_factory=list)
 
 

@@ -10,15 +10,19 @@ from .bitstream.structures import (
     LayerDescriptors,
     LayerTensor,
     SegmentEntry,
-    SourceFormat,
     Topology,
 )
+from .errors import FormatError
 from .fold import Fold
+from .formats.table import by_name, by_source
 from .model import ActivationFormat, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
 
 
 def topology_of(source: Source) -> Topology:
-    """The topology() of a source."""
+    """The topology() of a source. Raises FormatError UNSUPPORTED_TYPE where streams have no such source_format."""
+    row = by_name(source.format)
+    if row is None or row.source is None:
+        raise FormatError("UNSUPPORTED_TYPE", f"streams have no sources of the format {source.format[:30]!r}")
     files, number = [], -1
     for f in source.files:
         segments = []
@@ -30,16 +34,14 @@ def topology_of(source: Source) -> Topology:
                                              slot_size=s.size))
                 number = s.tensor
         files.append(FileEntry(f.path, len(segments), segments))
-    return Topology(SourceFormat[source.format.upper()], len(files), files)
+    return Topology(row.source, len(files), files)
 
 
-def source_of(parsed) -> Source | None:
-    """The source of a parsed model, or None."""
-    if parsed.topology is None:
-        return None
+def source_of(topology: Topology) -> Source:
+    """The source that a topology() describes."""
     files, number = [], -1
-    for f in parsed.topology.file:
-        segments = []
+    for f in topology.file:
+        segments: list[Literal | Slot] = []
         for s in f.segment:
             if s.slot_flag:
                 number += 1 + s.slot_tensor_delta
@@ -47,7 +49,7 @@ def source_of(parsed) -> Source | None:
             else:
                 segments.append(Literal(bytes(s.literal)))
         files.append(SourceFile(f.file_path, segments))
-    return Source(SourceFormat(parsed.topology.source_format).name.lower(), files)
+    return Source(by_source(topology.source_format).name, files)
 
 
 def layer_structure(model: Model) -> LayerDescriptors | None:
@@ -73,14 +75,14 @@ def layer_structure(model: Model) -> LayerDescriptors | None:
     return LayerDescriptors(len(layers), layers) if layers else None
 
 
-def layers_of(parsed) -> list[Layer]:
-    """The layers of a parsed model."""
+def layers_of(layers: LayerDescriptors | None) -> list[Layer]:
+    """The layers that layer_descriptors() describes; none where there is no such unit."""
     roles = Role._value2member_map_
     return [Layer(x.layer_name, x.operator_domain, x.operator_name,
                   [(t.tensor_index, Role(t.tensor_role) if t.tensor_role in roles else Role.OTHER,
                     Fold(tuple(t.fold.axis), t.fold.row_axis_count, t.fold.kernel_size) if t.fold_flag else None)
                    for t in x.layer_tensor], _activation_of(x))
-            for x in (parsed.layers.layer if parsed.layers else [])]
+            for x in (layers.layer if layers else [])]
 
 
 def _activation_of(x: LayerDescriptor) -> ActivationFormat | None:

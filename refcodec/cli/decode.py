@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..formats.table import exact_formats, new_endings
 from .shared import (
     Commands,
     add_json,
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> argparse.ArgumentParser:
     p = commands.add_parser(
         "decode", help="an OMC stream to a model file",
-        description="Decode a stream. The output's format follows its name; a stream of an ONNX file or of a "
-        "safetensors file gives that file back. A model with external data needs a folder as OUTPUT.")
+        description=f"Decode a stream. The output's format follows its ending; a stream of an {exact_formats()} file "
+        f"gives that file back. A model of several files (external data) needs a folder as OUTPUT. {new_endings()} are "
+        "written from any stream, with the tensors alone.")
     p.add_argument("input", metavar="IN.omc")
     p.add_argument("-o", "--output", required=True, metavar="OUTPUT")
     add_references(p)

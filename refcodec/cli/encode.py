@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..formats.table import exact_formats, readable_endings
 from .shared import (
     Commands,
     add_json,
@@ -42,12 +43,12 @@ SYSTEMS = (
 
 def add(commands: Commands) -> argparse.ArgumentParser:
     e = commands.add_parser(
-        "encode", help="ONNX, safetensors or npz to an OMC stream",
+        "encode", help="a model file to an OMC stream",
         description="Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
-        "an ONNX or safetensors file gives back the same file, byte for byte.")
+        f"an {exact_formats()} file gives back the same file, byte for byte.")
     e.add_argument(
         "input", metavar="INPUT", nargs="+",
-        help="model: .onnx, .safetensors or .npz (or .omc, to code it anew); of several, in one stream, each is "
+        help=f"model: {readable_endings()} (or .omc, to code it anew); of several, in one stream, each is "
         "predicted from the one before")
     e.add_argument("-o", "--output", required=True, metavar="OUT.omc")
     aim = e.add_mutually_exclusive_group()
@@ -63,7 +64,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     effort = e.add_mutually_exclusive_group()
     effort.add_argument("--fast", action="store_true", help="no trellis")
     effort.add_argument("--best", action="store_true", help="32 states, mixed coding, both scans tried")
-    add_references(e, "a model that the decoder will have (.onnx, .safetensors, .npz, .omc); may be given again")
+    add_references(e, f"a model that the decoder will have: {readable_endings()}, or .omc; may be given again")
     _add_systems(e)
     e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")
     add_threads(e)

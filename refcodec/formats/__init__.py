@@ -1,4 +1,4 @@
-"""Model files in and out: ONNX, safetensors, npz and npy.
+"""Model files in and out, of the formats that table.py lists: ONNX, safetensors, npz and npy.
 
 ONNX and safetensors files come back byte for byte; tensors are read from disk when they are asked for.
 """
@@ -7,79 +7,82 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import FormatError
-from ..model import Model, Source, Tensor
-from .roles import guess_role
-from .writer import SUFFIXES, SourceWriter
+from .foreign import refuse_folder
+from .table import Format, by_ending, by_name, is_known_ending, new_endings, recognised
 
-__all__ = ["load", "save", "open_writer", "SourceWriter", "guess_role"]
+if TYPE_CHECKING:                       # numpy is loaded when a file is
+    from ..model import Model, Source, Tensor
+    from .writer import TensorWriter
+
+__all__ = ["load", "open_writer", "save"]
 
 
-def load(path: str | os.PathLike) -> Model:
-    """Model of a file, its kind told by the name's suffix or else by its first bytes.
+def load(path: str | os.PathLike[str]) -> Model:
+    """Model of a file, its format told by the name's ending or else by its first bytes.
 
-    Tensor.array reads the file anew at each access, so the file has to stay.  Raises FormatError.
+    Tensor.array reads the file anew at each access, so the file has to stay.
+
+    Raises FormatError: MISSING_FILE, UNSUPPORTED_TYPE (with the way to convert it where one is known), or what is wrong
+    with the file.
     """
     path = os.path.abspath(os.fspath(path))
     if os.path.isdir(path):
-        raise FormatError("MISSING_FILE", f"{path!r} is a folder: give the model file inside it")
+        refuse_folder(path)
     try:
-        kind = _kind(path)
-        if kind == "onnx":
-            from .onnx_file import load_onnx
-            return load_onnx(path)
-        if kind == "safetensors":
-            from .safetensors_file import load_safetensors
-            return load_safetensors(path)
-        from . import npz_file
-        return npz_file.load_npz(path) if kind == "npz" else npz_file.load_npy(path)
+        return recognised(path).load(path)
     except OSError as error:
         raise FormatError("MISSING_FILE", f"cannot read {path!r}: {error.strerror or error}") from error
 
 
-def _kind(path: str) -> str:
-    suffix = os.path.splitext(path)[1].lower()[1:]
-    if suffix in ("onnx", "safetensors", "npz", "npy"):
-        return suffix
-    with open(path, "rb") as f:
-        head = f.read(16)
-    if head.startswith(b"PK\3\4"):
-        return "npz"
-    if head.startswith(b"\x93NUMPY"):
-        return "npy"
-    if head[8:9] == b"{" and head[4:8] == bytes(4):
-        return "safetensors"
-    if head[:1] == b"\x08":             # ModelProto.ir_version
-        return "onnx"
-    raise FormatError("UNSUPPORTED_TYPE", f"{os.path.basename(path)!r} is not ONNX, safetensors, npz or npy")
-
-
-def open_writer(path: str | os.PathLike, source: Source | None, tensors: Sequence[Tensor],
-                size_max: int | None = None):
+def open_writer(path: str | os.PathLike[str], source: Source | None, tensors: Sequence[Tensor],
+                size_max: int | None = None) -> TensorWriter:
     """A writer (write_tensor, commit, abort; a context manager) for the kind of file that `path` names.
 
-    With a source of that kind (or a folder or unknown suffix as path) the source's files come back.
-    Otherwise .npz and .safetensors are written from scratch.  tensors: name, dtype and shape are used.
-    Raises FormatError.
+    With a source of that kind the source's file comes back; one of several files (external data) needs a folder as
+    path.  Otherwise a new file is written, of a format that can hold the tensors.
+    tensors: name, dtype and shape are used.  size_max: bytes that the files of the source may take, None for any.
+
+    Raises FormatError TARGET where the name says no format that this model can be written in, and what the writers do.
     """
-    suffix = os.path.splitext(os.fspath(path))[1].lower()
-    if suffix == ".npz":
-        from .npz_file import NpzWriter
-        return NpzWriter(tensors, path)
-    if suffix == ".safetensors" and (source is None or source.format != "safetensors"):
-        from .safetensors_file import new_source
-        source = new_source(tensors, "model.safetensors")
-    if source is None or suffix in SUFFIXES.values() and suffix != SUFFIXES.get(source.format):
-        raise FormatError("TARGET", f"cannot write {os.path.basename(os.fspath(path))!r}: the model does not come "
-                                    "from a file of that kind; name a .npz or .safetensors file")
-    return SourceWriter(source, tensors, path, size_max)
+    own, named = None if source is None else by_name(source.format), by_ending(path)
+    if source is not None and (_can_be_folder(path) if len(source.files) > 1 else named and named == own):
+        from .writer import SourceWriter
+        return SourceWriter(source, tensors, path, size_max)
+    if named is None or named.create is None or _names_folder(path):
+        raise FormatError("TARGET", f"cannot write {os.fspath(path)!r}: {_what_there_is(source, own)}")
+    return named.writer(tensors, path)
 
 
-def save(model: Model, path: str | os.PathLike, tensors: Sequence[Tensor] | None = None) -> None:
+def _names_folder(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).endswith(("/", os.sep)) or os.path.isdir(path)
+
+
+def _can_be_folder(path: str | os.PathLike[str]) -> bool:
+    """True if `path` can be the folder that the several files of a source go to."""
+    return not is_known_ending(path) or _names_folder(path)
+
+
+def _what_there_is(source: Source | None, own: Format | None) -> str:
+    new = new_endings()
+    if source is None or own is None:
+        return f"name a file that ends in {new}"
+    if len(source.files) > 1:
+        return (f"the model consists of {len(source.files)} files ({own.title} with external data), so name a folder, "
+                f"new or empty, to get them back; or a file that ends in {new}, for its tensors")
+    return f"name a file that ends in {own.endings[0]} to get back what was coded; or in {new}, for its tensors"
+
+
+def save(model: Model, path: str | os.PathLike[str], tensors: Sequence[Tensor] | None = None) -> None:
     """Writes a model, tensor by tensor; nothing is left at `path` if it fails.
 
-    tensors: replace model.tensors (same order, types and shapes).  Raises FormatError, ReconstructionError.
+    path: a file whose ending says its format: that of the model's source, or .safetensors, .npz, .npy (one tensor).
+    A model whose source has several files (ONNX with external data) needs a folder, new or empty.
+    tensors: replace model.tensors (same order, types and shapes).
+
+    Raises FormatError (TARGET: it cannot be written there), ReconstructionError.
     """
     tensors = model.tensors if tensors is None else tensors
     with open_writer(path, model.source, tensors) as writer:

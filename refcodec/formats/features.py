@@ -19,14 +19,13 @@ import numpy as np
 from ..errors import FormatError
 from ..fold import Fold
 from ..model import Layer, Model, Role, Tensor
-from . import load
-from .npz_file import NpzWriter
-from .writer import tensor_words
+from . import load, save
+from .table import ending_of
 
 LAYER = "features"          # the layer that holds all tensors, for their folds
 
 
-def load_features(path: str | os.PathLike, sequence: bool | None = None) -> list[Model]:
+def load_features(path: str | os.PathLike[str], sequence: bool | None = None) -> list[Model]:
     """The frames of an npz or npy file as models, in order; save_features is the inverse.
 
     sequence: True: axis 0 of every array counts frames; False: there is one frame.  None: True if all arrays are as
@@ -54,7 +53,8 @@ def _loader(tensor: Tensor) -> Callable[[], np.ndarray]:
 
 
 def _slice(array: Callable[[], np.ndarray], n: int) -> np.ndarray:
-    return array()[n]
+    frame: np.ndarray = array()[n]
+    return frame
 
 
 def _frame(tensors: Sequence[Tensor], name: str = "") -> Model:
@@ -64,7 +64,7 @@ def _frame(tensors: Sequence[Tensor], name: str = "") -> Model:
     return Model(list(tensors), name, [layer] if tensors else [])
 
 
-def save_features(models: Sequence[Model], path: str | os.PathLike) -> None:
+def save_features(models: Sequence[Model], path: str | os.PathLike[str]) -> None:
     """Writes frames to an npz file, or to an npy file if they have one tensor; nothing is left at `path` if it fails.
 
     Frames of a sequence are stacked along a new axis 0.  Raises FormatError: BAD_SIZE where frames differ in names,
@@ -74,16 +74,9 @@ def save_features(models: Sequence[Model], path: str | os.PathLike) -> None:
     if not signature or any(s != signature[0] for s in signature):
         raise FormatError("BAD_SIZE", "frames of a sequence have the same tensors: names, types and shapes")
     tensors = [_stacked([model.tensors[i] for model in models]) for i in range(len(signature[0]))]
-    suffix = os.path.splitext(os.fspath(path))[1].lower()
-    if suffix == ".npy" and len(tensors) == 1:
-        _save_npy(tensors[0], os.path.abspath(os.fspath(path)))
-        return
-    if suffix != ".npz":
+    if ending_of(path) not in (".npz", ".npy"):
         raise FormatError("TARGET", f"name an .npz file for features ({len(tensors)} tensors)")
-    with NpzWriter(tensors, path) as writer:
-        for i, tensor in enumerate(tensors):
-            writer.write_tensor(i, tensor.array)
-        writer.commit()
+    save(Model(tensors), path)
 
 
 def _stacked(frames: Sequence[Tensor]) -> Tensor:
@@ -92,18 +85,3 @@ def _stacked(frames: Sequence[Tensor]) -> Tensor:
         return first
     return Tensor(first.name, dtype=first.dtype, shape=(len(frames), *first.shape),
                   load=lambda: np.stack([frame.array for frame in frames]))
-
-
-def _save_npy(tensor: Tensor, path: str) -> None:
-    if tensor.dtype.numpy.isbuiltin != 1:
-        raise FormatError("TARGET", f"an npy file cannot hold {tensor.dtype.name}: name an .npz file")
-    array = tensor_words(tensor.array, tensor).view(tensor.dtype.numpy).reshape(tensor.shape)
-    partial = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{os.urandom(6).hex()}.partial"
-    try:
-        with open(partial, "xb") as f:
-            np.lib.format.write_array(f, array, allow_pickle=False)
-        os.replace(partial, path)
-    except OSError as error:
-        if os.path.lexists(partial):
-            os.remove(partial)
-        raise FormatError("TARGET", f"cannot write {path!r}: {error.strerror}") from error

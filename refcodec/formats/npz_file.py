@@ -1,36 +1,24 @@
-"""npz and npy files of numpy; types that numpy does not know travel as words, named in an entry '__dtypes__'."""
+"""npz files of numpy; types that numpy does not know travel as words, named in an entry '__dtypes__'."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import threading
 import zipfile
 from collections.abc import Sequence
-from types import TracebackType
 
 import numpy as np
 
-from ..dtypes import BY_NAME, DType, dtype_of
+from ..dtypes import BY_NAME
 from ..errors import FormatError, ReconstructionError
 from ..model import Model, Tensor
 from .files import is_text
-from .writer import tensor_words
+from .npy_file import checked_dtype, read_array, read_header
+from .writer import TensorWriter, tensor_words
 
 DTYPES_ENTRY = "__dtypes__"
-_PARSING = threading.Lock()     # numpy evaluates headers by `ast`, whose depth count threads disturb (CPython 3.11)
 _DEFLATE_RATIO_MAX = 1032       # deflate cannot do better: a larger claim is a lie
-
-
-def load_npy(path: str) -> Model:
-    """Model of one tensor named 'array'."""
-    def load() -> np.ndarray:
-        with open(path, "rb") as f:
-            return _read_array(f, os.path.getsize(path), path)
-
-    array = load()
-    return Model(tensors=[Tensor("array", dtype=_dtype(array.dtype, "array"), shape=array.shape, load=load)])
 
 
 def load_npz(path: str) -> Model:
@@ -56,12 +44,13 @@ def load_npz(path: str) -> Model:
 
 def _npz_tensor(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, recorded: str | None) -> Tensor:
     stored, shape = _read_header(archive, info)
-    dtype = _dtype(stored, name)
+    dtype = checked_dtype(stored, name)
     if recorded is not None:
-        dtype = BY_NAME.get(recorded)
-        if dtype is None or dtype.numpy.isbuiltin == 1 or dtype.word != stored:
+        said = BY_NAME.get(recorded)
+        if said is None or said.numpy.isbuiltin == 1 or said.word != stored:
             raise FormatError("FORBIDDEN_PATTERN", f"npz entry {name[:100]!r}: {DTYPES_ENTRY} says {recorded[:30]!r}, "
                                                    f"the array is {stored}")
+        dtype = said
 
     def load() -> np.ndarray:
         array = _entry_array(archive, info)
@@ -72,60 +61,20 @@ def _npz_tensor(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, reco
     return Tensor(name, dtype=dtype, shape=shape, load=load)
 
 
-def _dtype(stored: np.dtype, name: str) -> DType:
-    if stored.kind == "V" and stored.names is None and stored not in [d.numpy for d in BY_NAME.values()]:
-        raise FormatError("UNSUPPORTED_TYPE", f"array {name[:100]!r} has numpy's void type {stored}, which does not "
-                                              "tell bfloat16 and the like apart: save it as safetensors")
-    try:
-        return dtype_of(np.empty(0, stored))
-    except (KeyError, TypeError):
-        raise FormatError("UNSUPPORTED_TYPE", f"array {name[:100]!r} has type {stored}, which is neither "
-                                              "number nor bool") from None
-
-
 def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[np.dtype, tuple[int, ...]]:
     try:
         with archive.open(info) as f:
-            return _header(f, info.file_size, info.filename)
+            return read_header(f, info.file_size, info.filename)
     except FormatError:
         raise
     except Exception as error:      # zipfile has no common base for what a damaged file makes it raise
         raise FormatError("FORBIDDEN_PATTERN", f"npz entry {info.filename[:100]!r}: {error}") from error
 
 
-def _header(f: io.BufferedIOBase, size: int, name: str) -> tuple[np.dtype, tuple[int, ...]]:
-    # numpy's own parser; it stops at 10000 characters and evaluates literals only.
-    version = np.lib.format.read_magic(f)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with _PARSING:
-        shape, _, dtype = read(f)
-    count = 1
-    for n in shape:
-        count *= n
-    if any(n < 0 for n in shape) or len(shape) > 32 or f.tell() + count * dtype.itemsize != size:
-        raise FormatError("BAD_SIZE", f"array {name[:100]!r} of shape {shape[:9]} and {dtype} in {size} bytes")
-    return dtype, tuple(int(n) for n in shape)
-
-
-def _read_array(f: io.BufferedIOBase, size: int, name: str) -> np.ndarray:
-    """A numpy array, C order and native byte order, from an npy stream of `size` bytes."""
-    try:
-        dtype, shape = _header(f, size, name)
-        _dtype(dtype, name)
-        f.seek(0)
-        with _PARSING:
-            array = np.lib.format.read_array(f, allow_pickle=False)
-    except FormatError:
-        raise
-    except Exception as error:      # numpy raises ValueError, SyntaxError, TypeError, zlib.error, EOFError, ...
-        raise FormatError("FORBIDDEN_PATTERN", f"array {os.path.basename(name)[:100]!r}: {error}") from error
-    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).reshape(shape)
-
-
 def _entry_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     try:
         with archive.open(info) as f:
-            return _read_array(f, info.file_size, info.filename)
+            return read_array(f, info.file_size, info.filename)
     except FormatError:
         raise
     except Exception as error:
@@ -144,10 +93,10 @@ def _recorded_dtypes(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None) -> 
     return table
 
 
-class NpzWriter:
-    """Writes an npz file, tensor by tensor, with the interface of SourceWriter."""
+class NpzWriter(TensorWriter):
+    """Writes an npz file. Raises FormatError FORBIDDEN_PATTERN and DUPLICATE_ID for names, TARGET."""
 
-    def __init__(self, tensors: Sequence[Tensor], target_path: str | os.PathLike):
+    def __init__(self, tensors: Sequence[Tensor], target_path: str | os.PathLike[str]):
         self.tensors, self.target = tensors, os.path.abspath(os.fspath(target_path))
         names = [t.name for t in tensors]
         for name in names:
@@ -179,7 +128,6 @@ class NpzWriter:
         return FormatError("TARGET", f"cannot write {self.target!r}: {error.strerror}")
 
     def write_tensor(self, index: int, array: np.ndarray) -> None:
-        """Adds tensor `index`; ReconstructionError BAD_SIZE if type or element count differ."""
         tensor = self.tensors[index]
         words = tensor_words(array, tensor)
         stored = tensor.dtype.numpy if tensor.dtype.numpy.isbuiltin == 1 else tensor.dtype.word
@@ -188,7 +136,6 @@ class NpzWriter:
             self._missing.discard(index)
 
     def commit(self) -> None:
-        """Closes the file and puts it in place; ReconstructionError MISSING_UNIT if a tensor was not written."""
         if self._missing:
             name = self.tensors[min(self._missing)].name
             self.abort()
@@ -202,17 +149,9 @@ class NpzWriter:
             raise self._target_error(error) from error
 
     def abort(self) -> None:
-        """Removes what was written; harmless after commit()."""
         try:
             self._archive.close()
         except (OSError, ValueError):
             pass                        # a full disk: the file is removed anyway
         if os.path.lexists(self.partial):
             os.remove(self.partial)
-
-    def __enter__(self) -> NpzWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.abort()

@@ -6,6 +6,7 @@ bits that are not zero, sizes that contradict the shape, no elements) stays in t
 
 from __future__ import annotations
 
+import functools
 import math
 import mmap
 import os
@@ -75,10 +76,14 @@ def load_onnx(path: str) -> Model:
             places.add(tensor, tensor_name, tensors)
         files = [SourceFile(name, cut(places.slots(""), len(buf), lambda a, b: buf[a:b]))]
     for external, (full_path, size) in places.opened.items():
-        files.append(SourceFile(external, cut(places.slots(external), size,
-                                              lambda a, b, p=full_path: read_range(p, a, b - a).tobytes())))
+        read = functools.partial(_literal, full_path)
+        files.append(SourceFile(external, cut(places.slots(external), size, read)))
     return Model(tensors=tensors, name=record.graphs[0].name if record.graphs else "",
                  layers=find_layers(record, tensors), source=Source("onnx", files))
+
+
+def _literal(path: str, start: int, end: int) -> bytes:
+    return read_range(path, start, end - start).tobytes()
 
 
 class _Placing:

@@ -54,12 +54,13 @@ def find_layers(model: ModelRecord, tensors: Sequence[Tensor]) -> list[Layer]:
     return layers
 
 
-def _walk_graph(graph: GraphRecord, scope: ChainMap, tensors: Sequence[Tensor], layers: list[Layer]) -> None:
+def _walk_graph(graph: GraphRecord, scope: ChainMap[str, int], tensors: Sequence[Tensor], layers: list[Layer]) -> None:
     known = scope.new_child({t.name: t.index for t in graph.initializers if t.index >= 0})
     _walk_nodes(graph.nodes, known, tensors, layers)
 
 
-def _walk_nodes(nodes: list[NodeRecord], known: ChainMap, tensors: Sequence[Tensor], layers: list[Layer]) -> None:
+def _walk_nodes(nodes: list[NodeRecord], known: ChainMap[str, int], tensors: Sequence[Tensor],
+                layers: list[Layer]) -> None:
     # known: value name -> tensor index, in this graph and those around it.
     products: set[str] = set()              # outputs of matrix products, whose next Add is a bias
     for node in nodes:

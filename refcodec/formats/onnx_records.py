@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from mmap import mmap
+from typing import Any
 
 from ..errors import FormatError
 from .protobuf_wire import LENGTH, VARINT, Field, fields, read_varint, signed
@@ -115,7 +116,8 @@ _SCHEMA: dict[type, dict[int, tuple[str, type | str]]] = {
 
 def read_model(buf: bytes | mmap) -> ModelRecord:
     """The records of a whole ONNX file; FormatError with a byte offset where it is damaged."""
-    return _Reader(buf).message(ModelRecord, 0, len(buf), 0)
+    model: ModelRecord = _Reader(buf).message(ModelRecord, 0, len(buf), 0)
+    return model
 
 
 class _Reader:
@@ -124,7 +126,7 @@ class _Reader:
         self.buf = buf
         self.records = 0
 
-    def message(self, record_class: type, start: int, end: int, depth: int):
+    def message(self, record_class: type, start: int, end: int, depth: int) -> Any:
         if depth > DEPTH_MAX:
             raise FormatError("RESOURCE_LIMIT", f"more than {DEPTH_MAX} nested messages at byte {start}")
         self.count(start)
@@ -147,7 +149,7 @@ class _Reader:
         if self.records > RECORDS_MAX:
             raise FormatError("RESOURCE_LIMIT", f"more than {RECORDS_MAX} nodes, names and tensors, at byte {pos}")
 
-    def integers(self, record, name: str, kind: str, f: Field) -> None:
+    def integers(self, record: Any, name: str, kind: str, f: Field) -> None:
         if kind == "int":
             if f.wire_type == VARINT:
                 setattr(record, name, signed(f.value))
@@ -157,13 +159,13 @@ class _Reader:
             value, pos = read_varint(self.buf, pos, f.end)
             values.append(signed(value))
 
-    def length_field(self, record, name: str, kind: type | str, f: Field, depth: int) -> None:
+    def length_field(self, record: Any, name: str, kind: type | str, f: Field, depth: int) -> None:
         if kind == "str":
             setattr(record, name, self.text(f))
         elif kind == "strs":
             self.count(f.start)
             getattr(record, name).append(self.text(f))
-        else:
+        elif isinstance(kind, type):
             getattr(record, name).append(self.message(kind, f.start, f.end, depth + 1))
 
     def text(self, f: Field) -> str:

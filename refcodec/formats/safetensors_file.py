@@ -6,12 +6,14 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
 
-from ..dtypes import BY_NAME
+from ..dtypes import BY_NAME, DType
 from ..errors import FormatError
 from ..model import Literal, Model, Slot, SlotCoding, Source, SourceFile, Tensor
 from . import slots
 from .files import array_reader, cut, is_text, main_name, read_range
+from .writer import SourceWriter
 
 HEADER_BYTES_MAX = 100_000_000
 DIMS_MAX = 32
@@ -55,12 +57,17 @@ def load_safetensors(path: str) -> Model:
     return Model(tensors=tensors, source=source)
 
 
+def new_file(tensors: Sequence[Tensor], path: str | os.PathLike[str]) -> SourceWriter:
+    """What writes tensors to a new safetensors file. Raises FormatError as new_source and SourceWriter do."""
+    return SourceWriter(new_source(tensors, "model.safetensors"), tensors, path)
+
+
 def new_source(tensors: Sequence[Tensor], file_name: str) -> Source:
     """Source of a safetensors file written from scratch, tensors in the given order without gaps.
 
     Raises FormatError UNSUPPORTED_TYPE for types that the format does not have.
     """
-    header: dict[str, dict] = {}
+    header: dict[str, dict[str, object]] = {}
     segments: list[Literal | Slot] = []
     pos = 0
     for index, tensor in enumerate(tensors):
@@ -83,11 +90,11 @@ def new_source(tensors: Sequence[Tensor], file_name: str) -> Source:
                                                          *segments])])
 
 
-def _coding(dtype) -> SlotCoding:
+def _coding(dtype: DType) -> SlotCoding:
     return SlotCoding.PACKED if dtype.bits < 8 else SlotCoding.PLAIN
 
 
-def _read_header(path: str, file_size: int) -> tuple[dict, int]:
+def _read_header(path: str, file_size: int) -> tuple[dict[str, Any], int]:
     # (header, offset of the first tensor's byte)
     if file_size < 8:
         raise FormatError("TRUNCATED", f"safetensors file of {file_size} bytes has no header size")
@@ -106,7 +113,7 @@ def _read_header(path: str, file_size: int) -> tuple[dict, int]:
     return header, 8 + size
 
 
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict:
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     table = dict(pairs)
     if len(table) != len(pairs):
         raise FormatError("DUPLICATE_ID", "safetensors header has a key twice")
@@ -123,7 +130,7 @@ def _check_metadata(table: object) -> None:
         raise FormatError("FORBIDDEN_PATTERN", "safetensors __metadata__ is not a table of strings")
 
 
-def _checked_range(name: str, info: object, data_size: int) -> tuple[int, int]:
+def _checked_range(name: str, info: Any, data_size: int) -> tuple[int, int]:
     """data_offsets of a tensor, agreeing with its shape and type and inside the file."""
     try:
         dtype, shape, (first, last) = info["dtype"], info["shape"], info["data_offsets"]

@@ -66,7 +66,7 @@ def _pack(words: np.ndarray, bits: int) -> np.ndarray:
     groups = -(-words.size // group_words)
     padded = np.zeros(groups * group_words, np.uint8)
     padded[:words.size] = words & ((1 << bits) - 1)
-    joined = np.zeros(groups, np.uint32 if group_bytes > 1 else np.uint8)
+    joined: np.ndarray = np.zeros(groups, np.uint32 if group_bytes > 1 else np.uint8)
     for i in range(group_words):
         joined |= padded[i::group_words].astype(joined.dtype) << (bits * i)
     data = np.empty(groups * group_bytes, np.uint8)
@@ -82,7 +82,7 @@ def _unpack(data: np.ndarray, bits: int, count: int) -> np.ndarray:
     groups = -(-count // group_words)
     padded = np.zeros(groups * group_bytes, np.uint8)
     padded[:data.size] = data
-    joined = np.zeros(groups, np.uint32 if group_bytes > 1 else np.uint8)
+    joined: np.ndarray = np.zeros(groups, np.uint32 if group_bytes > 1 else np.uint8)
     for i in range(group_bytes):
         joined |= padded[i::group_bytes].astype(joined.dtype) << (8 * i)
     words = np.empty(groups * group_words, np.uint8)

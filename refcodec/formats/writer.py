@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -15,11 +17,36 @@ from ..errors import FormatError, ReconstructionError
 from ..model import Literal, SlotCoding, Source, Tensor
 from . import slots
 from .files import check_paths
+from .table import by_name
 
-SUFFIXES = {"onnx": ".onnx", "safetensors": ".safetensors"}
+
+class TensorWriter(ABC):
+    """Writes a model file tensor by tensor. As a context manager it aborts if commit() was not reached."""
+
+    @abstractmethod
+    def write_tensor(self, index: int, array: np.ndarray) -> None:
+        """Writes the array of tensor `index`, in any order and from any thread.
+
+        Raises ReconstructionError BAD_SIZE if type or element count are not those of the tensor; FormatError TARGET.
+        """
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Puts what was written in place. Raises ReconstructionError MISSING_UNIT if a tensor was not written."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Removes what was written; harmless after commit()."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.abort()
 
 
-class SourceWriter:
+class SourceWriter(TensorWriter):
     """Writes the files of a Source; nothing stands at target_path before commit().
 
     source:      files of literals and slots; validated here, for it may come from a hostile stream.
@@ -27,12 +54,10 @@ class SourceWriter:
     target_path: a file for a source of one file; a folder, new or empty, for a source of several.
     size_max:    bytes that all files together may take, None for any.
 
-    write_tensor() may be called in any order and from several threads.  Used as a context manager it
-    aborts if commit() was not reached.  Raises FormatError BAD_PATH, BAD_SIZE, DANGLING_REFERENCE,
-    FORBIDDEN_PATTERN, RESOURCE_LIMIT, TARGET.
+    Raises FormatError BAD_PATH, BAD_SIZE, DANGLING_REFERENCE, FORBIDDEN_PATTERN, RESOURCE_LIMIT, TARGET.
     """
 
-    def __init__(self, source: Source, tensors: Sequence[Tensor], target_path: str | os.PathLike,
+    def __init__(self, source: Source, tensors: Sequence[Tensor], target_path: str | os.PathLike[str],
                  size_max: int | None = None):
         self.source, self.tensors = source, tensors
         self.target = os.path.abspath(os.fspath(target_path))
@@ -50,7 +75,8 @@ class SourceWriter:
             raise
 
     def _check_source(self, size_max: int | None) -> None:
-        if self.source.format not in SUFFIXES or not self.source.files:
+        own = by_name(self.source.format)
+        if own is None or own.source is None or not self.source.files:
             raise FormatError("FORBIDDEN_PATTERN", f"source of format {self.source.format[:30]!r}, "
                                                    f"{len(self.source.files)} files")
         check_paths([f.path for f in self.source.files])
@@ -73,16 +99,9 @@ class SourceWriter:
             raise FormatError("RESOURCE_LIMIT", f"the files take {total} bytes, allowed are {size_max}")
 
     def _check_target(self) -> None:
-        suffix = os.path.splitext(self.target)[1].lower()
         if len(self.source.files) > 1:
-            if suffix in (".onnx", ".safetensors", ".npz", ".npy"):
-                raise FormatError("TARGET", f"the model consists of {len(self.source.files)} files (external data): "
-                                            "give a folder as output, not a file name")
             if os.path.lexists(self.target) and (not os.path.isdir(self.target) or os.listdir(self.target)):
                 raise FormatError("TARGET", f"{self.target!r} exists and is not an empty folder")
-        elif suffix in (".onnx", ".safetensors", ".npz", ".npy") and suffix != SUFFIXES[self.source.format]:
-            raise FormatError("TARGET", f"the file is {self.source.format}: its name must end in "
-                                        f"{SUFFIXES[self.source.format]!r}")
         elif os.path.isdir(self.target):
             raise FormatError("TARGET", f"{self.target!r} is a folder: give a file name")
 
@@ -153,13 +172,6 @@ class SourceWriter:
             shutil.rmtree(self.partial, ignore_errors=True)
         elif os.path.lexists(self.partial):
             os.remove(self.partial)
-
-    def __enter__(self) -> SourceWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.abort()
 
 
 def tensor_words(array: np.ndarray, tensor: Tensor) -> np.ndarray:

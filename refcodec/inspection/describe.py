@@ -17,6 +17,7 @@ from ..bitstream.structures import (
 )
 from ..bitstream.units import EXTENSION_TYPES, ByteSource
 from ..encoder.config import Config
+from ..formats.table import by_source
 
 
 def printable(text: str) -> str:
@@ -58,7 +59,7 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
             "ends_at_byte": end, "original_bytes": sum(t["original_bytes"] for t in tensors),
             "quality_layer_of_previous": bool(model.header.enhancement_flag), "references": _references(parsed, model),
             "digest": bytes(model.end.model_digest).hex() if model.end else None,
-            "source": None if model.topology is None else {1: "onnx", 2: "safetensors"}[model.topology.source_format],
+            "source": None if model.topology is None else by_source(model.topology.source_format).name,
             "source_files": [] if model.topology is None else [f.file_path for f in model.topology.file],
             "layers": len(model.layers.layer) if model.layers else 0, "activations": _activations(model),
             "metadata": sorted(e.metadata_key for e in model.metadata.entry) if model.metadata else [],

@@ -139,9 +139,10 @@ def network_of(model: Model) -> onnx.ModelProto:
     if model.source is None or model.source.format != "onnx":
         raise ConfigError("UNSUPPORTED_LAYER", "the model does not come from an ONNX file: there is no network to run")
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model")
+        several = len(model.source.files) > 1
+        path = os.path.join(folder, "model" if several else "model.onnx")
         save(model, path)
-        return onnx.load(os.path.join(path, model.source.files[0].path) if len(model.source.files) > 1 else path)
+        return onnx.load(os.path.join(path, model.source.files[0].path) if several else path)
 
 
 def _product_operator(network: FixedPointNetwork) -> type[OpRun]:

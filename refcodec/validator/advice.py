@@ -38,7 +38,7 @@ def _of_layers(model: ParsedModel) -> Iterator[Finding]:
 
 
 def _of_source(model: ParsedModel) -> Iterator[Finding]:
-    for file in source_of(model).files if model.topology else ():
+    for file in source_of(model.topology).files if model.topology else ():
         literals = [isinstance(s, Literal) for s in file.segments]
         if any(a and b for a, b in zip(literals, literals[1:])):
             yield _warning(f"file {file.path!r}: neighbouring literals could be one", model.unit.number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from .findings import Finding
 def check_files(model: ParsedModel, unit: int) -> Iterator[Finding]:
     """Paths, slot codings and sizes of a topology [R8.9.1-1, R8.9.1-2, R8.9.2-1, R8.9-1]. unit: that of the
     topology."""
-    paths = [f.path for f in source_of(model).files]
-    good = []
+    paths = [f.file_path for f in model.topology.file] if model.topology else []
+    good: list[str] = []
     for path in paths:
         if (error := _error(check_path, path)) is None:
             good.append(path)
@@ -37,7 +37,7 @@ def check_files(model: ParsedModel, unit: int) -> Iterator[Finding]:
 
 def check_varints(model: ParsedModel, words: dict[int, np.ndarray], unit: int) -> Iterator[Finding]:
     """The sizes of slots that depend on values [R8.9-1]. words: by tensor, those decoded last."""
-    for slot in slots_of(model) if model.topology else ():
+    for slot in slots_of(model):
         if slot.coding == SlotCoding.VARINT and slot.tensor in words:
             size = slots.encode_words(words[slot.tensor], model.state.dtype(slot.tensor), slot.coding).size
             if size != slot.size:
@@ -48,10 +48,11 @@ def check_varints(model: ParsedModel, words: dict[int, np.ndarray], unit: int) -
 
 def slots_of(model: ParsedModel) -> list[Slot]:
     """All slots of a model's source files."""
-    return [s for f in source_of(model).files for s in f.segments if isinstance(s, Slot)]
+    files = source_of(model.topology).files if model.topology else []
+    return [s for f in files for s in f.segments if isinstance(s, Slot)]
 
 
-def _error(check, *arguments) -> FormatError | None:
+def _error(check: Callable[..., object], *arguments: object) -> FormatError | None:
     try:
         check(*arguments)
     except FormatError as error:

@@ -20,10 +20,12 @@ from onnx import TensorProto, helper, numpy_helper
 from refcodec.dtypes import BY_CODE, BY_NAME, dtype_of
 from refcodec.errors import FormatError, ReconstructionError
 from refcodec.fold import Fold
-from refcodec.formats import SourceWriter, guess_role, load, open_writer, save
+from refcodec.formats import load, open_writer, save
 from refcodec.formats.onnx_file import DATA_TYPES
+from refcodec.formats.roles import guess_role
 from refcodec.formats.safetensors_file import DTYPES
 from refcodec.formats.slots import decode_words, encode_words, size_range
+from refcodec.formats.writer import SourceWriter
 from refcodec.model import (
     Literal,
     Model,
@@ -483,8 +485,8 @@ def test_writer_any_order_threads_and_several_slots(tmp_path):
 
 
 def test_save_refuses_other_kinds(tmp_path):
-    for model, name in ((Model(T3), "m.onnx"), (Model(T3), "m.npy"),
-                        (Model(T3, source=one_slot_source(["m"])), "m.npy")):
+    for model, name in ((Model(T3), "m.onnx"), (Model(T3 * 2), "m.npy"), (Model([]), "m.npy"),
+                        (Model(T3, source=one_slot_source(["m"])), "m.txt")):
         with pytest.raises(FormatError) as error:
             save(model, tmp_path / name)
         assert error.value.code == "TARGET"

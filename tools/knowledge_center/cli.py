@@ -12,6 +12,8 @@ import json
 import os
 import sys
 
+from refcodec.formats.table import readable_endings
+
 PROG = "python -m tools.knowledge_center"
 
 
@@ -25,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, help: str, *arguments: str) -> argparse.ArgumentParser:
         p = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         texts = {"STORE": "folder of the store", "URL": "of the service, e.g. http://127.0.0.1:8711",
-                 "NAME": "of the version", "MODEL": ".onnx, .safetensors or .npz file"}
+                 "NAME": "of the version", "MODEL": f"file: {readable_endings()}"}
         for a in arguments:
             p.add_argument(a.lower(), metavar=a, help=texts[a])
         p.add_argument("--json", action="store_true", help="print the result as JSON")
