@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ..errors import ConfigError
 from .badge import badge
 from .excerpts import excerpt
 from .manifest import Decoded, Manifest
+from .suspects import CHOICES, Suspect, suspects
 from .verdicts import Verdict
 
 try:
@@ -29,7 +31,6 @@ EXCERPTS_MAX = 100                # failures of a run that get a trace excerpt
 VALUE_CHARACTERS = 60
 Row = tuple[str, str, list[str]]  # of the matrix: label, what finds it in the table of streams, ids of its streams
 SHOWN_AT_ONCE = 3                 # streams beside a requirement; more of them are folded
-CHOICES = ("prediction_mode", "representation", "quantiser", "entropy_mode")    # of these in four words
 
 
 @dataclass
@@ -56,6 +57,12 @@ class Run:
             return "fail" if result.get("known") else "pass"
         return "known" if result.get("known") else "fail"
 
+    def suspects(self, manifest: Manifest) -> list[Suspect]:
+        """What failures have in common, as far as both know the streams."""
+        verdicts = {name: result["verdict"] for name, result in self.results.items()}
+        return suspects(manifest, {name: verdict != Verdict.PASS.value for name, verdict in verdicts.items()
+                                   if verdict != Verdict.NOT_RUN.value})
+
     def failures(self) -> list[dict[str, Any]]:
         return [r for r in self.data["results"] if self.state(r["id"]) in ("known", "fail")]
 
@@ -68,7 +75,7 @@ def page(reports: list[dict[str, Any]], manifest: Manifest) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.tests["decoded"] = lambda expected: isinstance(expected, Decoded)
-    environment.globals.update(score=_score, shown=_shown, worst=lambda names: _worst(runs, names))
+    environment.globals.update(score=_score, shown=_shown, finding=_finding, worst=lambda names: _worst(runs, names))
     found = clauses(spec, manifest, coverage)
     place = {stream.id: i for i, stream in enumerate(manifest.streams)}
     by_clause = {c.number: [place[name] for name in c.streams] for c in found if c.streams}
@@ -76,11 +83,21 @@ def page(reports: list[dict[str, Any]], manifest: Manifest) -> str:
         style=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         script=Markup((PAGE / "page.js").read_text(encoding="utf-8")),
         runs=runs, manifest=manifest, streams=manifest.streams, verdicts=[v.value for v in Verdict],
+        suspects=[(run, suspect) for run in runs for suspect in run.suspects(manifest)],
         groups=_matrix(manifest), heat=_heat(manifest), used=_features(manifest),
         clauses=[(c, _clause_state(c, runs), _with_links(c, manifest, runs)) for c in found],
         clause_numbers={c.number for c in found}, by_clause=Markup(json.dumps(by_clause, separators=(",", ":"))),
         has_coverage=coverage is not None,
         failures=[_Failure(run, r, manifest, i) for run in runs for i, r in enumerate(run.failures())])
+
+
+def _finding(features: Sequence[str]) -> str:
+    """What finds the streams of features in the table of streams."""
+    words = []
+    for feature in features:
+        name, _, value = feature.partition("=")
+        words.append(value if name == "code" else f"[{value if name in ('kind', 'requirement') else feature}]")
+    return " ".join(words)
 
 
 # ---- The matrix ------------------------------------------------------------------------------------------------------

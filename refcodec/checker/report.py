@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from .. import __version__
 from .manifest import Manifest
+from .suspects import Suspect, suspects
 from .verdicts import Result, Verdict
 
 ALL_PASSED, NOT_ALL_PASSED, NO_SMOKE = 0, 20, 21
@@ -67,6 +68,11 @@ class Report:
     def failures(self) -> list[Result]:
         return [r for r in self.results if not r.passed]
 
+    def suspects(self) -> list[Suspect]:
+        """What failures have in common, the closest first."""
+        failed = {r.stream.id: not r.passed for r in self.results if r.verdict != Verdict.NOT_RUN}
+        return suspects(self.manifest, failed)
+
     def check_command(self, result: Result) -> str:
         """The command that runs one stream again."""
         return shlex.join(["refcodec", "check", "--decoder", self.command, "--manifest", str(self.manifest.path),
@@ -93,6 +99,9 @@ class Report:
         for kind in sorted({r.stream.kind for r in self.results}):
             of_kind = [r for r in self.results if r.stream.kind == kind]
             lines.append(f"{kind:14}{sum(r.passed for r in of_kind):5} of {len(of_kind):4} PASS")
+        if found := self.suspects():
+            lines += ["what failures have in common, each line without the streams of those above it:",
+                      *(f"    {suspect.text()}" for suspect in found)]
         summary = ", ".join(f"{n} {name}" for name, n in self.counts().items()) or "no stream was run"
         known, resumed = sum(not r.passed and bool(r.known) for r in self.results), sum(r.resumed for r in self.results)
         summary += f"; {known} known failures" if known else ""
@@ -133,6 +142,7 @@ class Report:
             "not_served": self.not_served, "jobs": self.jobs, "seconds": round(self.seconds, 3),
             "passed": self.conformant, "exit_code": self.exit_code,
             "verdicts": self.counts(), "smoke": self.smoke.verdict.value if self.smoke else None, "strays": self.strays,
+            "suspects": [suspect.data() for suspect in self.suspects()],
             "results": [self._result(r) for r in self.results]}
 
     def _result(self, r: Result) -> dict[str, Any]:

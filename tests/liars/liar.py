@@ -295,6 +295,26 @@ def stateful(stream, folder, references):
     return honest(stream, folder, references) if stateful.runs < 2 else {"exit": 10, "code": "ORDER"}
 
 
+def no_bfloat16(stream, folder, references):
+    """One bit of each tensor of that type."""
+    reply = honest(stream, folder, references)
+    if reply["exit"] == 0:
+        index = _index(folder)
+        for path in [Path(folder) / t["file"] for t in index["tensors"] if t["dtype"] == "bfloat16"]:
+            data = bytearray(path.read_bytes())
+            data[-1:] = [b ^ 1 for b in data[-1:]]
+            path.write_bytes(data)
+        _seal(folder, index)
+    return reply
+
+
+def chosen(stream, folder, references):
+    """Wrong for the streams whose digests the file 'chosen' beside the right answers lists."""
+    digest = hashlib.sha256(Path(stream).read_bytes()).hexdigest()
+    wrong = digest in (Path(os.environ["OMC_TRUTH"]) / "chosen").read_text().split()
+    return {"exit": 10, "code": "ORDER"} if wrong else honest(stream, folder, references)
+
+
 # Right once per stream, but no server as the contract wants one: what each does on `serve`.
 
 def no_server(*_):
