@@ -24,7 +24,8 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .decoder import StreamDecoder, decode
-    from .encoder import Config, encode, encode_to
+    from .encoder.config import Config
+    from .encoder.encoding import encode, encode_to
     from .formats import load, save
     from .model import Model, Tensor
 
@@ -34,7 +35,8 @@ __all__ = ["Config", "ConfigError", "ContainerError", "EntropyError", "FormatErr
            "encode_to", "load", "save"]
 
 _HOMES = {
-    "Config": "encoder", "encode": "encoder", "encode_to": "encoder", "decode": "decoder", "StreamDecoder": "decoder",
+    "Config": "encoder.config", "encode": "encoder.encoding", "encode_to": "encoder.encoding",
+    "decode": "decoder", "StreamDecoder": "decoder",
     "load": "formats", "save": "formats", "Model": "model", "Tensor": "model"
 }
 

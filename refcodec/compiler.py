@@ -17,7 +17,9 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 COMPILE = os.environ.get("REFCODEC_COMPILE", "1") != "0" and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
@@ -48,7 +50,13 @@ def cache_folder() -> str:
     return os.path.join(tempfile.gettempdir(), f"refcodec-{os.getuid() if hasattr(os, 'getuid') else 0}", name)
 
 
-if COMPILE:
+if TYPE_CHECKING:                             # a compiled function has the types of the one that is written
+    def compiled(function: Function) -> Function: ...
+    def inlined(function: Function) -> Function: ...
+    def at(index: int) -> int: ...
+    def bit_length(x: int) -> int: ...
+    def quotient(x: int, y: int) -> int: ...
+elif COMPILE:
     import numba
     from numba.core import event
     from numba.cpython.unsafe.numbers import leading_zeros
@@ -102,7 +110,7 @@ if COMPILE:
         """x // y of 0 <= x < 2^32 and 0 < y < 2^32."""
         return numba.int64(numba.uint32(x) // numba.uint32(y))
 else:
-    def compiled(function):
+    def compiled(function: Function) -> Function:
         return function
 
     inlined = compiled

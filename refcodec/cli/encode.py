@@ -6,8 +6,11 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..encoder.config import PRESETS, QUANTISERS, Config
+from ..encoder.config_parts import CODERS, ENTROPY, PROFILES, STATES
 from ..errors import ConfigError
 from ..formats.table import exact_formats, readable_endings
 from .shared import (
@@ -22,14 +25,7 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from ..encoder.config import Config
     from ..model import Model
-
-# As in encoder/config.py, which is not loaded for --help; a test compares them.
-PRESETS = ("auto", "s1-rp", "s2-qbits", "s3-features", "s4-lra", "s4-ml", "s4-ka", "s4-rm", "s4-lru", "s4-fp",
-           "s5-hybrid")
-ENTROPY = ("auto", "raw", "cc", "cm", "map", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
-QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
 
 SYSTEMS = (
     "Published systems, each by one name; 'The systems' in README.md says more. s1-rp: weights cut to RP decimals, "
@@ -58,9 +54,9 @@ def add(commands: Commands) -> argparse.ArgumentParser:
                      help="signal-to-noise ratio of all weights together: 10 log10(variance / mean squared error)")
     aim.add_argument("--bits-per-weight", type=float, metavar="B",
                      help="size of the whole stream over quantised weights")
-    e.add_argument("--states", type=int, choices=(0, 4, 8, 16, 32, 64),
+    e.add_argument("--states", type=int, choices=STATES,
                    help="trellis states; 0: plain quantiser (default 8; --best 32, --fast 0)")
-    e.add_argument("--coder", choices=("cc", "cm"), help="context coding or mixed coding (default cc; --best cm)")
+    e.add_argument("--coder", choices=CODERS, help="context coding or mixed coding (default cc; --best cm)")
     effort = e.add_mutually_exclusive_group()
     effort.add_argument("--fast", action="store_true", help="no trellis")
     effort.add_argument("--best", action="store_true", help="32 states, mixed coding, both scans tried")
@@ -77,7 +73,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 def _add_systems(e: argparse.ArgumentParser) -> None:
     s = e.add_argument_group("systems", SYSTEMS)
     s.add_argument("--preset", choices=PRESETS, metavar="NAME", help="a system by its name: " + ", ".join(PRESETS))
-    s.add_argument("--profile", choices=("baseline", "main", "high"), help="use no tool beyond this profile")
+    s.add_argument("--profile", choices=PROFILES, help="use no tool beyond this profile")
     s.add_argument("--entropy", choices=ENTROPY, metavar="MODE",
                    help="one entropy mode for all that it can code; auto: the smallest of all: " + ", ".join(ENTROPY))
     s.add_argument("--quantiser", choices=QUANTISERS, metavar="NAME",
@@ -108,7 +104,7 @@ def _add_systems(e: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from ..encoder import encode_to
+    from ..encoder.encoding import encode_to
     from ..files import atomic_file
     from ..inspection.describe import unused
     from .encode_options import check_models, config_of, name_models, named_root
@@ -118,7 +114,7 @@ def run(arguments: argparse.Namespace) -> None:
     references = load_all(arguments.reference)
     if not _are_features(arguments, config):
         name_models(models, arguments.input)
-        config.root = named_root(config.root, models, arguments.input)
+        config = replace(config, root=named_root(config.root, models, arguments.input))
     check_models(config, models, references)
     start = time.perf_counter()
     before = _input_size(arguments.input, models)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ..encoder.config import PRESETS, Config
+from ..encoder.config import Config, settings_of
+from ..encoder.config_parts import FITTED
 from ..errors import ConfigError
 from ..model import Model
 
@@ -28,27 +29,17 @@ SERVES = {
     "update_fraction": ("update", ("rm",), "--preset s4-rm"),
     "calibration": ("quantiser", ("hybrid",), "--preset s5-hybrid"),
 }
-FITTED = ("lra", "ml", "ka", "rm", "lru")       # updates that are nothing without a reference
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
     """The configuration that the options ask for. Raises ConfigError BAD_CONFIG where they contradict each other."""
     changes = {name: getattr(arguments, name) for name in FIELDS}
     changes["effort"] = "fast" if arguments.fast else "best" if arguments.best else None
-    aims = {name: changes.pop(name) for name in AIMS}
-    asked = arguments.lossless or any(v is not None for v in aims.values())
-    if arguments.config:
-        config = Config.read(arguments.config, threads=arguments.threads, **changes)
-    else:
-        changes["threads"] = arguments.threads or os.cpu_count() or 1
-        config = Config(**{k: v for k, v in changes.items() if v is not None})
-    if asked:                                   # one aim of the command line takes the place of the file's
-        config.step, config.snr, config.bits_per_weight = aims.values()
-        config.__post_init__()
-    if config.quantiser == "rp" and config.rp is None:
-        config.rp = PRESETS["s1-rp"]["rp"]
-    if config.quantiser == "q-bits" and config.q_bits is None:
-        config.q_bits = PRESETS["s2-qbits"]["q_bits"]
+    changes["threads"] = arguments.threads or (None if arguments.config else os.cpu_count())
+    settings = settings_of(arguments.config) if arguments.config else {}
+    if arguments.lossless or any(changes[name] is not None for name in AIMS):
+        settings = {k: v for k, v in settings.items() if k not in AIMS}     # the file's aim gives way
+    config = Config.of(arguments.config or "", settings | {k: v for k, v in changes.items() if v is not None})
     _check(config, arguments)
     return config
 
@@ -57,7 +48,7 @@ def _check(config: Config, arguments: argparse.Namespace) -> None:
     for option, (name, values, hint) in SERVES.items():
         if getattr(arguments, option) is not None and getattr(config, name) not in values:
             _refuse(f"{flag(option)} needs {hint}")
-    quantised = config.own_quantiser or any(getattr(config, name) is not None for name in AIMS)
+    quantised = config.own_quantiser or config.aim.given
     system = f"--preset {config.preset}" if config.preset else f"--quantiser {config.quantiser}"
     if arguments.lossless and (config.own_quantiser or config.update in FITTED):
         _refuse(f"{system} cannot keep every bit; drop it or --lossless")
@@ -68,21 +59,14 @@ def _check(config: Config, arguments: argparse.Namespace) -> None:
         _refuse(f"--states is of the uniform quantiser, not of {system}")
     if arguments.coder and config.entropy:
         _refuse("--entropy (or a preset that sets it) decides the coder; drop --coder")
-    levels = quantised or config.update or config.quality_layers > 1 or config.max_bytes
-    if config.entropy == "cm" and not levels:
-        _refuse("--entropy cm codes quantised levels: ask for --step, --snr, --bits-per-weight or a --quantiser")
     if config.entropy == "map" and quantised:
         _refuse("--entropy map codes words, so only what is kept without loss; drop it or the quantiser")
-    if arguments.update_fraction is not None and not 0 < config.update_fraction < 1:
-        _refuse(f"--update-fraction {config.update_fraction} is no part of the elements: it lies between 0 and 1")
     if arguments.mean_width is not None and (arguments.calibration is None or not 1 <= arguments.mean_width <= 24):
         _refuse("--mean-width is 1 to 24 bits, and needs --calibration")
     _check_profile(config, arguments)
 
 
 def _check_profile(config: Config, arguments: argparse.Namespace) -> None:
-    if config.profile == "baseline" and config.update in ("ml", "ka"):
-        _refuse(f"s4-{config.update} decomposes matrices, which profile baseline leaves out; ask for --profile main")
     if config.profile == "baseline" and arguments.states:
         _refuse("profile baseline has no trellis; ask for --profile main, or --states 0")
     if config.profile in ("baseline", "main") and "cm" in (arguments.coder, arguments.entropy):

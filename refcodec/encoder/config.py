@@ -1,26 +1,47 @@
-"""What the encoder is asked to do (informative)."""
+"""What the encoder is asked to do (informative): flat settings, which make up the parts that the encoder reads."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from ..bitstream.limits import Profile
-from ..bitstream.structures import EntropyMode
 from ..errors import ConfigError
+from .config_parts import (
+    CODERS,
+    DECOMPOSING,
+    EFFORTS,
+    LED_BY_SNR,
+    PROFILES,
+    UPDATES,
+    Aim,
+    FixedPointQuantiser,
+    HybridQuantiser,
+    KMeansQuantiser,
+    OwnQuantiser,
+    QBitsQuantiser,
+    RpQuantiser,
+    Rule,
+    SetOfModels,
+    Tools,
+    UniformQuantiser,
+    Units,
+    Update,
+    integer,
+    one_of,
+    refuse,
+)
 
-STATES = (0, 4, 8, 16, 32, 64)
-PROFILES = ("baseline", "main", "high")
-ENTROPY = ("auto", *(m.name.lower() for m in EntropyMode))
-QUANTISERS = ("uniform", "rp", "q-bits", "fixed-point", "k-means", "k-means-zero", "integer-k-means", "hybrid")
-BY_SNR = ("fixed-point", "hybrid")        # quantisers that choose widths for a signal-to-noise ratio
-UPDATES = ("lra", "ml", "ka", "rm", "lru", "fp")
+if TYPE_CHECKING:
+    from .hybrid.operating_points import HybridPoint
+    from .updates.factors import FactorUpdate
 
 # What each preset sets, and what may be asked of it besides.
-PRESETS: dict[str, dict] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "auto": {"entropy": "auto", "spatial": True},
     "s1-rp": {"quantiser": "rp", "rp": 4, "entropy": "lzma"},
     "s2-qbits": {"quantiser": "q-bits", "q_bits": 8, "entropy": "lzma"},
@@ -30,15 +51,7 @@ PRESETS: dict[str, dict] = {
 }
 
 
-@dataclass
-class Rule:
-    """What to do with the tensors whose names fit `match` (shell pattern): 'quantise', 'fine' or 'lossless'."""
-
-    match: str
-    treatment: str
-
-
-@dataclass
+@dataclass(frozen=True)
 class Config:
     """Lossless unless one of step, snr and bits_per_weight is given.
 
@@ -48,23 +61,25 @@ class Config:
     coder: 'cc' or 'cm'; None: 'cc', or 'cm' with effort 'best'.  effort: 'fast', 'default', 'best'.
     quality_layers: number of layers, the last as asked, those before it coarser.
     rules: the first that fits a tensor's name decides its treatment.
-    entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).  join_below:
-    tensors of fewer elements
-    share a unit.  index: write an index unit (None: for large models).  lam: cost of a bit in the
-    search for levels, in step^2.
+    entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).
+    join_below: tensors of fewer elements share a unit.  index: write an index unit (None: for large models).
+    lam: cost of a bit in the search for levels, in step^2.
     preset: a published system by one name (PRESETS); the fields that it sets can be given another value.
     profile: the highest profile whose tools may be used: 'baseline', 'main' or 'high' (None: any).
     entropy: one entropy mode for all that it can code, or 'auto': the smallest of all; None: range coding.
     quantiser: of the quantised tensors: 'uniform' (with step, snr or bits_per_weight), 'rp' (S1: rp decimals, cut off),
     'q-bits' (S2: q_bits of 12 decimals are dropped), 'fixed-point' (width bits; None: as many as each tensor needs
-    for snr), 'k-means',
-    'k-means-zero' (0 is a centre), 'integer-k-means' (clusters centres) or 'hybrid' (S5).
+    for snr, or 30 dB), 'k-means', 'k-means-zero' (0 is a centre), 'integer-k-means' (clusters centres) or 'hybrid'
+    (S5).
     spatial: try prediction from neighbours.  update: how a tensor with a reference is updated: 'lra', 'ml', 'ka',
-    'lru' of rank update_rank, 'rm' of a fraction of the elements, 'fp'; update_seed: of random ones.  factors:
-    updates made elsewhere, by tensor name.
+    'lru' of rank update_rank, 'rm' of a fraction of the elements, 'fp'; update_seed: of random ones.
+    factors: updates made elsewhere, by tensor name.
     points: of the quantiser 'hybrid' (whose snr is that of the relative errors of all layers added up; 4 dB), made
     elsewhere, by tensor name.
     root, max_bytes: of a set of models: 'auto', 'kl', 'size' or a model's name; bytes of the whole stream.
+
+    A configuration does not change: dataclasses.replace() makes another.
+    Raises ConfigError BAD_CONFIG for a setting that is not allowed, or that contradicts another.
     """
 
     step: float | None = None
@@ -75,7 +90,7 @@ class Config:
     effort: str = "default"
     quality_layers: int = 1
     threads: int = 1
-    rules: list[Rule] = field(default_factory=list)
+    rules: Sequence[Rule] = ()
     entry_elements: int | None = None
     join_below: int = 1024
     index: bool | None = None
@@ -93,115 +108,137 @@ class Config:
     update_rank: int = 8
     update_fraction: float = 0.02
     update_seed: int = 1
-    factors: dict[str, object] = field(default_factory=dict)
-    points: dict[str, object] = field(default_factory=dict)
+    factors: Mapping[str, FactorUpdate] = field(default_factory=dict)
+    points: Mapping[str, HybridPoint] = field(default_factory=dict)
     root: str | None = None
     max_bytes: int | None = None
 
-    def __post_init__(self):
-        self.rules = [r if isinstance(r, Rule) else Rule(**r) for r in self.rules]
-        if self.preset not in (None, *PRESETS):
-            raise ConfigError("BAD_CONFIG", f"preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        for name, value in PRESETS.get(self.preset, {}).items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
-        self.quantiser = self.quantiser or "uniform"
-        if self.quantiser == "rp" and self.rp is None:
-            self.rp = PRESETS["s1-rp"]["rp"]
-        if self.quantiser == "q-bits" and self.q_bits is None:
-            self.q_bits = PRESETS["s2-qbits"]["q_bits"]
-        if self.preset == "s3-features" and not self.rules:
-            self.rules = [Rule("*", "quantise")]          # vectors and small maps, too
-        asked = [n for n in ("step", "snr", "bits_per_weight") if getattr(self, n) is not None]
-        if len(asked) > 1:
-            raise ConfigError("BAD_CONFIG", f"ask for one of {' and '.join(asked)}, not for both")
-        for name in asked:
-            value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
-                raise ConfigError("BAD_CONFIG", f"{name} must be a positive number, not {value}")
-        for name, allowed in (("effort", ("fast", "default", "best")), ("coder", (None, "cc", "cm")),
-                              ("states", (None, *STATES)), ("profile", (None, *PROFILES)),
-                              ("entropy", (None, *ENTROPY)), ("quantiser", QUANTISERS), ("update", (None, *UPDATES))):
-            if getattr(self, name) not in allowed:
-                raise ConfigError("BAD_CONFIG", f"{name} is {getattr(self, name)!r}, allowed are {allowed}")
-        for rule in self.rules:
-            if rule.treatment not in ("quantise", "fine", "lossless"):
-                raise ConfigError("BAD_CONFIG", f"treatment {rule.treatment!r}: quantise, fine or lossless")
-        if self.quality_layers < 1 or self.quality_layers > 16 or (self.entry_elements
-                                                                   or 65536) < 65536 or self.threads < 1:
-            raise ConfigError("BAD_CONFIG",
-                              "quality_layers is 1..16, entry_elements at least 65536, threads at least 1")
+    def __post_init__(self) -> None:
+        self._take_defaults()
+        integer("threads", self.threads, 1)
+        for part in ("aim", "uniform", "own_quantiser", "updating", "tools", "units", "set_of_models"):
+            getattr(self, part)                            # is made, and so checked
+        self._check_together()
 
-        self._check_ranges()
+    def _take_defaults(self) -> None:
+        """Settings that are None become those of the preset and of the quantiser; rules become Rules."""
+        def settle(settings: Mapping[str, Any]) -> None:
+            for name, value in settings.items():
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, value)
 
-    def _check_ranges(self) -> None:
-        ranges = {"rp": (0, 12), "q_bits": (0, 12), "width": (1, 32), "clusters": (1, 4096), "update_rank": (0, 16384),
-                  "max_bytes": (1, 1 << 62)}
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and low <= value <= high):
-                raise ConfigError("BAD_CONFIG", f"{name} is {value}, allowed are {low}..{high}")
-        if self.own_quantiser and (self.step or self.bits_per_weight or (self.snr and self.quantiser not in BY_SNR)):
-            raise ConfigError(
-                "BAD_CONFIG", f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight "
-                f"(but {' and '.join(BY_SNR)} have for snr)")
-        if self.profile == "baseline" and self.update in ("ml", "ka"):
-            raise ConfigError("BAD_CONFIG",
-                              f"the update {self.update} decomposes its reference: it needs the main profile")
-        if self.own_quantiser and self.quality_layers > 1:
-            raise ConfigError("BAD_CONFIG", f"the quantiser {self.quantiser} makes no quality layers")
+        one_of("preset", self.preset, (None, *PRESETS))
+        settle(PRESETS[self.preset] if self.preset else {})
+        settle({"quantiser": "uniform"})
+        rules = [r if isinstance(r, Rule) else Rule(**r) for r in self.rules]
+        if self.preset == "s3-features" and not rules:
+            rules = [Rule("*", "quantise")]                # vectors and small maps, too
+        object.__setattr__(self, "rules", rules)
 
-    @property
-    def own_quantiser(self) -> bool:
-        """True if the quantiser is not led by one step for all tensors."""
-        return self.quantiser != "uniform"
+    def _check_together(self) -> None:
+        """What contradicts itself across parts."""
+        aim, own, update, units = self.aim, self.own_quantiser, self.updating, self.units
+        wanted = aim.step or aim.bits_per_weight or (aim.snr and not isinstance(own, LED_BY_SNR))
+        if own is not None and wanted:
+            refuse(f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight (but fixed-point and "
+                    "hybrid have for snr)")
+        if own is not None and units.quality_layers > 1:
+            refuse(f"the quantiser {self.quantiser} makes no quality layers")
+        if self.tools.profile == "baseline" and update.kind in DECOMPOSING:
+            refuse(f"the update {update.kind} decomposes its reference: it needs the main profile")
+        if self.lossy and self.set_of_models.max_bytes:
+            refuse("max_bytes finds the steps itself; ask for no step, rate or quantiser beside it")
+        levels = self.lossy or update.by_factors or units.quality_layers > 1 or self.set_of_models.max_bytes
+        if self.tools.only_levels and not levels:
+            refuse(f"entropy {self.entropy} codes quantised levels: ask for step, snr, bits_per_weight or a quantiser")
+
+    # The parts
+
+    @cached_property
+    def aim(self) -> Aim:
+        return Aim(self.step, self.snr, self.bits_per_weight)
+
+    @cached_property
+    def uniform(self) -> UniformQuantiser:
+        """Of the tensors that are quantised with one step, and of quality layers."""
+        one_of("effort", self.effort, EFFORTS)
+        usual = {"fast": 0, "default": 8, "best": 32}[self.effort]
+        quantiser = UniformQuantiser(usual if self.states is None else self.states, self.lam)
+        return UniformQuantiser(0, self.lam) if self.profile == "baseline" else quantiser
+
+    @cached_property
+    def own_quantiser(self) -> OwnQuantiser | None:
+        """The quantiser that is not led by one step for all tensors; None: the uniform one."""
+        one_of("quantiser", self.quantiser, QUANTISERS)
+        made = {name: make(self) for name, make in _OWN_QUANTISERS.items()}     # all, so that all settings are checked
+        return made.get(self.quantiser or "")
+
+    @cached_property
+    def updating(self) -> Update:
+        return Update(self.update, self.update_rank, self.update_fraction, self.update_seed, self.factors)
+
+    @cached_property
+    def tools(self) -> Tools:
+        one_of("profile", self.profile, (None, *PROFILES))
+        one_of("coder", self.coder, (None, *CODERS))
+        mixed = (self.coder or ("cm" if self.effort == "best" else "cc")) == "cm"
+        return Tools(self.profile, mixed and self.profile in (None, "high"), self.entropy, bool(self.spatial),
+                     self.preset == "auto")
+
+    @cached_property
+    def units(self) -> Units:
+        usual = 1 << 18 if self.lossy else 1 << 20
+        return Units(self.quality_layers, self.entry_elements or usual, self.join_below, self.index)
+
+    @cached_property
+    def set_of_models(self) -> SetOfModels:
+        return SetOfModels(self.root, self.max_bytes)
 
     @property
     def lossy(self) -> bool:
-        return self.own_quantiser or self.update is not None or (self.step or self.snr
-                                                                 or self.bits_per_weight) is not None
-
-    @property
-    def entry_size(self) -> int:
-        """Elements per entry point."""
-        return self.entry_elements or (1 << 18 if self.lossy else 1 << 20)
-
-    @property
-    def modes(self) -> list[EntropyMode]:
-        """Entropy modes that may be tried beside the usual one."""
-        if self.entropy is None:
-            return []
-        found = list(EntropyMode) if self.entropy == "auto" else [EntropyMode[self.entropy.upper()]]
-        return [m for m in found if self.profile is None or m.facts.profile <= Profile[self.profile.upper()]]
-
-    @property
-    def one_mode(self) -> bool:
-        """True if one entropy mode is asked for, not the smallest of several."""
-        return self.entropy not in (None, "auto")
-
-    @property
-    def trellis_states(self) -> int:
-        if self.profile == "baseline":
-            return 0
-        return {"fast": 0, "default": 8, "best": 32}[self.effort] if self.states is None else self.states
-
-    @property
-    def mixed(self) -> bool:
-        return self.profile in (None, "high") and (self.coder or ("cm" if self.effort == "best" else "cc")) == "cm"
+        return self.own_quantiser is not None or self.update is not None or self.aim.given
 
     @staticmethod
-    def read(path: str | os.PathLike, **changes) -> Config:
+    def read(path: str | os.PathLike[str], **changes: Any) -> Config:
         """A configuration file, TOML or JSON, with the fields above; `changes` that are not None win."""
+        return Config.of(path, {**settings_of(path), **{k: v for k, v in changes.items() if v is not None}})
+
+    @staticmethod
+    def of(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> Config:
+        """A configuration of settings, some of which stand in the file `path`, whose name errors bear."""
         try:
-            with open(path, "rb") as f:
-                data = json.load(f) if str(path).endswith(".json") else tomllib.load(f)
-        except (OSError, ValueError) as error:
-            raise ConfigError("BAD_CONFIG", f"{path}: {error}") from None
-        known = {f.name for f in dataclasses.fields(Config)}
-        if not isinstance(data, dict) or set(data) - known:
-            raise ConfigError("BAD_CONFIG",
-                              f"{path}: unknown settings {sorted(set(data) - known)}; known are {sorted(known)}")
-        try:
-            return Config(**{**data, **{k: v for k, v in changes.items() if v is not None}})
+            return Config(**settings)
         except TypeError as error:
-            raise ConfigError("BAD_CONFIG", f"{path}: {error}") from None
+            raise ConfigError("BAD_CONFIG", f"{os.fspath(path)}: {error}") from None
+
+
+def settings_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings in a configuration file, TOML or JSON. Raises ConfigError BAD_CONFIG if one is unknown."""
+    try:
+        with open(path, "rb") as f:
+            data = json.load(f) if str(path).endswith(".json") else tomllib.load(f)
+    except (OSError, ValueError) as error:
+        raise ConfigError("BAD_CONFIG", f"{path}: {error}") from None
+    known = {f.name for f in fields(Config)}
+    if not isinstance(data, dict):
+        raise ConfigError("BAD_CONFIG", f"{path}: settings are named")
+    if set(data) - known:
+        raise ConfigError("BAD_CONFIG", f"{path}: unknown settings {sorted(set(data) - known)}; known are "
+                          f"{sorted(known)}")
+    return data
+
+
+def _snr(config: Config, usual: float) -> float:
+    return usual if config.snr is None else config.snr
+
+
+_OWN_QUANTISERS: dict[str, Callable[[Config], OwnQuantiser]] = {
+    "rp": lambda c: RpQuantiser(PRESETS["s1-rp"]["rp"] if c.rp is None else c.rp),
+    "q-bits": lambda c: QBitsQuantiser(PRESETS["s2-qbits"]["q_bits"] if c.q_bits is None else c.q_bits),
+    "fixed-point": lambda c: FixedPointQuantiser(c.width, _snr(c, 30.0)),
+    "k-means": lambda c: KMeansQuantiser(c.clusters),
+    "k-means-zero": lambda c: KMeansQuantiser(c.clusters, fixed_zero=True),
+    "integer-k-means": lambda c: KMeansQuantiser(c.clusters, integers=True),
+    "hybrid": lambda c: HybridQuantiser(_snr(c, 4.0), c.points),
+}
+QUANTISERS = ("uniform", *_OWN_QUANTISERS)

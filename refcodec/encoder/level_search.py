@@ -15,12 +15,12 @@ import math
 import numpy as np
 
 from ..compiler import compiled, inlined
+from ..entropy.levels import LEVEL_MAX
 from ..quantization.uniform import trellis
 
 LAMBDA = 0.35          # cost of a bit in units of step^2, with a trellis ...
 LAMBDA_SCALAR = 0.115   # ... and without
 
-LEVEL_MAX = (1 << 30) - 1
 BUCKETS = 40           # local scales, two per octave
 MAGNITUDES = 256       # rates are tabled for |level| below this number, and taken as constant above
 BLOCK = 1 << 15        # elements that are decided at a time ...

@@ -14,7 +14,7 @@ from ..bitstream import syntax
 from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Profile, size_needed
 from ..bitstream.parser import table_of
-from ..bitstream.structures import EntropyMode, ModelHeader, PredictionMode, ReferenceEntry
+from ..bitstream.structures import ModelHeader, PredictionMode, ReferenceEntry
 from ..errors import ConfigError
 from ..model import Model, Tensor, model_digest, tensor_digest
 from ..parallel import in_order, run_all
@@ -22,10 +22,11 @@ from ..prediction import fitted
 from ..topology import layer_structure, topology_of
 from .candidate import Candidate, Prediction, copy_candidate
 from .config import Config
+from .config_parts import HybridQuantiser
 from .copies_and_joins import JOIN_ELEMENTS, find_copies, joined_units
 from .hybrid.coder import plan_hybrid
 from .hybrid.operating_points import HybridPoint
-from .rate_control import representable, search_step, step_for_snr
+from .rate_control import finest_step, largest_magnitude, representable, search_step, step_for_snr
 from .sets.coding_order import SetPlan, chain_plan
 from .stream_writer import StreamWriter, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
@@ -59,7 +60,7 @@ class ModelEncoder:
 
     def _treatments(self) -> list[Treatment]:
         """What happens to each tensor where anything is lost: only what is treated alike may be a copy."""
-        if self.config.own_quantiser or not (self.config.lossy or self.config.quality_layers > 1):
+        if self.config.own_quantiser or not (self.config.lossy or self.config.units.quality_layers > 1):
             lossy = self.config
         else:
             lossy = replace(self.config, step=1.0, snr=None, bits_per_weight=None)
@@ -71,9 +72,10 @@ class ModelEncoder:
         """The step that the configuration asks for; None: lossless, or a quantiser of its own."""
         if self.config.own_quantiser:
             return None
-        if self.config.bits_per_weight is not None:
-            return self.step_for_rate(self.config.bits_per_weight)
-        return self.step_for_snr(self.config.snr) if self.config.snr is not None else self.config.step
+        aim = self.config.aim
+        if aim.bits_per_weight is not None:
+            return self.step_for_rate(aim.bits_per_weight)
+        return self.step_for_snr(aim.snr) if aim.snr is not None else aim.step
 
     def step_for_snr(self, target: float) -> float:
         """The step that meets a signal-to-noise ratio in dB over the quantised elements.
@@ -90,7 +92,8 @@ class ModelEncoder:
                 job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step)
             return sum(run_all(lambda job: squared_error(job, config, step), jobs, config.threads))
 
-        step = step_for_snr([self._matrix(job.index) for job in jobs], target, config.trellis_states, config.lam, error)
+        matrices, uniform = [self._matrix(job.index) for job in jobs], config.uniform
+        step = step_for_snr(matrices, target, uniform.states, uniform.lam, error)
         self.choices = {job.index: job.choice for job in jobs}
         return step
 
@@ -99,6 +102,7 @@ class ModelEncoder:
         numbers = self._quantised()
         elements = sum(self.model.tensors[i].size for i in numbers)
         coarsest = 1024 * self._deviation(numbers)          # nothing is left of the weights
+        finest = finest_step(max(largest_magnitude(self._matrix(i)) for i in numbers) or 1.0)
 
         def bits_per_weight(step: float) -> float:
             sink = io.BytesIO()
@@ -107,7 +111,10 @@ class ModelEncoder:
             return 8 * sink.tell() / elements
 
         start = self._deviation(numbers) * 2.0 ** (1.5 - target)
-        step = min(search_step(bits_per_weight, target, start, below=0.02, above=0.0, runs=10), coarsest)
+        step = min(search_step(bits_per_weight, target, start, below=0.02, above=0.0, finest=finest, runs=10), coarsest)
+        if step <= finest and bits_per_weight(step) < target * 0.98:
+            raise ConfigError("RATE", f"{target} bits per weight cannot be filled: the finest step takes "
+                              f"{bits_per_weight(step):.2f}; ask for less, or for no loss")
         if bits_per_weight(step) > target * 1.02:
             raise ConfigError("RATE", f"{target} bits per weight cannot be reached: the rest of the model needs "
                               f"{bits_per_weight(step):.2f} at the coarsest step tried")
@@ -132,7 +139,7 @@ class ModelEncoder:
 
     def layer_steps(self, step: float | None) -> list[float | None]:
         """The step of each quality layer; None: lossless."""
-        count = self.config.quality_layers
+        count = self.config.units.quality_layers
         if count == 1:
             return [step]
         if step is not None:
@@ -162,24 +169,24 @@ class ModelEncoder:
 
     def profile(self, step: float | None) -> Profile:
         """The lowest profile that has the tools used."""
-        config = self.config
-        if config.profile:
-            return Profile[config.profile.upper()]
+        config, tools = self.config, self.config.tools
+        if tools.profile:
+            return Profile[tools.profile.upper()]
         stepped = any(s is not None for s in self.layer_steps(step))
-        if (config.lossy or stepped or config.factors) and (config.mixed or EntropyMode.CM in config.modes):
-            return Profile.HIGH
-        main = stepped and config.trellis_states or config.update or config.factors
-        return Profile.MAIN if main else Profile.BASELINE
+        levels = config.lossy or stepped or config.updating.factors
+        main = stepped and config.uniform.states or config.updating.by_factors
+        return max(tools.level_profile if levels else Profile.BASELINE, Profile.MAIN if main else Profile.BASELINE)
 
     def decomposition_size(self) -> int:
         """What the level must allow for the matrices that may be coded by factors; 0 where none is."""
         config = self.config
-        if not (config.update or config.factors or config.quantiser == "hybrid" or config.preset == "auto"):
+        by_factors, products = config.updating.by_factors, config.tools.products
+        if not (by_factors or products or isinstance(config.own_quantiser, HybridQuantiser)):
             return 0
         shapes = [fold.matrix_shape(t.shape) for fold, t in zip(self.folds, self.model.tensors)]
-        if config.update or config.factors:
+        if by_factors:
             return max((size_needed(*shape) for shape in shapes), default=0)
-        return max((min(shape) for shape in shapes if config.preset != "auto" or min(shape) <= FACTOR_SIDE), default=0)
+        return max((min(shape) for shape in shapes if not products or min(shape) <= FACTOR_SIDE), default=0)
 
     def write_layers(self, writer: StreamWriter, step: float | None, earlier: Sequence[Earlier],
                      keep: bool) -> Model | None:
@@ -252,16 +259,17 @@ class ModelEncoder:
         for group in sorted(small):
             for unit in joined_units(small[group], tensors):
                 writer.tensors(unit)
-        with_index = config.index if config.index is not None else total >= INDEX_FROM
+        with_index = config.units.index if config.units.index is not None else total >= INDEX_FROM
         writer.end_model(model_digest([digests[i] for i in range(len(tensors))]), self.model.metadata, with_index)
         if not keep:
             return None
         return Model([Tensor(t.name, kept[i].view(t.dtype.numpy).reshape(t.shape)) for i, t in enumerate(tensors)])
 
     def _hybrid_points(self, config: Config) -> dict[int, HybridPoint]:
-        if config.quantiser != "hybrid":
+        if not isinstance(config.own_quantiser, HybridQuantiser):
             return {}
-        return plan_hybrid([self._job(i, config, [], []) for i in quantised_tensors(self.model, config)], config)
+        jobs = [self._job(i, config, [], []) for i in quantised_tensors(self.model, config)]
+        return plan_hybrid(jobs, config.own_quantiser)
 
     def _unchanged(self, job: TensorJob, earlier: Sequence[Earlier], config: Config) -> Candidate | None:
         """A copy from a model of this stream that has the same original tensor, treated alike and no more coarsely."""
@@ -271,13 +279,13 @@ class ModelEncoder:
                 continue
             theirs, k = source.encoder, job.index + p.tensor_delta
             alike = theirs.treatments[k] == self.treatments[job.index]
-            as_fine = source.step is None or config.step is None or source.step <= config.step
+            as_fine = source.step is None or config.aim.step is None or source.step <= config.aim.step
             if alike and as_fine and np.array_equal(job.tensor.words, theirs.model.tensors[k].words):
                 return copy_candidate(p, job.dtype)
         return None
 
     def _joins(self, i: int) -> bool:
-        return self.model.tensors[i].size < self.config.join_below
+        return self.model.tensors[i].size < self.config.units.join_below
 
     def _group(self, i: int, candidate: Candidate) -> tuple | None:
         """The joined units that a tensor goes to, or None. Copies come last: what they copy is decoded before."""

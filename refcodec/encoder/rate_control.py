@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..quantization.uniform import STEP_EXPONENT_MAX, STEP_EXPONENT_MIN, indices
-from .level_search import quantise
+from .level_search import LEVEL_MAX, quantise
 
 TOLERANCE_DB = 0.005
 SAMPLE = 1 << 19          # elements of the first, coarse iterations
@@ -40,23 +40,38 @@ def representable(step: float) -> float:
     return math.ldexp(mantissa, exponent)
 
 
+def finest_step(largest: float) -> float:
+    """The finest step with which levels of values of a magnitude up to `largest` > 0 are not beyond LEVEL_MAX."""
+    return representable(max(largest / (LEVEL_MAX * (1 - 2.0**-15)), 2.0**STEP_EXPONENT_MIN))
+
+
+def largest_magnitude(array: np.ndarray) -> float:
+    """The largest magnitude of the finite elements of a float array; 0.0 if there are none."""
+    flat, largest = array.reshape(-1), 0.0
+    for start in range(0, flat.size, SAMPLE):
+        part = flat[start:start + SAMPLE]
+        largest = max(largest, float(np.abs(part[np.isfinite(part)]).max(initial=0.0)))
+    return largest
+
+
 def search_step(evaluate: Callable[[float], float], target: float, start: float, *, per_octave: float = -1.0,
-                below: float = 0.0, above: float = 0.005, runs: int = 12) -> float:
+                below: float = 0.0, above: float = 0.005, finest: float = 0.0, runs: int = 12) -> float:
     """A step at which a falling function of it lies in [target - below, target + above].
 
     evaluate: bits per weight, decibels, ... of a representable step; called at most `runs` times.
     start: first step.  per_octave: its expected change when the step doubles (bits: -1, dB: -6.02).
+    finest: no step below it is tried; a representable one, or 0.
     Returns the step tried that lies in the interval, else one near to it (the function may have jumps),
     rather on the side on which the interval reaches farther from the target.
     """
     aim = target + (above - below) / 2
     tried: dict[float, float] = {}
-    step = representable(start)
+    step = max(representable(start), finest)
     for run in range(runs):
         tried[step] = value = evaluate(step)
         if target - below <= value <= target + above:
             return step
-        step = _next_step(tried, step, aim, per_octave, run)
+        step = max(_next_step(tried, step, aim, per_octave, run), finest)
         if step in tried:
             break
 
@@ -97,13 +112,15 @@ def step_for_snr(tensors: Sequence[np.ndarray], target_db: float, states: int, l
     elements pooled; met within TOLERANCE_DB from above wherever the search can.
     states, lam: as of quantise().  exact: the true sum of squared errors at a step, where the
     tensors are coded by other means than quantise() row by row (predicted, scanned by columns).
-    Returns the step; 1.0 (representable) where all elements are equal.
+    Returns the step; 1.0 (representable) where all elements are equal.  Raises ConfigError RATE if the finest step that
+    there is misses it.
     """
     total = sum(t.size for t in tensors)
     variance = _variance(tensors, total)
     if not variance > 0:
         return 1.0
-    error = variance / 10 ** (target_db / 10)
+    error = variance / 10 ** min(target_db / 10, 300.0)
+    finest = finest_step(max(map(largest_magnitude, tensors)))
     step = math.sqrt(error * (3.5 if states else 12.0))
 
     def plain(parts):
@@ -115,8 +132,13 @@ def step_for_snr(tensors: Sequence[np.ndarray], target_db: float, states: int, l
     if total > 2 * SAMPLE:
         sample = _sample(tensors, SAMPLE / total)
         step = search_step(snr(plain(sample), sum(t.size for t in sample)), target_db, step, per_octave=-_OCTAVE_DB,
-                           below=0.02, above=0.02)
-    return search_step(snr(exact or plain(tensors), total), target_db, step, per_octave=-_OCTAVE_DB, above=TOLERANCE_DB)
+                           below=0.02, above=0.02, finest=finest)
+    measured = snr(exact or plain(tensors), total)
+    step = search_step(measured, target_db, step, per_octave=-_OCTAVE_DB, above=TOLERANCE_DB, finest=finest)
+    if step <= finest and measured(step) < target_db:
+        raise ConfigError("RATE", f"{target_db:g} dB cannot be reached: the finest step gives {measured(step):.1f} dB; "
+                          "ask for less, or for no loss")
+    return step
 
 
 def squared_error(x: np.ndarray, levels: np.ndarray, states: int, step: float) -> float:

@@ -9,6 +9,7 @@ from ..bitstream.structures import EntropyMode, PredictionMode, SpatialPredictor
 from ..dtypes import BY_NAME
 from ..entropy.context_coding import cost_levels_cc, new_cc_contexts
 from ..entropy.words import choose_parameters, estimate_bits
+from ..errors import ConfigError
 from ..prediction.spatial import subtract_spatial
 from ..quantization.uniform import reconstruct
 from .candidate import (
@@ -23,9 +24,9 @@ from .candidate import (
 )
 from .config import Config
 from .hidden_structure import find_structure
-from .level_search import LAMBDA_SCALAR, default_lambda, quantise
+from .level_search import LAMBDA_SCALAR, LEVEL_MAX, default_lambda, quantise
 from .quantisers.coder import code_own_quantiser
-from .rate_control import step_parts
+from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob
 from .treatment import Treatment, is_finite
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
@@ -41,7 +42,7 @@ def code_tensor(job: TensorJob, config: Config, step: float | None) -> Candidate
     for prediction in job.predictions:
         if prediction.equals(words):
             return copy_candidate(prediction, job.dtype)
-    if job.tensor.name in config.factors or (job.treatment == Treatment.QUANTISE and config.update):
+    if job.tensor.name in config.updating.factors or (job.treatment == Treatment.QUANTISE and config.updating.kind):
         updated = code_update(job, config)
         if updated is not None:
             return updated
@@ -57,15 +58,15 @@ def code_tensor(job: TensorJob, config: Config, step: float | None) -> Candidate
 def code_lossless(job: TensorJob, words: np.ndarray, config: Config) -> Candidate:
     """Words as they are, with structure where there is some, or as a difference."""
     matrix = job.matrix(words)
-    entries = entry_count(*matrix.shape, config.entry_size)
-    candidates = [job.coded(c, config) for c in _best_words(job, words, matrix, entries, config.entropy == "auto")]
+    entries = entry_count(*matrix.shape, config.units.entry_elements)
+    candidates = [job.coded(c, config) for c in _best_words(job, words, matrix, entries, config.tools.all_modes)]
     # Raw words are tried only where range coding gains nothing: that they are smaller cannot happen otherwise.
-    if not job.joined and not config.modes and candidates[0].size >= matrix.nbytes:
+    if not job.joined and not config.tools.modes and candidates[0].size >= matrix.nbytes:
         candidates[0].code(config.threads, [EntropyMode.RAW])
     structured = _structured(job, words, matrix, entries)
     if structured is not None:
         candidates.append(job.coded(structured, config))
-    if config.entropy == "auto":
+    if config.tools.all_modes:
         candidates += filter(None, [row_mask_candidate(job, words, config)])
     return min(candidates, key=lambda c: c.size)
 
@@ -110,7 +111,7 @@ def code_fine(job: TensorJob, words: np.ndarray, config: Config, step: float) ->
     largest = float(np.abs(values).max())
     if not np.isfinite(largest) or largest == 0:
         return code_lossless(job, words, config)
-    mantissa, exponent = step_parts(min(step, largest * 2.0**-FINE_BITS))
+    mantissa, exponent = step_parts(max(min(step, largest * 2.0**-FINE_BITS), finest_step(largest)))
     levels = np.rint(job.matrix(words).view(job.dtype.numpy).astype(np.float64) /
                      (mantissa * 2.0**exponent)).astype(np.int32)
     return job.coded(_levels(job, levels, None, 0, mantissa, exponent, 0, False, 1), config)
@@ -123,9 +124,9 @@ def code_levels(job: TensorJob, words: np.ndarray, config: Config, step: float) 
         return code_lossless(job, words, config)
     choice = job.choice or choose(job, values, step)
     tried = [job.coded(_quantised(job, values, choice, config, step), config)]
-    if config.spatial and choice.prediction is None:
+    if config.tools.spatial and choice.prediction is None:
         tried += [job.coded(c, config) for c in _spatial_candidates(job, values, step)]
-    if config.preset == "auto" and not job.joined:
+    if config.tools.products and not job.joined:
         tried += low_rank_candidates(job, config, step)
     return min(tried, key=lambda c: _lagrangian(c, values, step, config)) if len(tried) > 1 else tried[0]
 
@@ -153,7 +154,7 @@ def _lagrangian(candidate: Candidate, values: np.ndarray, step: float, config: C
     """Squared error in units of step^2, and bits at their price there."""
     decoded = candidate.words.view(values.dtype)
     error = float(np.square(values.astype(np.float64) - decoded.astype(np.float64)).sum())
-    lam = default_lambda(config.trellis_states) if config.lam is None else config.lam
+    lam = default_lambda(config.uniform.states) if config.uniform.lam is None else config.uniform.lam
     return error / step**2 + lam * 8 * candidate.size
 
 
@@ -215,15 +216,19 @@ def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Confi
     matrix = job.matrix(_residual(values, choice.prediction), choice.column_scan)
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float32)
-    entries = entry_count(*matrix.shape, config.entry_size)
+    entries = entry_count(*matrix.shape, config.units.entry_elements)
     borders = segment_borders(matrix.shape[0], entries)
     mantissa, exponent = step_parts(step)
+    largest = largest_magnitude(matrix)
+    if largest > LEVEL_MAX * step:
+        raise ConfigError("BAD_STEP", f"a step of {step:g} is too fine for {job.tensor.name[:100]!r}, whose values "
+                          f"reach {largest:.3g}: take {finest_step(largest):.3g} or more, or ask for no loss")
     levels = np.empty(matrix.shape, np.int32)
     for a, b in zip(borders, borders[1:]):
-        levels[a:b] = quantise(matrix[a:b], mantissa * 2.0**exponent, config.trellis_states, config.lam)
+        levels[a:b] = quantise(matrix[a:b], mantissa * 2.0**exponent, config.uniform.states, config.uniform.lam)
     del matrix
-    return _levels(job, levels, choice.prediction, choice.column_scan, mantissa, exponent, config.trellis_states,
-                   config.mixed, entries)
+    return _levels(job, levels, choice.prediction, choice.column_scan, mantissa, exponent, config.uniform.states,
+                   config.tools.mixed, entries)
 
 
 def _levels(job: TensorJob, levels: np.ndarray, prediction: Prediction | None, scan: int, mantissa: int, exponent: int,

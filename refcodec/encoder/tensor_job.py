@@ -57,7 +57,7 @@ class TensorJob:
     def coded(self, candidate: Candidate, config: Config) -> Candidate:
         """The candidate with its payloads, in the best entropy modes that the configuration allows; range coded if
         joined."""
-        return candidate.code(config.threads, [] if self.joined else config.modes, config.one_mode)
+        return candidate.code(config.threads, [] if self.joined else config.tools.modes, config.tools.one_mode)
 
     def flat(self, matrix: np.ndarray, column_scan: int = 0) -> np.ndarray:
         return unfolded(matrix, self.tensor.shape, self.dtype.parts, self.fold, column_scan)

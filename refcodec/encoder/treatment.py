@@ -11,6 +11,7 @@ from ..fold import Fold
 from ..formats.roles import guess_role
 from ..model import Model, Role, Tensor
 from .config import Config
+from .config_parts import DECIMAL_QUANTISERS
 
 QUANTISED_TYPES = ("float32", "float16", "bfloat16", "float64")
 WEIGHTS = (Role.WEIGHT, Role.RECURRENT_WEIGHT, Role.EMBEDDING)
@@ -51,12 +52,12 @@ def treatment(tensor: Tensor, role: Role, config: Config) -> Treatment:
     for rule in config.rules:
         if fnmatch.fnmatchcase(tensor.name, rule.match):
             return Treatment(rule.treatment)
-    if config.quantiser in ("rp", "q-bits"):
+    if isinstance(config.own_quantiser, DECIMAL_QUANTISERS):
         return Treatment.QUANTISE            # S1 and S2 treat all weights alike
     matrix = len(tensor.shape) >= 2
     if matrix and (role in WEIGHTS or (role == Role.OTHER and tensor.size >= OTHER_MINIMUM)):
         return Treatment.QUANTISE
-    if config.own_quantiser or config.step is None and config.update:
+    if config.own_quantiser or config.aim.step is None and config.updating.kind:
         return Treatment.LOSSLESS
     if role in FINE or (role in WEIGHTS and not matrix):
         return Treatment.FINE

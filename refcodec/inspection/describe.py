@@ -161,12 +161,12 @@ def _quantiser_detail(c: Component) -> str:
 
 def unused(path: str, config: Config) -> list[str]:
     """What was asked for by name, but stands nowhere in the stream that was made: a note each."""
-    if not (config.one_mode or config.update):
+    if not (config.tools.one_mode or config.update):
         return []
     models = describe_stream(path)["models"]
     tensors = [t for m in models for t in m["tensors"]]
     notes = []
-    if config.one_mode and not any(config.entropy in t["entropy"].split("+") for t in tensors):
+    if config.tools.one_mode and not any(config.entropy in t["entropy"].split("+") for t in tensors):
         notes.append(f"--entropy {config.entropy} can code no tensor of this model, or only small ones, which share "
                      "range-coded units: 'refcodec info' shows what codes them")
     if config.update and all(t["representation"] == "direct" for t in tensors):

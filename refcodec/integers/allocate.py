@@ -21,6 +21,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..encoder.config import Config
+from ..encoder.config_parts import HybridQuantiser
 from ..encoder.hybrid.coder import code_hybrid, priced_points
 from ..encoder.hybrid.operating_points import HybridPoint, cheapest
 from ..encoder.model_encoder import quantised_tensors
@@ -69,10 +70,13 @@ def adapt(model: Model, inputs: dict[str, np.ndarray], config: Config, mean_widt
     model: of an ONNX file.  inputs: of its network, by name: calibration inputs.  config: of the preset 's5-hybrid'.
     Raises ConfigError as allocate_widths() does.
     """
+    if not isinstance(config.own_quantiser, HybridQuantiser):
+        raise ConfigError("BAD_CONFIG", "activation formats are chosen for the quantiser hybrid (preset s5-hybrid)")
     folds, proto = folds_of(model), network_of(model)
-    jobs = [TensorJob(i, model.tensors[i], folds[i], Treatment.QUANTISE, model.tensors[i].size < config.join_below)
+    tensors, smallest = model.tensors, config.units.join_below
+    jobs = [TensorJob(i, tensors[i], folds[i], Treatment.QUANTISE, tensors[i].size < smallest)
             for i in quantised_tensors(model, config)]
-    points, price = priced_points(jobs, config)
+    points, price = priced_points(jobs, config.own_quantiser.snr)
     users: dict[str, list[str]] = {}
     for node in proto.graph.node:
         for name in node.input:

@@ -15,7 +15,7 @@ import refcodec
 from refcodec import Config, Model, OmcError, StreamDecoder, Tensor, decode, encode, load, save
 from refcodec.bitstream.parser import parse
 from refcodec.bitstream.structures import PredictionMode, Quantiser
-from refcodec.encoder import quantised_tensors
+from refcodec.encoder.model_encoder import quantised_tensors
 
 
 def descriptors(stream: bytes, references=(), model: int = -1) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -69,7 +70,7 @@ def results(threads: int = 1) -> dict[str, list[str]]:
     """Per case: SHA-256 of the stream, and the digest of the decoded model."""
     out = {}
     for name, (model, config, references) in cases().items():
-        config.threads = threads
+        config = dataclasses.replace(config, threads=threads)
         stream = encode(model, config, references)
         out[name] = [hashlib.sha256(stream).hexdigest(), decode(stream, references, threads=threads).digest().hex()]
     return out

@@ -9,7 +9,7 @@ import numpy as np
 from networks import Parameters
 
 from refcodec import Config, Model, Tensor, decode, encode
-from refcodec.encoder import Rule
+from refcodec.encoder.config import Rule
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from trained import TASKS, sequence, tasks
 
 from refcodec import Config, decode, encode
 from refcodec.decoder import StreamDecoder
-from refcodec.encoder import Rule
+from refcodec.encoder.config import Rule
 from refcodec.encoder.sets.coding_order import kl_matrix, plan_set
 
 ROOTS = ("kl", "size", "auto")

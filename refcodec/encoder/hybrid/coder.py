@@ -13,27 +13,26 @@ from ...reconstruction.factors import Factor
 from ...reconstruction.representations import rebuilt
 from ..candidate import Candidate, Part, candidate
 from ..config import Config
+from ..config_parts import HybridQuantiser
 from ..tensor_job import TensorJob
 from .operating_points import FixedPointLevels, HybridPoint, cheapest, hybrid_levels, hybrid_points, price_of_a_bit
 
-SNR = 4.0          # dB of all layers together, where the configuration does not say
 
-
-def plan_hybrid(jobs: Sequence[TensorJob], config: Config) -> dict[int, HybridPoint]:
+def plan_hybrid(jobs: Sequence[TensorJob], quantiser: HybridQuantiser) -> dict[int, HybridPoint]:
     """The point of each tensor, by its index, such that all together keep the signal-to-noise ratio asked for.
 
-    Tensors named in config.points have theirs already.
+    Tensors named in quantiser.points have theirs already.
     """
-    given = {job.index: config.points[job.tensor.name] for job in jobs if job.tensor.name in config.points}
+    given = {job.index: quantiser.points[job.tensor.name] for job in jobs if job.tensor.name in quantiser.points}
     jobs = [job for job in jobs if job.index not in given]
-    points, price = priced_points(jobs, config)
+    points, price = priced_points(jobs, quantiser.snr)
     return given | {job.index: cheapest(p, price) for job, p in zip(jobs, points)}
 
 
-def priced_points(jobs: Sequence[TensorJob], config: Config) -> tuple[list[list[HybridPoint]], float]:
-    """All points of each tensor, and the price of a bit."""
+def priced_points(jobs: Sequence[TensorJob], snr: float) -> tuple[list[list[HybridPoint]], float]:
+    """All points of each tensor, and the price of a bit at which all together have this signal-to-noise ratio."""
     points = [hybrid_points(_matrix(job), low_rank=job.fold.kernel_size == 1 and not job.joined) for job in jobs]
-    return points, price_of_a_bit(points, SNR if config.snr is None else config.snr)
+    return points, price_of_a_bit(points, snr)
 
 
 def _matrix(job: TensorJob) -> np.ndarray:

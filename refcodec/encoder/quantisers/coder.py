@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...bitstream.structures import EntropyMode
+from ...errors import ConfigError
 from ...quantization.codebook import reconstruct_codebook
 from ...quantization.decimal import reconstruct_decimal
 from ...quantization.fixed_point import WIDTH_MAX, best_fraction_bits, fixed_point_levels, reconstruct_fixed_point
@@ -21,6 +24,7 @@ from ..candidate import (
     possible_modes,
 )
 from ..config import Config
+from ..config_parts import FixedPointQuantiser, HybridQuantiser, KMeansQuantiser, RpQuantiser
 from ..hybrid.coder import code_hybrid
 from ..rate_control import step_parts
 from ..tensor_job import TensorJob
@@ -28,7 +32,6 @@ from ..treatment import is_finite
 from .decimal import qbits_levels, rp_levels
 from .kmeans import integer_codebook, kmeans_codebook
 
-FIXED_POINT_SNR = 30.0       # dB of each tensor, where neither width nor snr is given
 INTEGER_LIMIT = 1 << 9       # largest magnitude in an integer codebook
 
 
@@ -40,12 +43,13 @@ def code_own_quantiser(job: TensorJob, words: np.ndarray, config: Config) -> Can
     values = words.view(job.dtype.numpy)
     if not is_finite(values):
         return None
-    if config.quantiser == "hybrid":
+    own = config.own_quantiser
+    if isinstance(own, HybridQuantiser):
         return code_hybrid(job, values, config)
-    make = {
-        "rp": _decimal, "q-bits": _decimal, "fixed-point": _fixed_point, "k-means": _codebook,
-        "k-means-zero": _codebook, "integer-k-means": _integer_codebook
-    }[config.quantiser]
+    if isinstance(own, KMeansQuantiser):
+        make = _integer_codebook if own.integers else _codebook
+    else:
+        make = _fixed_point if isinstance(own, FixedPointQuantiser) else _decimal
     predictions = [None] if make is _codebook else [None, *job.predictions]
     candidates = [make(job, values, config, prediction) for prediction in predictions]
     for prediction in job.predictions:
@@ -60,14 +64,14 @@ def _coded(candidate: Candidate, job: TensorJob, config: Config) -> Candidate | 
     part = candidate.parts[0]
     if part.array is None:
         return candidate
-    modes = [] if job.joined else possible_modes(part, config.modes)
-    usual = possible_modes(part, [EntropyMode.CM if config.mixed else EntropyMode.CC])
+    modes = [] if job.joined else possible_modes(part, config.tools.modes)
+    usual = possible_modes(part, [EntropyMode.CM if config.tools.mixed else EntropyMode.CC])
     if not (modes or usual):
         modes = [] if job.joined else [EntropyMode.LZMA]           # levels beyond the range coders
     if not (modes or usual):
         return None
     part.component.entropy_mode = (usual or modes)[0]
-    return candidate.code(config.threads, modes, config.one_mode)
+    return candidate.code(config.threads, modes, config.tools.one_mode)
 
 
 def _residual(job: TensorJob, values: np.ndarray,
@@ -79,15 +83,14 @@ def _residual(job: TensorJob, values: np.ndarray,
 
 
 def _entries(matrix: np.ndarray, config: Config) -> int:
-    return entry_count(*matrix.shape, config.entry_size)
+    return entry_count(*matrix.shape, config.units.entry_elements)
 
 
 def _decimal(job: TensorJob, values: np.ndarray, config: Config, prediction: Prediction | None) -> Candidate | None:
     residual, base = _residual(job, values, prediction)
-    if config.quantiser == "rp":
-        exponent, levels = config.rp, rp_levels(residual, config.rp)
-    else:
-        exponent, levels = 12 - config.q_bits, qbits_levels(residual, config.q_bits)
+    own = config.own_quantiser
+    exponent = own.decimal_exponent
+    levels = rp_levels(residual, own.rp) if isinstance(own, RpQuantiser) else qbits_levels(residual, own.q_bits)
     if levels is None:
         return None
     decoded = reconstruct_decimal(levels, exponent, job.dtype, base)
@@ -97,7 +100,7 @@ def _decimal(job: TensorJob, values: np.ndarray, config: Config, prediction: Pre
 
 def _fixed_point(job: TensorJob, values: np.ndarray, config: Config, prediction: Prediction | None) -> Candidate:
     residual, base = _residual(job, values, prediction)
-    width = config.width or _least_width(residual, values, FIXED_POINT_SNR if config.snr is None else config.snr)
+    width = config.own_quantiser.width or _least_width(residual, values, config.own_quantiser.snr)
     fraction_bits = best_fraction_bits(residual, width)
     levels = fixed_point_levels(residual, width, fraction_bits)
     decoded = reconstruct_fixed_point(levels, width, fraction_bits, job.dtype, base)
@@ -106,19 +109,25 @@ def _fixed_point(job: TensorJob, values: np.ndarray, config: Config, prediction:
 
 
 def _least_width(residual: np.ndarray, values: np.ndarray, snr: float) -> int:
-    """The fewest bits with which the squared error is at most 10^(-snr/10) of the tensor's power."""
-    allowed = float(np.square(values.astype(np.float64)).sum()) * 10.0 ** (-snr / 10)
-    for width in range(1, WIDTH_MAX):
+    """The fewest bits with which the squared error is at most 10^(-snr/10) of the tensor's power.
+
+    Raises ConfigError RATE if no width will do.
+    """
+    power = float(np.square(values.astype(np.float64)).sum())
+    allowed = power * 10.0 ** (-snr / 10)
+    for width in range(1, WIDTH_MAX + 1):
         fraction_bits = best_fraction_bits(residual, width)
         decoded = np.ldexp(fixed_point_levels(residual, width, fraction_bits).astype(np.float64), -fraction_bits)
-        if float(np.square(residual - decoded).sum()) <= allowed:
+        error = float(np.square(residual - decoded).sum())
+        if error <= allowed:
             return width
-    return WIDTH_MAX
+    raise ConfigError("RATE", f"{snr:g} dB cannot be reached: fixed point of {WIDTH_MAX} bits gives "
+                      f"{10 * math.log10(power / error):.1f} dB; ask for less, or for no loss")
 
 
 def _codebook(job: TensorJob, values: np.ndarray, config: Config, prediction: Prediction | None) -> Candidate | None:
     matrix = job.matrix(values)
-    found = kmeans_codebook(matrix, config.clusters, job.dtype, config.quantiser == "k-means-zero")
+    found = kmeans_codebook(matrix, config.own_quantiser.clusters, job.dtype, config.own_quantiser.fixed_zero)
     if found is None:
         return None
     words = found.entries.view(job.dtype.word)
@@ -132,7 +141,7 @@ def _integer_codebook(job: TensorJob, values: np.ndarray, config: Config,
     residual, base = _residual(job, values, prediction)
     largest = float(np.abs(residual).max(initial=0.0))
     mantissa, exponent = step_parts(largest / INTEGER_LIMIT) if largest else (1, 0)
-    found = integer_codebook(residual, config.clusters, mantissa * 2.0**exponent)
+    found = integer_codebook(residual, config.own_quantiser.clusters, mantissa * 2.0**exponent)
     if found is None:
         return None
     decoded = reconstruct_integer_codebook(found.levels, found.entries, found.zero_index, mantissa, exponent, job.dtype,

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...errors import ConfigError
 from ...quantization.decimal import EXPONENT_MAX, LEVEL_LIMIT, POWERS
+from ..config_parts import S_BITS
 
-S_BITS = 12                     # S2 scales by 10^12 before it drops q_bits digits
 ROUNDING_OFFSET = Fraction(2, 5)
 
 

@@ -21,7 +21,7 @@ from ...errors import ConfigError
 from ...model import Model
 from ...prediction import fitted
 from ..config import Config
-from ..rate_control import representable, search_step
+from ..rate_control import finest_step, largest_magnitude, representable, search_step
 from ..treatment import Treatment, is_finite
 from .coding_order import Relative, SetPlan
 from .laplacian import distortion, rate
@@ -42,12 +42,14 @@ Steps = list[float | None]
 class Source:
     """A model with quantised tensors, as the Laplacian model sees it.
 
-    elements: their number.  deviation: standard deviation of all.  parent: position of the model that it is predicted
-    from, or None.  bits, noise: in all, and mse / variance; float64 [steps of the parent, or 1, own steps].
+    elements: their number.  deviation: standard deviation of all.  finest: the finest step that there is.  parent:
+    position of the model that it is predicted from, or None.  bits, noise: in all, and mse / variance; float64 [steps
+    of the parent, or 1, own steps].
     """
 
     elements: float
     deviation: float
+    finest: float
     parent: int | None
     bits: np.ndarray
     noise: np.ndarray
@@ -105,7 +107,9 @@ def _source(own: Relative, parent: int | None, reference: Relative | None, refer
             better = given[0] < alone[0]
             bits.append(np.where(better, given[0], alone[0]) @ counts)
             noise.append(np.where(better, given[1], alone[1]) @ counts)
-    return Source(elements, math.sqrt(variance), parent, np.array(bits), np.array(noise) / (elements * variance))
+    finest = finest_step(max(largest_magnitude(own.model.tensors[k].array.astype(np.float64)) for k in numbers))
+    noise_share = np.array(noise) / (elements * variance)
+    return Source(elements, math.sqrt(variance), finest, parent, np.array(bits), noise_share)
 
 
 def _moments(own: Relative, k: int, reference: Relative | None) -> tuple[float, float, float, float]:
@@ -174,7 +178,8 @@ def budget_steps(models: Sequence[Model], plan: SetPlan, config: Config, max_byt
         raise ConfigError("RATE", f"the set does not fit into {max_bytes} bytes, and nothing in it can be quantised")
 
     def scaled(steps: Sequence[float], factor: float) -> Steps:
-        return [representable(min(s * factor, COARSEST * source.deviation)) if source is not None else 1.0
+        return [1.0 if source is None else
+                representable(min(max(s * factor, source.finest), COARSEST * source.deviation))
                 for s, source in zip(steps, sources)]
 
     start = steps_for_bits(sources, plan, 8.0 * max_bytes, weights)

@@ -24,6 +24,7 @@ from ...parallel import run_all
 from ...prediction import fitted
 from ...reconstruction import folded
 from ..config import Config
+from ..config_parts import DECIMAL_QUANTISERS
 from ..treatment import Treatment, folds_of, is_finite, roles_of, treatment
 from .arborescence import minimal_parents
 from .laplacian import kl_histogram
@@ -90,7 +91,7 @@ def plan_set(models: Sequence[Model], root: str | None = "auto", config: Config 
     """
     config = config or Config()
     if root is None or len(models) < 2:
-        return chain_plan(len(models), max(1, LONGEST // config.quality_layers))
+        return chain_plan(len(models), max(1, LONGEST // config.units.quality_layers))
     steps = list(steps) if steps is not None else [nominal_step(config)] * len(models)
     relatives = [Relative(m, config, step) for m, step in zip(models, steps)]
     everyone = range(len(models))
@@ -110,18 +111,14 @@ def plan_set(models: Sequence[Model], root: str | None = "auto", config: Config 
     if root == "size":
         return star
     tree = _tree(costs, star.root)
-    worth = sum(tree.estimate) < WORTH * sum(star.estimate) and max(tree.depths()) * config.quality_layers <= LONGEST
-    return tree if worth else star
+    short = max(tree.depths()) * config.units.quality_layers <= LONGEST
+    return tree if short and sum(tree.estimate) < WORTH * sum(star.estimate) else star
 
 
 def nominal_step(config: Config) -> float | None:
     """The step for estimates: the configuration's, or that of its decimal quantiser; None for the others."""
-    match config.quantiser:
-        case "rp":
-            return 10.0**-config.rp
-        case "q-bits":
-            return 10.0 ** (config.q_bits - 12)
-    return config.step
+    own = config.own_quantiser
+    return 10.0**-own.decimal_exponent if isinstance(own, DECIMAL_QUANTISERS) else config.aim.step
 
 
 def position_of(models: Sequence[Model], name: str) -> int:

@@ -23,6 +23,7 @@ from ...reconstruction.random_integers import random_choice
 from ...reconstruction.representations import chosen, rebuilt
 from ..candidate import Candidate, Part, Prediction, set_prediction
 from ..config import Config
+from ..config_parts import DECOMPOSING, Update
 from ..tensor_job import TensorJob
 from .factors import (
     FactorUpdate,
@@ -45,10 +46,11 @@ def code_update(job: TensorJob, config: Config) -> Candidate | None:
 
     Raises ConfigError BAD_CONFIG for factors that do not fit the tensor.
     """
-    if config.update == "fp" and job.tensor.name not in config.factors:
+    asked = config.updating
+    if asked.kind == "fp" and job.tensor.name not in asked.factors:
         return row_mask_candidate(job, job.tensor.words, config)
     prediction = job.predictions[0] if job.predictions else None
-    given = config.factors.get(job.tensor.name)
+    given = asked.factors.get(job.tensor.name)
     if job.dtype.parts != 1 or job.dtype.kind != "f" or not job.tensor.size or (prediction is None and given is None):
         return None
     base = None if prediction is None else job.matrix(prediction.words).view(job.dtype.numpy)
@@ -56,10 +58,10 @@ def code_update(job: TensorJob, config: Config) -> Candidate | None:
         return None
     target = job.matrix(job.tensor.words).view(job.dtype.numpy)
     decomposition = None
-    needs = given.representation in DECOMPOSED if given else config.update in ("ml", "ka")
+    needs = given.representation in DECOMPOSED if given else asked.kind in DECOMPOSING
     if needs and base is not None:
         decomposition = decompose(base.astype(np.float64))
-    update = given or _fitted(config, target, base, decomposition)
+    update = given or _fitted(asked, target, base, decomposition)
     if update.representation in MASKS:
         return masked(job, update, target, base, prediction, config)
     return _factored(job, update, target, base, prediction, decomposition, config)
@@ -79,18 +81,18 @@ def low_rank_candidates(job: TensorJob, config: Config, step: float) -> list[Can
     return found
 
 
-def _fitted(config: Config, target: np.ndarray, base: np.ndarray, decomposition: Decomposition | None) -> FactorUpdate:
+def _fitted(asked: Update, target: np.ndarray, base: np.ndarray, decomposition: Decomposition | None) -> FactorUpdate:
     delta = target.astype(np.float64) - base.astype(np.float64)
-    rank = min(config.update_rank, *delta.shape)
-    if config.update == "ka":
+    rank = min(asked.rank, *delta.shape)
+    if asked.kind == "ka":
         return fit_augmentation(delta, decomposition, rank)
-    if config.update == "ml":
+    if asked.kind == "ml":
         return fit_mapping(delta, decomposition, max(1, rank))
-    if config.update == "lru":
-        return fit_low_rank_update(delta, max(1, rank), config.update_seed)
-    if config.update == "rm":
-        return fit_random_mask(config.update_fraction, config.update_seed)
-    if config.update == "fp":
+    if asked.kind == "lru":
+        return fit_low_rank_update(delta, max(1, rank), asked.seed)
+    if asked.kind == "rm":
+        return fit_random_mask(asked.fraction, asked.seed)
+    if asked.kind == "fp":
         return fit_row_mask(target.view(f"u{target.itemsize}"))
     return fit_low_rank(delta, max(1, rank))
 
@@ -118,7 +120,7 @@ def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np
 
 
 def _part(factor: Factor, job: TensorJob, config: Config) -> Part:
-    c = Component(Quantiser.UNIFORM, EntropyMode.CM if config.mixed else EntropyMode.CC,
+    c = Component(Quantiser.UNIFORM, EntropyMode.CM if config.tools.mixed else EntropyMode.CC,
                   uniform=UniformParameters(0, factor.mantissa, factor.exponent))
     narrow = np.ascontiguousarray(factor.indices, np.int32)
     return Part(c, narrow, job.dtype)

@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import refcodec
-from refcodec.encoder import ModelEncoder, quantised_tensors
+from refcodec.encoder.model_encoder import ModelEncoder, quantised_tensors
 
 
 def fastest(function, repeat):
