@@ -112,19 +112,22 @@ def recipe(prediction: P, representation: R, quantiser: Q, modes: list[MODES]):
 
 
 def recipes() -> Iterator[Recipe]:
-    """All combinations; those with CM apart, as they need the profile HIGH."""
+    """All combinations, those together whose entropy modes every profile has."""
+    apart = [m for m in MODES if m.facts.profile > Profile.BASELINE]
     for prediction in P:
         for representation in R:
             for quantiser in Q:
-                modes = [m for m in MODES if m != MODES.CM
-                         and allowed(prediction, representation, quantiser, m, quantiser in WORDS)]
+                modes = [m for m in MODES if allowed(prediction, representation, quantiser, m, quantiser in WORDS)]
                 if not modes:
                     continue
                 profile = Profile.MAIN if representation in DECOMPOSED else Profile.BASELINE
-                name = f"{prediction.name}-{representation.name}-{quantiser.name}".lower().replace("_", "")
+                name = f"c-{prediction.name}-{representation.name}-{quantiser.name}".lower().replace("_", "")
                 purpose = f"prediction {prediction.name}, representation {representation.name}, quantiser {quantiser.name}"
-                yield Recipe(f"c-{name}", f"{purpose}: each entropy mode but CM",
-                             recipe(prediction, representation, quantiser, modes), profile=profile)
-                if quantiser not in WORDS:
-                    yield Recipe(f"c-{name}-cm", f"{purpose}: entropy mode CM",
-                                 recipe(prediction, representation, quantiser, [MODES.CM]), profile=Profile.HIGH)
+                yield Recipe(name, f"{purpose}: each entropy mode but {' and '.join(m.name for m in apart)}",
+                             recipe(prediction, representation, quantiser, [m for m in modes if m not in apart]),
+                             profile=profile)
+                for m in apart:
+                    if m in modes:
+                        yield Recipe(f"{name}-{m.name.lower()}", f"{purpose}: entropy mode {m.name}",
+                                     recipe(prediction, representation, quantiser, [m]),
+                                     profile=max(profile, m.facts.profile))

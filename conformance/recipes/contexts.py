@@ -15,7 +15,7 @@ from refcodec.encoder.candidate import Part
 from .builder import Builder, build
 from .chooser import Chooser, Draw
 from .drawn_parts import as_words, driven
-from .parts import MODES, direct, levels, predicted, uniform, words
+from .parts import LEVEL_BLOCKS, MODES, direct, levels, predicted, uniform, words
 
 SIZES = (1, 2, 3, 4, 5)                     # trellis sizes of the tensors of a stream of levels, one each
 FLOATS = ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2", "float32", "float64")
@@ -26,7 +26,7 @@ def levels_stream(seed: int, mode: EntropyMode, rows: int, columns: int) -> byte
     """Levels of any magnitude with trellises of all sizes, and without."""
     chooser, coded = Chooser(Draw(seed)), []
     for size in (0, 0, 0, *SIZES):
-        kernel, shape = (4, (12, 80)) if mode == MODES.CM and size else (1, (rows, columns))
+        kernel, shape = (4, (12, 80)) if mode != MODES.CC and size else (1, (rows, columns))
         part = levels(np.zeros(shape), uniform(1, -30, size), mode, kernel_size=kernel)
         coded.append(("float32", (shape[0], shape[1] // kernel, kernel) if kernel > 1 else shape,
                       direct(driven(chooser, part))))
@@ -84,7 +84,8 @@ def _written(coded: list[tuple]):
 
 def streams() -> Iterator[tuple[str, str, bytes]]:
     """(id, purpose, bytes) of each."""
-    yield "r-contexts-cc", "levels that meet the contexts of CC with either bin", levels_stream(1, MODES.CC, 1, 1800)
-    yield "r-contexts-cm", "levels that meet the contexts of CM with either bin", levels_stream(2, MODES.CM, 1, 1500)
+    for mode in LEVEL_BLOCKS:
+        yield (f"r-contexts-{mode.name.lower()}", f"levels that meet the contexts of {mode.name} with either bin",
+               levels_stream(int(mode), mode, 1, 1800 if mode == MODES.CC else 1500))
     yield "r-contexts-words", "words that meet the contexts of 9.5 with either bin", words_stream(3, 20, 36)
     yield "r-contexts-maps", "maps that meet the contexts of 9.6 with either bin", maps_stream(4, 24, 36)

@@ -27,7 +27,9 @@ from .builder import Builder
 from .edits import payload, put, set_unit
 from .faults import Fault, fault
 from .parts import (
+    LEVEL_BLOCKS,
     MODES,
+    WORD_BLOCKS,
     P,
     R,
     any_words,
@@ -37,6 +39,7 @@ from .parts import (
     direct,
     fixed_point,
     float_words,
+    highest,
     integer_codebook,
     integers,
     levels,
@@ -158,14 +161,12 @@ def all_joined(mode: MODES):
 
 
 def joined_grids(b: Builder) -> None:
-    """Scaled grids in joined units, by context coding and as maps."""
+    """Scaled grids in joined units, by every mode that can."""
     scales = float_words(340, (4,)).astype("<u4").tobytes()
-    b.model("grids", [(f"{m.name}{i}", "float32", (4, 5)) for m in (MODES.CC, MODES.MAP) for i in (0, 1)])
-    for first, mode in ((0, MODES.CC), (2, MODES.MAP)):
-        b.tensors(*[(first + i,
-                     direct(words("float16", float_words(341
-                                                         + i, (4, 5), "float16"), mode, quantiser=3, scales=scales)))
-                    for i in (0, 1)])
+    b.model("grids", [(f"{m.name}{i}", "float32", (4, 5)) for m in WORD_BLOCKS for i in (0, 1)])
+    for k, mode in enumerate(WORD_BLOCKS):
+        b.tensors(*[(2 * k + i, direct(words("float16", float_words(341 + i, (4, 5), "float16"), mode, quantiser=3,
+                                             scales=scales))) for i in (0, 1)])
     b.end_model()
     b.end()
 
@@ -329,10 +330,12 @@ def recipes() -> Iterator[Recipe]:
                  layers)
     yield Recipe("v-extensions", "extension units in the codings DEFLATE and DEFLATE_HEADER", extensions,
                  kind="extension")
-    yield Recipe("v-joined-cc", "every quantiser of levels in a joined unit, entropy mode CC", all_joined(MODES.CC))
-    yield Recipe("v-joined-cm", "every quantiser of levels in a joined unit, entropy mode CM", all_joined(MODES.CM),
-                 profile=Profile.HIGH)
-    yield Recipe("v-joined-grids", "scaled grids in joined units, entropy modes CC and MAP", joined_grids)
+    for m in LEVEL_BLOCKS:
+        yield Recipe(f"v-joined-{m.name.lower()}", f"every quantiser of levels in a joined unit, entropy mode {m.name}",
+                     all_joined(m), profile=m.facts.profile)
+    yield Recipe("v-joined-grids",
+                 f"scaled grids in joined units, entropy modes {' and '.join(m.name for m in WORD_BLOCKS)}", joined_grids,
+                 profile=highest(WORD_BLOCKS))
     yield Recipe("v-steps", "parameters of quantisers beside the ends of their ranges", several(steps), kind="limit")
     yield Recipe("v-offsets", "offsets and shifts of words at the ends of their ranges", several(offsets), kind="limit")
     yield Recipe("v-masks", "random masks of none, one, all but one and all elements", several(masks), kind="limit")

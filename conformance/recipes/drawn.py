@@ -20,6 +20,7 @@ from refcodec.bitstream.structures import (
     FACTORED,
     INDICES,
     MASKS,
+    RANGE_CODED,
     WORDS,
     EntropyMode,
     FactorParameters,
@@ -124,12 +125,12 @@ def drawn_tools(s: Drawn, e: Entry, prediction: PredictionMode, unknown: bool, m
     draw, plain = s.draw, supports(e.dtype) and e.dtype.parts == 1
     for _ in range(1000):
         r, q, mode = draw.pick((R.DIRECT, R.DIRECT, draw.pick(list(R)))), draw.pick(list(Q)), draw.pick(
-            (M.CC, M.CC, M.CM, M.MAP, draw.pick(list(M))))
+            (M.CC, *RANGE_CODED, draw.pick(list(M))))
         if (not allowed(prediction, r, q, mode, q in WORDS) or q in WORDS and unknown
                 or q == Q.GRID and e.dtype.name != "float32" or q not in (*WORDS, Q.CODEBOOK) and not plain
                 or r != R.DIRECT and (e.dtype.parts != 1 or m.rows * m.columns == 0)
-                or r in FACTORED and (e.dtype.kind != "f" or not plain) or mode == M.MAP and e.dtype.parts != 1
-                or mode == M.CM and s.profile < Profile.HIGH
+                or r in FACTORED and (e.dtype.kind != "f" or not plain) or not mode.facts.complex_words and e.dtype.parts != 1
+                or s.profile < mode.facts.profile
                 or r in DECOMPOSED and s.profile < Profile.MAIN
                 or mode == M.HUFFMAN and e.dtype.bits == 64 and q == Q.NONE):
             continue

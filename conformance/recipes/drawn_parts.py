@@ -27,6 +27,7 @@ from refcodec.dtypes import BY_NAME, DType
 from refcodec.encoder.candidate import Part
 from refcodec.entropy.fixed_length import encode_fixed, least_length
 from refcodec.entropy.huffman import encode_huffman
+from refcodec.entropy.modes import whole_array
 from refcodec.entropy.words import add_difference
 
 from .chooser import Chooser, Draw, drive
@@ -120,7 +121,7 @@ def coded_words(chooser: Chooser, m: Matrix, mode: EntropyMode, quantiser: Quant
     finite = (1 << t.mantissa) - 1 | (
         1 << t.bits - 1) | 0x1F << t.mantissa - 1 if quantiser == Q.GRID else (1 << t.bits) - 1
     differences = as_words(draw, t, shape) & t.word.type(finite)
-    _bytes(draw, part, differences, t.word.itemsize, False)
+    _whole(draw, part, differences, t.word.itemsize, False)
     words[...] = differences
     if m.predictor is not None:
         add_difference(words, m.predictor, t)
@@ -151,7 +152,7 @@ def coded_levels(chooser: Chooser, m: Matrix, mode: EntropyMode, c: Component, l
         return driven(chooser, part)
     part.array[...] = np.array(shaped(draw, part.array.size, largest, signed)).reshape(shape)
     if mode not in RANGE_CODED:
-        _bytes(draw, part, part.array, draw.pick([w for w in (1, 2, 4, 8) if largest < 1 << 8 * w - 1]), True)
+        _whole(draw, part, part.array, draw.pick([w for w in (1, 2, 4, 8) if largest < 1 << 8 * w - 1]), True)
     return part
 
 
@@ -162,18 +163,22 @@ def driven(chooser: Chooser, part: Part) -> Part:
     return part
 
 
-def _bytes(draw: Draw, part: Part, values: np.ndarray, width: int, signed: bool) -> None:
+def _whole(draw: Draw, part: Part, values: np.ndarray, width: int, signed: bool) -> None:
+    """A payload of integers, which a decoder turns into `values`, in the mode that the part's component names."""
     c, flat = part.component, values.reshape(-1)
+    row = whole_array(c.entropy_mode)
     if c.entropy_mode == M.HUFFMAN:
         data = encode_huffman(values, bound=draw.pick((1, 2, 7, 40)))
     elif c.entropy_mode == M.FIXED:
         c.fixed_length = min(64, least_length(flat, signed) + draw.pick((0, 0, 1, 5)))
         data = encode_fixed(flat, c.fixed_length, signed)
-    else:
+    elif row.byte_coder:
         c.byte = ByteParameters(width.bit_length() - 1, int(c.entropy_mode != M.RAW and draw.below(2)))
         laid = np.ascontiguousarray(flat, f"<{'i' if signed else 'u'}{width}").view(np.uint8).reshape(-1, width)
         raw = (laid.T if c.byte.byte_planes_flag else laid).tobytes()
         data = stored(c.entropy_mode, raw) if c.entropy_mode in BYTES else raw
+    else:
+        data = row.encode(c, values, None if signed else part.dtype)
     part.payloads = [Payload(len(data), 0, data, b"")]
 
 
@@ -195,7 +200,7 @@ def quantised(chooser: Chooser, m: Matrix, quantiser: Quantiser, mode: EntropyMo
             return part
         part.array[...] = np.array([draw.below(size) - zero for _ in range(part.array.size)]).reshape(part.array.shape)
         if mode not in RANGE_CODED:
-            _bytes(draw, part, part.array, 1, True)
+            _whole(draw, part, part.array, 1, True)
         return part
     wide, small = t.kind == "f" and t.bits >= 16 and not spatial, 1 if t.name in ("bool", "int2", "uint2") else 3
     largest = draw.pick((small, (1 << 30) - 1 if wide else small, 100 if wide else small))

@@ -17,7 +17,9 @@ from .builder import Builder
 from .edits import put
 from .faults import Fault, fault
 from .parts import (
+    LEVEL_BLOCKS,
     MODES,
+    WORD_BLOCKS,
     P,
     Q,
     R,
@@ -25,6 +27,7 @@ from .parts import (
     direct,
     fixed_point,
     float_words,
+    highest,
     integer_codebook,
     integers,
     levels,
@@ -169,7 +172,7 @@ def runs() -> list[tuple]:
     for name, usual, odd in (("words", 0, 0x7F7FFFFF), ("words again", 0x3F800000, 0)):
         w = np.full((1, 2000), usual, np.uint32)
         w[0, 1500], w[0, 1800:1803], w[0, -1] = odd, odd, odd
-        for mode in (MODES.CC, MODES.MAP):
+        for mode in WORD_BLOCKS:
             made.append((f"{name} {mode.name}", "float32", w.shape, direct(words("float32", w, mode))))
     return made
 
@@ -245,7 +248,7 @@ def long_words():
     """More words than the windows of the means hold, in one row and in one column."""
     w = float_words(520, (1100,))
     made = [(f"{mode.name} {shape}", "float32", shape, direct(words("float32", w.reshape(shape), mode)))
-            for mode in (MODES.CC, MODES.MAP) for shape in ((1, 1100), (1100, 1))]
+            for mode in WORD_BLOCKS for shape in ((1, 1100), (1100, 1))]
     steady = [("steady", "float32", (20, 20), direct(words("float32", w[:400].reshape(20, 20), scale_rule=2,
                                                            trailing=1)))]
     n = np.array([[i % 7 - 3 for i in range(200)]])
@@ -279,17 +282,16 @@ def recipes() -> Iterator[Recipe]:
                  "residuals added to predictions: ties of the sums, NaN, infinities, -0, integers beyond 2^53", sums,
                  kind="limit")
     yield Recipe("e-runs", "long runs and a surprise: the estimator at both ends, the smallest ranges, carries",
-                 several(runs), kind="limit")
-    yield Recipe("e-surprises-cc", "levels against what was learned, context coding", surprises(MODES.CC), kind="limit",
-                 profile=Profile.MAIN)
-    yield Recipe("e-surprises-cm", "levels against what was learned, mixed coding", surprises(MODES.CM), kind="limit",
-                 profile=Profile.HIGH)
+                 several(runs), kind="limit", profile=highest(WORD_BLOCKS))
+    for m in LEVEL_BLOCKS:
+        yield Recipe(f"e-surprises-{m.name.lower()}", f"levels against what was learned, {m.facts.called}",
+                     surprises(m), kind="limit", profile=max(Profile.MAIN, m.facts.profile))
     yield Recipe("e-bytes", "payloads of one byte", several(single_bytes), kind="limit")
     yield Recipe("e-repeats", "repeated words in both orders, runs of all lengths, both signs, beyond the window",
                  several(repeats), kind="limit")
     yield Recipe("e-far", "words that repeat others at the edge of the largest window, and beyond it", far_words,
                  kind="limit")
     yield Recipe("e-windows", "more words and levels than the windows of the means hold", several(long_words),
-                 kind="limit")
+                 kind="limit", profile=highest(WORD_BLOCKS))
     yield Recipe("e-codes", "Huffman codes longer than ten bits, several codes of indices, no entry at all",
                  several(long_codes), kind="limit")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from refcodec.bitstream.structures import UnitCoding, UnitType
 
-from . import byte_faults, huffman_scripts, scripted
+from . import byte_faults, huffman_scripts, mode_faults, scripted
 from .byte_coders import zlib_stored
 from .edits import (
     Edit,
@@ -299,15 +299,7 @@ def tensors() -> Iterator[Fault]:
                     "FORBIDDEN_PATTERN", f"quantiser {value} with SPATIAL")
     yield fault("R7.7.3-5", "trellis", "c-spatial-direct-uniform-cm", put(DATA, "trellis_size", 2), "FORBIDDEN_PATTERN",
                 "a trellis with SPATIAL")
-    yield fault("R7.7.3-6", "words", "smoke", put(DATA, "entropy_mode", 2), "FORBIDDEN_PATTERN", "CM of words")
-    yield fault("R7.7.3-6", "main", "trellis-cc", put(DATA, "entropy_mode", 2), "FORBIDDEN_PATTERN",
-                "CM in the MAIN profile")
-    yield fault("R7.7.3-7", "levels", "p-levels", put(DATA, "entropy_mode", 3), "FORBIDDEN_PATTERN", "MAP of levels")
-    yield fault("R7.7.3-7", "complex", "p-complex", put(DATA, "entropy_mode", 3), "FORBIDDEN_PATTERN",
-                "MAP of complex words")
-    for value in (0, 4, 5, 6, 7, 8, 9):
-        yield fault("R7.7.3-8", f"mode-{value}", "joined", put(DATA, "entropy_mode", value), "FORBIDDEN_PATTERN",
-                    f"entropy mode {value} in a joined unit")
+    yield from mode_faults.faults()
     yield fault("R7.7.3-9", "trellis", "p-integercodebook-main", put(DATA, "trellis_size", 1), "FORBIDDEN_PATTERN",
                 "a trellis with INTEGER_CODEBOOK")
     for name, parent, unit in (("small", "p-levels", 0), ("raw", none, 0), ("joined", "joined", 0)):

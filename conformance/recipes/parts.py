@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.structures import (
     BYTES,
+    RANGE_CODED,
     ByteParameters,
     Codebook,
     Component,
@@ -30,6 +34,14 @@ from refcodec.reconstruction.random_integers import random_words
 from .builder import Coded, compressed_payload
 
 MODES, Q, P, R = EntropyMode, Quantiser, PredictionMode, Representation
+WORD_MODES = [m for m in MODES if m.facts.words]
+WORD_BLOCKS = [m for m in RANGE_CODED if m.facts.words]            # range coded, as blocks of words,
+LEVEL_BLOCKS = [m for m in RANGE_CODED if m.facts.levels]          # and of levels
+
+
+def highest(modes: Iterable[EntropyMode]) -> Profile:
+    """The profile that has all of some modes."""
+    return max(m.facts.profile for m in modes)
 
 
 def integers(seed: int, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
@@ -82,7 +94,7 @@ def levels(matrix: np.ndarray, component: Component, mode: EntropyMode = MODES.C
            kernel_size: int = 1, dtype: str = "float32", entries: int = 1) -> Part:
     """Levels [rows, columns] of any quantiser. width: bytes of a level where bytes are coded."""
     component.entropy_mode, component.entry_count_minus1 = mode, entries - 1
-    wide = component.quantiser == Q.DECIMAL and mode not in (MODES.CC, MODES.CM)
+    wide = component.quantiser == Q.DECIMAL and mode not in RANGE_CODED
     part = Part(component, np.ascontiguousarray(matrix, np.int64 if wide else np.int32), BY_NAME[dtype],
                 kernel_size=kernel_size)
     return _coded_bytes(part, part.array, width, True, planes)

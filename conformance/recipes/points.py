@@ -153,7 +153,7 @@ def allowed(prediction: PredictionMode, representation: Representation, quantise
         return False
     if by_difference and quantiser in (Quantiser.GRID, Quantiser.CODEBOOK):
         return False
-    return not (entropy == EntropyMode.CM and words or entropy == EntropyMode.MAP and not words)
+    return entropy.facts.codes(words)
 
 
 def combinations() -> set[str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.structures import UnitType
 
 from .edits import all_of, payload, put
@@ -14,10 +13,12 @@ from .faults import Fault, fault
 from .huffman_scripts import TWO_INDICES, given, huffman, table
 from .invalid import level_bytes
 from .parts import (
+    LEVEL_BLOCKS,
     MODES,
     P,
     direct,
     float_words,
+    highest,
     levels,
     predicted,
     small_levels,
@@ -35,7 +36,7 @@ def scanned_kernels():
     """Convolutions scanned by columns: their columns are no kernels."""
     return [(f"{mode.name} {size}x{size}", "float32", (6, 4, size, size),
              direct(levels(small_levels(300 + size, (4 * size * size, 6)), uniform(), mode), 1))
-            for mode in (MODES.CC, MODES.CM) for size in (2, 3)]
+            for mode in LEVEL_BLOCKS for size in (2, 3)]
 
 
 def two_thresholds():
@@ -59,8 +60,8 @@ def ranks():
 
 def recipes() -> Iterator[Recipe]:
     """All streams of this module."""
-    yield Recipe("b-scanned-kernels", "convolutions by columns, in CC and CM", several(scanned_kernels),
-                 profile=Profile.HIGH)
+    yield Recipe("b-scanned-kernels", f"convolutions by columns, in {' and '.join(m.name for m in LEVEL_BLOCKS)}",
+                 several(scanned_kernels), profile=highest(LEVEL_BLOCKS))
     yield Recipe("b-huffman-thresholds", "two thresholds of indices: differences are coded",
                  simple((4, 6), two_thresholds))
     yield Recipe("b-ranks", "a prediction, after a tensor of as many elements and another rank", several(ranks))

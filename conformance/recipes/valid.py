@@ -12,12 +12,22 @@ from refcodec.bitstream.structures import UnitCoding
 from . import huffman_scripts, scripted, unusual
 from .limit_streams import largest_steps, many_models, many_tensors, nesting, wide_levels, zero_update
 from .matrices import entry_points, folds, kernels, shapes, trellis
-from .parts import MODES, decimal, direct, fixed_point, float_words, integer_codebook, uniform, words
+from .parts import (
+    LEVEL_BLOCKS,
+    MODES,
+    WORD_MODES,
+    decimal,
+    direct,
+    fixed_point,
+    float_words,
+    integer_codebook,
+    uniform,
+    words,
+)
 from .single import several, simple
 from .streams import Recipe
 from .units_and_models import extensions, external, external_models, joined, models, side_units, stored
 from .words_and_types import (
-    WORD_MODES,
     all_types,
     all_types_of_levels,
     constants,
@@ -34,7 +44,7 @@ def recipes() -> Iterator[Recipe]:
                  simple((2, 3), lambda: direct(words("float32", float_words(1, (2, 3)), MODES.RAW))))
     for mode in WORD_MODES:
         yield Recipe(f"types-{mode.name.lower()}", f"any words of every element type, entropy mode {mode.name}",
-                     all_types(mode))
+                     all_types(mode), profile=mode.facts.profile)
     for name, make in {
             "uniform": lambda: uniform(1, 0), "decimal": lambda: decimal(0), "fixedpoint": lambda: fixed_point(3, 0),
             "integercodebook": lambda: integer_codebook([-3, -2, -1, 0, 1, 2, 3], 3, 1, 0)
@@ -49,11 +59,12 @@ def recipes() -> Iterator[Recipe]:
     yield Recipe("shapes", "ranks 0 to 8, empty axes, both scans", several(shapes))
     yield Recipe("folds", "layer descriptors: all orders of three axes, kernels, planes, roles, an activation format",
                  folds)
-    yield Recipe("kernels-cc", "context coding of levels with kernels of 1, 4 and 9", kernels(MODES.CC))
-    yield Recipe("kernels-cm", "mixed coding of levels with kernels of 1, 4 and 9", kernels(MODES.CM),
-                 profile=Profile.HIGH)
-    yield Recipe("trellis-cc", "trellises of all sizes, context coding", trellis(MODES.CC), profile=Profile.MAIN)
-    yield Recipe("trellis-cm", "trellises of all sizes, mixed coding", trellis(MODES.CM), profile=Profile.HIGH)
+    for mode in LEVEL_BLOCKS:
+        yield Recipe(f"kernels-{mode.name.lower()}", f"{mode.facts.called} of levels with kernels of 1, 4 and 9",
+                     kernels(mode), profile=mode.facts.profile)
+    for mode in LEVEL_BLOCKS:
+        yield Recipe(f"trellis-{mode.name.lower()}", f"trellises of all sizes, {mode.facts.called}", trellis(mode),
+                     profile=max(Profile.MAIN, mode.facts.profile))
     yield Recipe("trellis-raw", "trellises of all sizes, raw levels", trellis(MODES.RAW), profile=Profile.MAIN)
     yield Recipe("joined", "a joined unit of words, levels, a map, a copy, differences, an empty and a constant tensor",
                  joined)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from refcodec.bitstream.structures import BYTES
 from refcodec.dtypes import BY_CODE
 
 from .parts import MODES, any_words, codebook, direct, float_words, integers, levels, words
 from .single import several
 
-WORD_MODES = (MODES.RAW, MODES.CC, MODES.MAP, MODES.HUFFMAN, MODES.FIXED, *BYTES)
 FINE_TYPES = [t for t in BY_CODE.values()
               if t.parts == 1 and t.name != "float8_e8m0fnu"]  # that levels can be rounded to
 
@@ -19,7 +17,7 @@ def all_types(mode: MODES):
     def tensors():
         made = []
         for t in BY_CODE.values():
-            if mode == MODES.MAP and t.parts != 1:
+            if not mode.facts.complex_words and t.parts != 1:
                 continue
             w = any_words(t.code, t.name, (4, 6 * t.parts))
             if mode == MODES.HUFFMAN and t.bits == 64:
