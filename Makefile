@@ -6,7 +6,8 @@
 #   make fuzz                a million damaged streams over the C decoder, a hundred thousand over Python's (an hour)
 #   make mutation            faults put into the decoder one by one: which of them the suite sees (hours)
 #   make bench               OMC beside its peers, in environments of their own (about an hour)
-#   make systems             every coding system on one table: size, error, speed, verified
+#   make systems             every coding system on one table: size, error, speed, verified; writes docs/systems.md
+#   make docs                the site of SPEC.md, docs and the API, in build/site
 #   make experiments         the experiments of the source papers, again, and their report (hours; trains networks)
 #   make conformance         make the conformance suite anew, byte for byte, and run the reference decoder against it
 #   make models              fetch the published models that the benchmark uses
@@ -16,7 +17,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz mutation bench systems experiments conformance models clean
+.PHONY: help demo test soak fuzz mutation bench systems docs experiments conformance models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -53,7 +54,11 @@ bench: $(READY) models $(TRANSFORMER)
 	@$(BIN)/python tools/bench_peers.py --models $(MODELS)
 
 systems: $(READY)
-	@$(BIN)/python tools/coding_systems.py
+	@$(BIN)/python tools/coding_systems.py --into docs/systems.md
+
+docs: $(READY)
+	@$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -c docs/site . build/site
+	@echo "build/site/index.html"
 
 experiments: $(READY) models
 	@$(BIN)/python -m pip install --quiet --editable '.[experiments]'

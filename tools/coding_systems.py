@@ -1,7 +1,7 @@
 """Every coding system of the standard on one table: size, error, speed, and whether what comes back is what was meant.
 
     python tools/coding_systems.py                     # on the bundled pair of models and their activations
-    python tools/coding_systems.py --model FILE [--reference FILE] [--json OUT]
+    python tools/coding_systems.py --model FILE [--reference FILE] [--json OUT] [--into PAGE]
 
 A row is one mode.  It is verified when the stream decodes with all digests right, in a decoder that has only the stream
 and its references, and gives the words that its encoder promised: the original ones where nothing may be lost.
@@ -187,12 +187,21 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def put_into(path: pathlib.Path, text: str) -> None:
+    """The page with the text between its lines `<!-- systems -->` and `<!-- /systems -->`. ValueError without them."""
+    page = path.read_text(encoding="utf-8")
+    begin, end = (page.index(mark) for mark in ("<!-- systems -->\n", "<!-- /systems -->\n"))
+    path.write_text(page[:begin] + "<!-- systems -->\n" + text + "\n" + page[end:], encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(DATA / "digits_v2.onnx"), help="the model that is coded")
     parser.add_argument("--reference", default=None, help="an earlier version of it (default: the bundled one)")
     parser.add_argument("--only", metavar="GROUP", help="one group of rows")
     parser.add_argument("--json", metavar="OUT", help="write the rows there, too")
+    parser.add_argument("--into", metavar="PAGE", type=pathlib.Path,
+                        help="put the table into a Markdown page, between the lines '<!-- systems -->' and its end")
     arguments = parser.parse_args()
     bundled = arguments.model == str(DATA / "digits_v2.onnx")
     model = refcodec.load(arguments.model)
@@ -207,6 +216,8 @@ def main() -> int:
                     "maps": ([maps], []), "frames": (frames, []), "pruned": ([pruned(model)], [])}
         rows = all_rows(subjects, arguments.only or "")
     print(table(rows))
+    if arguments.into:
+        put_into(arguments.into, table(rows))
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps([asdict(r) for r in rows], indent=1))
     return 0 if all(r.verified for r in rows) else 1

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..model import Model
 
 SYSTEMS = (
-    "Published systems, each by one name; 'The systems' in README.md says more. s1-rp: weights cut to RP decimals, "
+    "Published systems, each by one name; docs/systems.md says more. s1-rp: weights cut to RP decimals, "
     "LZMA. s2-qbits: weights rounded, q_bits of 12 decimals dropped, LZMA. Both: with --reference as a difference "
     "of models, with --root as a set. s3-features: activations, without loss or with --step. s4-*: an update of "
     "--reference: lra, a product of two small factors; ml, one factor times the main directions of the old weights;"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from helpers import DATA, changed, network_model, run_cli, weights
 
 from refcodec import Model, Tensor, decode, load, save
 from refcodec.cli.encode_options import SERVES, name_models
-from refcodec.cli.main import main, parser
+from refcodec.cli.main import main
 from refcodec.encoder.config import PRESETS, QUANTISERS
 from refcodec.encoder.config_parts import ENTROPY, UPDATES
 
@@ -343,16 +342,3 @@ def test_why(run, options, reference):
 def test_why_of_an_update_without_its_reference(run):
     run("encode", V2, "-o", "a.omc", "--reference", V1)
     assert "MISSING_REFERENCE" in run("info", "a.omc", "--why", code=11)
-
-
-# README
-
-def test_commands_of_the_readme_can_be_parsed():
-    text = (DATA.parent.parent / "README.md").read_text()
-    commands = [line[2:] for line in text.splitlines() if line.startswith("$ refcodec ")]
-    assert len(commands) > 15 and "<!-- systems -->\n" in text and "<!-- /systems -->\n" in text
-    for line in commands:
-        for part in line.split(" && "):
-            words = shlex.split(part)
-            if words[0] == "refcodec":
-                parser().parse_args(words[1:])

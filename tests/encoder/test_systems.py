@@ -5,7 +5,7 @@ from __future__ import annotations
 import coding_systems as systems
 import numpy as np
 import pytest
-from helpers import weights
+from helpers import ROOT, weights
 
 from refcodec import Config, Model, Tensor, decode, encode
 from refcodec.bitstream.parser import parse
@@ -109,3 +109,19 @@ def test_unrelated_and_unchanged(subjects):
     few = Model([Tensor(t.name, t.array if i % 5 else t.array + rng.normal(0, 0.01, t.shape).astype(np.float32))
                  for i, t in enumerate(one.tensors)], "few")
     assert 5 * len(encode(few, None, [one])) < len(encode(few))
+
+
+# The table of docs/systems.md
+
+def test_the_page_has_a_row_for_each_mode():
+    page = (ROOT / "docs" / "systems.md").read_text()
+    table = page[page.index("<!-- systems -->"):page.index("<!-- /systems -->")]
+    rows = [line.strip("| ").split(" | ")[:2] for line in table.splitlines() if line.startswith("| ")][1:]
+    assert rows == [[mode.group, mode.name] for mode in MODES]
+
+
+def test_a_table_is_put_into_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- systems -->\nold\n<!-- /systems -->\nafter\n")
+    systems.put_into(page, "| new |")
+    assert page.read_text() == "before\n<!-- systems -->\n| new |\n<!-- /systems -->\nafter\n"

@@ -6,6 +6,8 @@ import email.message
 import importlib.metadata
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,11 +32,11 @@ def test_a_checkout_uses_the_suite_beside_the_package():
     assert shipped("SPEC.md") == ROOT / "SPEC.md"
 
 
-def run(*command: object, folder: Path, code: int = 0) -> str:
+def run(*command: object, folder: Path, code: int = 0, **variables: str) -> str:
     """Runs a command without network and without the repository on its path; returns what it printed."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PIP_"))}
     done = subprocess.run([str(c) for c in command], cwd=folder, capture_output=True, text=True, timeout=1800,
-                          env=environment | {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+                          env=environment | {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables})
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -114,9 +116,9 @@ class TestWheel:
         assert "R7.10-1" in said and "tensor_data_count shall be that number" in said
 
     def test_it_passes_the_suite_that_comes_with_it(self, installed, empty):
-        command = f"{installed / 'refcodec'} conformance-decode"
-        run(installed / "refcodec", "check", "--decoder", command, "--persistent", "--json", "run.json",
-            "--html", "run.html", folder=empty)
+        words = shlex.split(re.search(r"^\$ refcodec (check .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)[1])
+        path = os.pathsep.join([str(installed), os.environ["PATH"]])
+        run(installed / "refcodec", *words, "--json", "run.json", folder=empty, PATH=path)
         results = json.loads((empty / "run.json").read_text())["results"]
         assert {r["verdict"] for r in results} == {"PASS"}
         assert [r["id"] for r in results] == [s.id for s in load_manifest(MANIFEST).streams]
