@@ -24,7 +24,8 @@ def tokens(page: Path) -> list[Token]:
 def targets(page: Path) -> list[str]:
     """Where the links and pictures of a page lead."""
     inline = [child for token in tokens(page) if token.type == "inline" for child in token.children or ()]
-    return [str(t.attrs["href" if t.type == "link_open" else "src"]) for t in inline if t.type in ("link_open", "image")]
+    return [str(t.attrs[{"link_open": "href", "image": "src"}[t.type]]) for t in inline
+            if t.type in ("link_open", "image")]
 
 
 @functools.cache
