@@ -3,13 +3,14 @@
     python tools/worked_example.py        # print the annex
 
 The stream is made from the recipe below, level by level and without a general-purpose compressor, so
-that it has the same bytes everywhere; tests/test_spec.py compares the annex with SPEC.md.
+that it has the same bytes everywhere; tests/standard/test_spec.py compares the annex with SPEC.md.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
+import re
 import sys
 from dataclasses import replace
 
@@ -19,7 +20,25 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from refcodec.entropy import range_coder
+from refcodec.bitstream import structures as s
+from refcodec.bitstream import syntax
+from refcodec.bitstream.context import ModelState
+from refcodec.bitstream.limits import LEVELS as LIMITS
+from refcodec.bitstream.limits import Profile
+from refcodec.bitstream.parser import Parser
+from refcodec.bitstream.structures import Component, EntropyMode, Quantiser, UniformParameters, UnitType, WordParameters
+from refcodec.bitstream.units import MAGIC, ByteSource, seal_unit
+from refcodec.bitstream.visitor import Tracer, Writer
+from refcodec.decoder import decode
+from refcodec.dtypes import BY_NAME
+from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
+from refcodec.entropy.huffman import decode_huffman, encode_huffman
+from refcodec.entropy.levels import BUCKETS, NODE, NODES, SIGN, LevelTable
+from refcodec.entropy.modes import Block
+from refcodec.entropy.payload import PayloadReader, encode_payload
+from refcodec.entropy.range_coder import Coder
+from refcodec.entropy.watch import Observer, watching
+from refcodec.model import Model, Tensor
 
 BIAS = np.array([[0.5, -0.75, 1.0], [0.0, 0.6875, -0.25]], np.float32)
 IDS = np.array([3, -1, 0, 1000], np.int64)
@@ -30,18 +49,6 @@ WEIGHT = np.array([[0.5, 0.5, -0.25, 0.0], [0.75, -1.5, 0.5, 0.5]], np.float32) 
 
 def make_stream() -> bytes:
     """The example's bytes: BIAS and IDS lossless in a joined unit, WEIGHT as levels of a trellis of 8 states."""
-    from refcodec.bitstream import structures as s
-    from refcodec.bitstream import syntax
-    from refcodec.bitstream.context import ModelState
-    from refcodec.bitstream.limits import LEVELS as LIMITS
-    from refcodec.bitstream.limits import Profile
-    from refcodec.bitstream.structures import EntropyMode, Quantiser, UnitType, WordParameters
-    from refcodec.bitstream.units import MAGIC, seal_unit
-    from refcodec.bitstream.visitor import Writer
-    from refcodec.dtypes import BY_NAME
-    from refcodec.entropy.modes import Block
-    from refcodec.entropy.payload import encode_payload
-    from refcodec.model import Model, Tensor
 
     model = Model([Tensor("bias", BIAS), Tensor("ids", IDS), Tensor("weight", WEIGHT)])
     float32, int64 = BY_NAME["float32"], BY_NAME["int64"]
@@ -96,10 +103,6 @@ def shown(value) -> str:
 
 def element_lines(stream: bytes) -> list[str]:
     """Every unit and every syntax element: bit in the body, bits, name, descriptor, value."""
-    from refcodec.bitstream.parser import Parser
-    from refcodec.bitstream.structures import UnitType
-    from refcodec.bitstream.units import ByteSource
-    from refcodec.bitstream.visitor import Tracer
 
     elements: list = []
     parsed = Parser(ByteSource(stream), make_reader=Tracer, on_reader=lambda r: elements.extend(r.elements)).parse()
@@ -113,88 +116,48 @@ def element_lines(stream: bytes) -> list[str]:
     return lines
 
 
-class BinLog:
-    """Watches the decoder's loops: one line for each bin and bypass chunk."""
-
-    LEVELS = ((0, "sig"), (2, "gt1"), (4, "gt2"), (6, "class"), (20, "sign"), (21, "top bit"), (35, "second bit"))
+class BinLog(Observer):
+    """One line for each bin and each run of bypass bits of a decoder."""
 
     def __init__(self):
         self.lines: list[str] = []
-        self.what, self.element = "", -1
 
-    def line(self, p, r, value) -> None:
+    def block_begins(self, payload: PayloadReader, block: Block) -> None:
+        rows, columns = block.array.shape
+        self.lines.append(f"{'words' if block.words else 'levels'} of unit {payload.unit}, {rows} rows of {columns}")
+        self.table, self.element = block.coder.table, -1
+
+    def block_ends(self, payload: PayloadReader, block: Block) -> None:
+        r = payload.r
+        self.lines.append(f"  at the end: range {r.range:08x}, code {r.code:08x}, position {r.pos}, "
+                          f"bypass substream at bit {payload.raw_bit}")
+
+    def bin(self, contexts: list[tuple[int, int]], p: int, value: int, before: Coder, after: Coder) -> None:
+        self._line(self._what(contexts[0][0]), p, before, value)
+
+    def bypass(self, n: int, value: int, before: Coder, after: Coder) -> None:
+        if n:
+            self._line(f"Bypass({n})", "", before, value)
+
+    def _what(self, i: int) -> str:
+        """What a bin with context i is; it begins an element if it is the first kind of its table."""
+        kind = self.table.kind(i)
+        if isinstance(self.table, LevelTable):
+            place, node = divmod(i, NODES)
+            self.element += kind is NODE.kinds[0]
+            where = f"sign_place {place - BUCKETS}" if node == SIGN else f"place {place}"
+            return f"{kind.purpose}, {where}, node {node}"
+        self.element += kind is self.table.kinds[0]
+        singular = re.sub(r"(?<!s)s\b|(?<=ss)es\b", "", kind.purpose)
+        return f"{re.sub(' (flag|bit)$', '', singular)}, context {i}"
+
+    def _line(self, what: str, p: int | str, r: Coder, value: int) -> None:
         place = str(self.element) if self.element >= 0 else "-"
-        self.lines.append(f"  {place:>3}  {self.what:32} {p:>6}  {r.range:08x}  {r.code:08x}  {value}")
-
-    def install(self) -> None:
-        probability, bypass = range_coder.code_probability, range_coder.code_bypass
-
-        def code_probability(mode, r, buf, p, bit):
-            value, after = probability(mode, r, buf, p, bit)
-            self.line(p, r, value)
-            return value, after
-
-        def code_bypass(mode, r, buf, value, n):
-            value, after = bypass(mode, r, buf, value, n)
-            if n:
-                self.what = f"Bypass({n})"
-                self.line("", r, value)
-            return value, after
-
-        # Before the loops are imported: they take these names from range_coder.
-        range_coder.code_probability, range_coder.code_bypass = code_probability, code_bypass
-        from refcodec.entropy import context_coding, payload, word_loop
-
-        self._name_levels(context_coding)
-        self._name_words(word_loop)
-        read = payload.PayloadReader.read
-
-        def read_block(reader, block):
-            shape = block.array.shape
-            self.lines.append(f"{'words' if block.words else 'levels'} of unit {reader.unit}, {shape[0]} rows of {shape[1]}")
-            self.element = -1
-            read(reader, block)
-            r = reader.r
-            self.lines.append(f"  at the end: range {r.range:08x}, code {r.code:08x}, position {r.pos}, "
-                              f"bypass substream at bit {reader.raw_bit}")
-
-        payload.PayloadReader.read = read_block
-
-    def _name_levels(self, module) -> None:
-        code = module._code
-
-        def named(mode, r, buf, model, place, node, bit):
-            self.element += 1 if node < 2 else 0
-            name = [name for first, name in self.LEVELS if node >= first][-1]
-            where = f"sign_place {place // 64 - 134}" if node == 20 else f"place {place // 64}"
-            self.what = f"{name}, {where}, node {node}"
-            return code(mode, r, buf, model, place, node, bit)
-
-        module._code = named
-
-    def _name_words(self, module) -> None:
-        code = module.code_bin
-
-        def named(mode, r, buf, contexts, i, bit, limit):
-            self.element += 1 if i < module.SIGN_PLACE else 0      # each element here begins with its zero flag
-            kinds = ((module.ZERO_PLACE, "zero"), (module.SIGN_PLACE, "sign"), (module.ZERO_SIGN_PLACE, "sign of zero"),
-                     (module.SHIFT_PLACE, "same row shift"), (module.REPEAT_PLACE, "repeat"),
-                     (module.MANTISSA_PLACE, "mantissa"), (module.CLASS_PLACE, "class"),
-                     (module.TRAILING_PLACE, "trailing zero"))
-            self.what = f"{[name for first, name in kinds if i >= first][-1]}, context {i}"
-            return code(mode, r, buf, contexts, i, bit, limit)
-
-        module.code_bin = named
+        self.lines.append(f"  {place:>3}  {what:32} {p:>6}  {r.range:08x}  {r.code:08x}  {value}")
 
 
 def further_payloads() -> list[str]:
     """C.6: payloads of one segment each, for the tools that the stream does not use. Each is decoded again."""
-    from refcodec.bitstream.structures import Component, EntropyMode, Quantiser, UniformParameters, WordParameters
-    from refcodec.dtypes import BY_NAME
-    from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
-    from refcodec.entropy.huffman import decode_huffman, encode_huffman
-    from refcodec.entropy.modes import Block
-    from refcodec.entropy.payload import PayloadReader, encode_payload
 
     def words(rows: list[str], dtype: str) -> np.ndarray:
         return np.array([[int(w, 16) for w in row.split()] for row in rows], BY_NAME[dtype].word)
@@ -224,9 +187,10 @@ def further_payloads() -> list[str]:
         base = None if predictor is None else words(predictor, dtype)
         kind = BY_NAME[dtype]
         facts = [
-            f"{dtype}; word_zeros_flag {params.zeros}, word_sign_mode {params.signs}, word_scale_rule {params.scale_rule},",
-            f"word_row_shift_flag {params.row_shifts}, word_trailing_flag {params.trailing}, word_shift {params.shift}, "
-            f"word_offset {params.offset}"
+            f"{dtype}; word_zeros_flag {params.zeros}, word_sign_mode {params.signs}, "
+            f"word_scale_rule {params.scale_rule},",
+            f"word_row_shift_flag {params.row_shifts}, word_trailing_flag {params.trailing}, "
+            f"word_shift {params.shift}, word_offset {params.offset}"
         ]
         if base is not None:
             facts.append(f"predictor: {shown_words(base)}")
@@ -278,13 +242,9 @@ def further_payloads() -> list[str]:
 
 def annex() -> str:
     """The text of Annex C."""
-    log = BinLog()
-    log.install()
-    stream = make_stream()
-    log.lines.clear()                              # only the decoder is shown
-    from refcodec.decoder import decode
-
-    decoded = decode(stream)
+    log, stream = BinLog(), make_stream()
+    with watching(log):
+        decoded = decode(stream)
     fence = "```"
     parts = [f"""## Annex C Worked example (informative)
 

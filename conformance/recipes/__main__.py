@@ -1,4 +1,4 @@
-"""Make the suite again, byte for byte: streams, references, manifest.json and coverage.md."""
+"""Make the suite again, byte for byte: streams, references, manifest.json, coverage.md and coverage.json."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from refcodec.bitstream.limits import Profile
 from refcodec.checker.dump import tensor_results, write_dump
 from refcodec.checker.manifest import PROFILES
 from refcodec.decoder import StreamDecoder
+from refcodec.entropy.watch import watching
 from refcodec.errors import OmcError
 from refcodec.model import Model
 
@@ -34,7 +35,7 @@ from . import (
 )
 from .builder import build, literals
 from .edits import EditedStream
-from .features import final_states, trace
+from .features import FinalStates, trace
 from .streams import Made
 
 SUITE = Path(__file__).parents[1]
@@ -74,15 +75,16 @@ def random_streams() -> list[Made]:
 
 def expected(m: Made, references: list[Model]) -> dict:
     """What the reference decoder makes of a stream. Raises AssertionError where that is not what the recipe says."""
+    final = FinalStates()
     try:
-        with StreamDecoder(m.data, references) as decoder, final_states() as states:
+        with StreamDecoder(m.data, references) as decoder, watching(final):
             models = [decoder.model(number) for number in range(len(decoder.parsed.models))]
     except OmcError as error:
         assert error.code in m.codes, f"{m.id}: {error}, not {m.codes}"
         return {"codes": list(m.codes), "phases": [error.phase], "unit": error.unit, "bit": error.bit}
     assert not m.codes, f"{m.id} is accepted"
     *earlier, last = [decoded(model) for model in models]
-    found = [[*place, *state] for place, state in sorted(states.items())]
+    found = [[*place, *state] for place, state in sorted(final.of.items())]
     return last | ({"earlier": earlier} if earlier else {}) | ({"final_state": found} if found else {})
 
 

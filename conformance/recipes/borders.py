@@ -264,7 +264,7 @@ def bad_predictions(b: Builder) -> None:
         b.tensors((i, direct(words(t, non_finite(t), MODES.RAW))))
     b.end_model()
     b.model("predicted", [(f"{t.name} {k}", t.name, (2, 6)) for t in types for k in range(len(makers) + 1)], [1])
-    for i, t in enumerate(types):
+    for i in range(len(types)):
         first = (len(makers) + 1) * i
         for k, make in enumerate(makers):
             b.tensors((first + k, predicted(levels(n, make()), P.INTER, 1, i - first - k)))

@@ -1,39 +1,31 @@
 """Payloads by the decoder run backwards: its loops ask for a value, a chooser gives one, and the encoder's side
 writes it.
 
-In a process that compiles nothing (REFCODEC_COMPILE=0) the functions that decode a level, a class or a bin are
-replaced by
-ones that choose: of several values drawn from a shaped distribution the one that meets the most contexts which this
-payload
-has not met. So any payload that comes out is legal, and most of its contexts are rare ones. Integers only.
+In a process that compiles nothing (REFCODEC_COMPILE=0) the observer of the loops is asked for each level, class or bin
+before it is decoded. Of several values drawn from a shaped distribution it gives the one that meets the most contexts
+which this payload has not met. So any payload that comes out is legal, and most of its contexts are rare ones. Integers
+only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from refcodec.entropy import (
-    context_coding,
-    levels,
-    map_coding,
-    map_loop,
-    mixed_coding,
-    payload,
-    range_coder,
-    word_loop,
-    words,
-)
-from refcodec.entropy.range_coder import (
-    ENCODE,
-    Coder,
-    code_bin,
-    encoder_finish,
-    encoder_start,
-)
+from refcodec.dtypes import DType
+from refcodec.entropy import levels, map_coding, word_loop, words
+from refcodec.entropy.map_loop import MAPS
+from refcodec.entropy.modes import Block
+from refcodec.entropy.payload import PayloadReader
+from refcodec.entropy.range_coder import Coder, encoder_finish, encoder_start
+from refcodec.entropy.watch import ENCODE, Observer, watching
+from refcodec.errors import EntropyError
 from refcodec.reconstruction.random_integers import random_words
 
 FAR = 1 << 60                     # an end of the payload that is never reached
 CODED_ROOM, BYPASS_ROOM = 1 << 22, 1 << 20
+SCRATCH = np.zeros(1 << 12, np.uint8)       # where an encoder writes that only shows its bins
 
 
 class Draw:
@@ -66,32 +58,104 @@ class Draw:
         return found.astype("<u8").view(np.uint8)[:n].copy()
 
 
-class Chooser:
+class Probe(Observer):
+    """Lists the bins of words that an encoder would code: (context, bin)."""
+
+    def __init__(self):
+        self.bins: list[tuple[int, int]] = []
+
+    def bin(self, contexts: list[tuple[int, int]], p: int, value: int, before: Coder, after: Coder) -> None:
+        self.bins.append((contexts[0][0], value))
+
+
+class Chooser(Observer):
     """Chooses. seen: (set, context, bin) met by this payload; target: the magnitudes of levels drift around
     2^target."""
 
     def __init__(self, draw: Draw, tries: int = 6, largest: int = levels.CLASS_MAX + 1):
         self.draw, self.tries, self.largest = draw, tries, largest
-        self.seen: set[tuple[int, int]] = set()
-        self.probing: list | None = None
+        self.seen: set[tuple[int, int, int]] = set()
         self.max_class, self.shift, self.is_float, self.target, self.left = 1, 0, 0, 0, 0
 
-    def fresh(self, keys: list) -> int:
-        return sum(key not in self.seen for key in keys)
+    # What the decoder tells and asks
 
-    def best(self, candidates: list, met) -> int:
+    def block_begins(self, payload: PayloadReader, block: Block) -> None:
+        self.table, self.shift = block.coder.table, 0
+        if self.table is MAPS:
+            parameters = self.map_parameters(block.dtype)
+            map_coding.put_parameters(parameters, block.dtype, payload.raw, payload.raw_bit)
+            layout = map_coding.layout_of(block.dtype, parameters, block.plane_rows)
+        elif self.table is word_loop.WORDS:
+            layout = words.layout_of(block.dtype, block.predictor, block.component.word)
+        else:
+            return
+        self.is_float, self.max_class = int(layout[0]), int(layout[3])
+
+    def choose(self, kind: str, where: tuple) -> int:
+        choices = {"level": self.some_level, "class": self.some_class, "row shift": self.some_row_shift,
+                   "bin": self.some_bin, "bypass": lambda n: self.draw.below(1 << n)}
+        return choices[kind](*where)
+
+    def bin(self, contexts: list[tuple[int, int]], p: int, value: int, before: Coder, after: Coder) -> None:
+        of_levels = isinstance(self.table, levels.LevelTable)
+        self.seen.update((among if of_levels else self.table.size, i, value) for among, (i, _) in enumerate(contexts))
+
+    # Choices
+
+    def best(self, candidates: list, met: Callable[[int], list[tuple[int, int, int]]]) -> int:
         """The candidate that meets the most new contexts; met: lists them. The first one of equals."""
         if len(candidates) == 1 or self.draw.below(4) == 0:
             return candidates[0]
-        return max(candidates, key=lambda value: self.fresh(met(value)))
+        return max(candidates, key=lambda value: sum(key not in self.seen for key in met(value)))
 
-    @staticmethod
-    def usual(contexts: int, i: int) -> int:
-        """Eighths of 1 among the bins of a context: trailing zeros and repeats come in runs."""
-        runs = i >= word_loop.TRAILING_PLACE or word_loop.REPEAT_PLACE <= i < word_loop.REPEAT_SIGN_PLACE
-        if contexts == map_loop.CONTEXTS:
-            runs = i >= map_loop.TRAILING_PLACE
-        return 7 if runs else 3
+    def some_level(self, code, model, place, sign_place, positive, negative, q: int) -> int:
+        """A level in parity q, from the places of its nodes."""
+        def met(k: int) -> list[tuple[int, int, int]]:
+            keys = []
+
+            def note(mode, r, buf, model, place, node, bit):
+                places = place if isinstance(place, tuple) else (place,)
+                keys.extend((among, p + node, bit) for among, p in enumerate(places))
+                return bit, r
+            levels.code_level(ENCODE, encoder_start(SCRATCH), SCRATCH, note, None, place, sign_place, positive,
+                              negative, q, k)
+            return keys
+        return self.best(self.level_candidates(), met)
+
+    def some_class(self, contexts: np.ndarray, place: int, centre: int) -> int:
+        """A class, near the expected one or not."""
+        draw, least, most = self.draw, 1, self.max_class - self.shift
+        near = [draw.between(max(least, min(most, centre - 3)), max(least, min(most, centre + 3))) for _ in range(2)]
+        wide = [draw.between(least, most) for _ in range(2)]
+        steps = [min(most, max(least, centre + draw.between(-18, 16))) for _ in range(self.tries)]
+        spare = contexts.copy()
+
+        def met(cls: int) -> list[tuple[int, int, int]]:
+            probe = Probe()
+            with watching(probe):
+                word_loop.code_class(ENCODE, encoder_start(SCRATCH), SCRATCH, spare, place, centre, cls)
+            return [(self.table.size, i, bit) for i, bit in probe.bins]
+        return self.best(near + steps + wide, met)
+
+    def some_bin(self, sources: tuple, p: int) -> int:
+        """The bin that its context has not met, mostly; trailing zeros and repeats come in runs."""
+        i, draw = sources[0][0], self.draw
+        unseen = [b for b in (0, 1) if (self.table.size, i, b) not in self.seen]
+        if len(unseen) == 1 and draw.below(4):
+            return unseen[0]
+        return int(draw.below(8) < (7 if self.table.kind(i).purpose in ("trailing zeros", "repeats") else 3))
+
+    def some_row_shift(self, contexts: np.ndarray, limit: int, before: int) -> int:
+        draw = self.draw
+        wanted = draw.pick((before, draw.below(limit + 1), draw.below(min(limit, 3) + 1), 0))
+        self.shift = 0 if self.is_float else wanted
+        return wanted
+
+    def map_parameters(self, dtype: DType) -> map_coding.MapParameters:
+        draw = self.draw
+        shift = draw.pick((0, 0, 0, draw.below((dtype.mantissa if dtype.kind == "f" else dtype.bits - 1) + 1)))
+        return map_coding.MapParameters(draw.below(4) > 0, draw.below(4) > 0, shift,
+                                        draw.pick((0, draw.word())) & (1 << dtype.bits) - 1)
 
     def drift(self) -> int:
         """The magnitude of the next values, as a number of bits: it stays for a while, then jumps."""
@@ -103,7 +167,7 @@ class Chooser:
         self.left -= 1
         return self.target
 
-    def level(self) -> list[int]:
+    def level_candidates(self) -> list[int]:
         """Levels to choose among."""
         target, found = self.drift(), []
         if target < 0:
@@ -116,14 +180,13 @@ class Chooser:
         return found
 
 
-class Driven(payload.PayloadReader):
+class Driven(PayloadReader):
     """A reader whose payload does not exist yet: read( ) fills the arrays of blocks with what is chosen."""
 
     def __init__(self, chooser: Chooser):
         super().__init__(b"", b"")
         self.buf, self.raw = np.zeros(CODED_ROOM, np.uint8), chooser.draw.bytes(BYPASS_ROOM)
         self.r = Coder(*encoder_start(self.buf))._replace(end=FAR)
-        self.chooser = chooser
 
     def bytes(self) -> tuple[bytes, bytes]:
         """(coded, bypass) of what has been read."""
@@ -134,102 +197,14 @@ class Driven(payload.PayloadReader):
         return self.buf[:end].tobytes(), bypass.tobytes()
 
 
-def drive(chooser: Chooser, blocks: list) -> tuple[bytes, bytes]:
+def drive(chooser: Chooser, blocks: list[Block]) -> tuple[bytes, bytes]:
     """Fill the arrays of blocks, and the payload (coded, bypass) that they come from. Raises ValueError where none is
     legal."""
-    driven, replaced = Driven(chooser), _choosing(chooser)
-    before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
+    driven = Driven(chooser)
     try:
-        for module, name, function in replaced:
-            setattr(module, name, function)
-        for block in blocks:
-            driven.read(block)
-    except payload.EntropyError as error:
+        with watching(chooser):
+            for block in blocks:
+                driven.read(block)
+    except EntropyError as error:
         raise ValueError(error.message) from None
-    finally:
-        for module, name, function in before:
-            setattr(module, name, function)
     return driven.bytes()
-
-
-_level, _class, _rows, _planes = levels.code_level, word_loop.code_class, word_loop.decode_rows, map_loop.decode_map_rows
-_bypass = range_coder.code_bypass
-SCRATCH = np.zeros(1 << 12, np.uint8)
-
-
-def _choosing(c: Chooser) -> list[tuple]:
-    """(module, name, function): what stands in the decoder's place, so that its loops ask this chooser."""
-    def met_by_level(code_places, q):
-        def met(k):
-            keys = []
-
-            def note(mode, r, buf, model, place, node, bit):
-                places = place if isinstance(place, tuple) else (place,)
-                keys.extend((i, p + node, bit) for i, p in enumerate(places))
-                return bit, r
-            _level(note, ENCODE, encoder_start(SCRATCH), SCRATCH, None, *code_places, q, k)
-            return keys
-        return met
-
-    def code_level(code, mode, r, buf, model, place, sign_place, positive, negative, q, k):
-        met = met_by_level((place, sign_place, positive, negative), q)
-        k = c.best(c.level(), met)
-        c.seen.update(met(k))
-        return _level(code, ENCODE, r, buf, model, place, sign_place, positive, negative, q, k)
-
-    def word_bin(mode, r, buf, contexts, i, bit):
-        if c.probing is not None:
-            c.probing.append((len(contexts), i, bit))
-            return bit, r
-        if mode != ENCODE:
-            unseen = [b for b in (0, 1) if (len(contexts), i, b) not in c.seen]
-            bit = unseen[0] if len(unseen) == 1 and c.draw.below(4) else int(
-                c.draw.below(8) < c.usual(len(contexts), i))
-        c.seen.add((len(contexts), i, bit))
-        return code_bin(ENCODE, r, buf, contexts, i, bit, range_coder.WORD_COUNT_LIMIT)
-
-    def code_class(mode, r, buf, contexts, place, centre, value):
-        least, most = 1, c.max_class - c.shift
-        near = [c.draw.between(max(least, min(most, centre - 3)), max(least, min(most, centre + 3))) for _ in range(2)]
-        wide = [c.draw.between(least, most) for _ in range(2)]
-        steps = [min(most, max(least, centre + c.draw.between(-18, 16))) for _ in range(c.tries)]
-
-        def met(cls):
-            c.probing = []
-            _class(ENCODE, encoder_start(SCRATCH), SCRATCH, contexts, place, centre, cls)
-            keys, c.probing = c.probing, None
-            return keys
-        return _class(ENCODE, r, buf, contexts, place, centre, c.best(near + steps + wide, met))
-
-    def bypass(mode, r, buf, value, n):
-        return _bypass(ENCODE, r, buf, value if mode == ENCODE else c.draw.below(1 << n), n)
-
-    def row_shift(mode, values, i, limit, shift, contexts, r, buf):
-        wanted = c.draw.pick((shift, c.draw.below(limit + 1), c.draw.below(min(limit, 3) + 1), 0))
-        same, r = word_bin(ENCODE, r, buf, contexts, word_loop.SHIFT_PLACE, 1 if wanted == shift else 0)
-        r = r if same else _bypass(ENCODE, r, buf, wanted, 6)[1]
-        c.shift = 0 if c.is_float else wanted
-        return wanted, r
-
-    def decode_rows(values, exponents, layout, *rest):
-        c.is_float, c.max_class, c.shift = int(layout[0]), int(layout[3]), 0
-        return _rows(values, exponents, layout, *rest)
-
-    def decode_map_rows(values, predictor, layout, *rest):
-        c.is_float, c.max_class, c.shift = int(layout[0]), int(layout[3]), 0
-        return _planes(values, predictor, layout, *rest)
-
-    def get_parameters(dtype, raw, bit):
-        bits = dtype.mantissa if dtype.kind == "f" else dtype.bits - 1
-        shift = c.draw.pick((0, 0, 0, c.draw.below(bits + 1)))
-        chosen = map_coding.MapParameters(
-            c.draw.below(4) > 0,
-            c.draw.below(4) > 0, shift,
-            c.draw.pick((0, c.draw.word())) & (1 << dtype.bits) - 1)
-        return chosen, map_coding._put_parameters(chosen, dtype, raw, bit)
-
-    return [(context_coding, "code_level", code_level), (mixed_coding, "code_level", code_level),
-            (word_loop, "word_bin", word_bin), (map_loop, "word_bin", word_bin), (word_loop, "code_class", code_class),
-            (map_loop, "code_class", code_class), (word_loop, "code_bypass", bypass),
-            (word_loop, "_code_row_shift", row_shift), (words, "decode_rows", decode_rows),
-            (map_coding, "decode_map_rows", decode_map_rows), (map_coding, "_get_parameters", get_parameters)]

@@ -122,7 +122,8 @@ def recipes() -> Iterator[Recipe]:
                     continue
                 profile = Profile.MAIN if representation in DECOMPOSED else Profile.BASELINE
                 name = f"c-{prediction.name}-{representation.name}-{quantiser.name}".lower().replace("_", "")
-                purpose = f"prediction {prediction.name}, representation {representation.name}, quantiser {quantiser.name}"
+                purpose = (f"prediction {prediction.name}, representation {representation.name}, "
+                           f"quantiser {quantiser.name}")
                 yield Recipe(name, f"{purpose}: each entropy mode but {' and '.join(m.name for m in apart)}",
                              recipe(prediction, representation, quantiser, [m for m in modes if m not in apart]),
                              profile=profile)

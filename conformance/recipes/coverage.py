@@ -1,5 +1,4 @@
-"""Coverage of SPEC's own points by the required streams: from traces, as tables (coverage.md) and for machines
-(coverage.json)."""
+"""Coverage of SPEC's own points by the required streams: from traces, as text (coverage.md) and for machines (.json)."""
 
 from __future__ import annotations
 
@@ -143,7 +142,8 @@ def report(entries: list[dict], c: Coverage) -> str:
     for point, why in sorted(c.waived.items()):
         by_reason[why].append(point)
     share = 100 * total[1] / (total[0] - total[2])
-    summary = f"{total[0]} points, {total[1]} shown ({share:.2f} % of those that are not waived), {total[2]} waived, {total[3]} open"
+    summary = (f"{total[0]} points, {total[1]} shown ({share:.2f} % of those that are not waived), {total[2]} waived, "
+               f"{total[3]} open")
     lines = [
         "# Coverage", "",
         "Made by `python -m conformance.recipes` from a watched decoding of every required stream. A point is named",
@@ -158,8 +158,7 @@ def report(entries: list[dict], c: Coverage) -> str:
     for group, names in points.contexts().items():
         lines.append(f"| {group.split(':', 1)[1]} | {sum(f'{group}:{n}' in c.shown for n in names)} | {len(names)} |")
     lines += ["", "## Waived points", "", "| reason | points |", "|---|---|"]
-    lines += [
-        f"| {why} | {len(ids)}: {', '.join(f'`{p}`' for p in ids[:6]).replace('|', '&#124;')}{' ...' if len(ids) > 6 else ''} |"
-        for why, ids in by_reason.items()
-    ]
+    for why, ids in by_reason.items():
+        first = ", ".join(f"`{p}`" for p in ids[:6]).replace("|", "&#124;")
+        lines.append(f"| {why} | {len(ids)}: {first}{' ...' if len(ids) > 6 else ''} |")
     return "\n".join(lines) + "\n"

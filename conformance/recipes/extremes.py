@@ -165,7 +165,7 @@ def sums(b: Builder) -> None:
 def runs() -> list[tuple]:
     """Long runs of one value with a surprise at their end: probabilities at both ends, carries, the smallest ranges."""
     made = []
-    for i, (usual, odd) in enumerate(((0, -MAX), (0, MAX), (-1, 0), (3, -MAX), (-MAX, 0), (1, MAX))):
+    for usual, odd in ((0, -MAX), (0, MAX), (-1, 0), (3, -MAX), (-MAX, 0), (1, MAX)):
         n = np.full((1, 1000), usual)
         n[0, 700], n[0, 900:903], n[0, -1] = odd, odd, odd
         made.append((f"levels {usual} {odd}", "float64", n.shape, direct(levels(n, uniform(1, -40)))))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.parser import Parser
@@ -21,6 +20,7 @@ from refcodec.bitstream.units import ByteSource
 from refcodec.bitstream.visitor import Tracer
 from refcodec.dtypes import BY_CODE
 from refcodec.entropy.payload import PayloadReader
+from refcodec.entropy.watch import Observer
 from refcodec.errors import OmcError
 from refcodec.model import Model
 
@@ -64,19 +64,11 @@ def trace(data: bytes, references: Sequence[Model] = ()) -> tuple[list[str], lis
     return sorted({e.clause for e in elements}, key=lambda c: [int(n) for n in c.split(".")]), sorted(features)
 
 
-@contextmanager
-def final_states() -> Iterator[dict[tuple[int, int], tuple[int, int, int]]]:
-    """(unit, bit of the payload's first byte in its body) to (range, code, position) of the range decoder at its end,
-    of all
-    payloads that are decoded inside."""
-    states, finish = {}, PayloadReader.finish
+class FinalStates(Observer):
+    """of: (unit, bit of the payload's first byte in its body) to (range, code, position) of the decoder at its end."""
 
-    def recorded(reader: PayloadReader) -> None:
-        states[reader.unit, reader.first_bit] = (int(reader.r.range), int(reader.r.code), int(reader.r.pos))
-        finish(reader)
+    def __init__(self):
+        self.of: dict[tuple[int, int], tuple[int, int, int]] = {}
 
-    PayloadReader.finish = recorded
-    try:
-        yield states
-    finally:
-        PayloadReader.finish = finish
+    def payload_ends(self, payload: PayloadReader) -> None:
+        self.of[payload.unit, payload.first_bit] = (int(payload.r.range), int(payload.r.code), int(payload.r.pos))

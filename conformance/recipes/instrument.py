@@ -1,9 +1,11 @@
 """Conditions of the decoder's own source, watched while it runs uncompiled.
 
-A module of PARTS is compiled from a syntax tree in which every condition, every operand of && and ||, every loop over a
-range, Min, Max and Clip of the listed functions reports which way it went. Each such outcome is a point of coverage:
+A module with functions whose clause stands in @structure or @clause, or in PARTS, is compiled from a syntax tree in
+which every condition, every operand of && and ||, every loop over a range, Min, Max and Clip of these functions reports
+which way it went. Each such outcome is a point of coverage:
 `branch:<clause>:<condition of a syntax table>:<0 or 1>` or `path:<clause>:<function>: <condition>:<outcome>`.
-To be installed before refcodec is imported, in a process with REFCODEC_COMPILE=0.
+To be installed before refcodec is imported, in a process with REFCODEC_COMPILE=0. Marks in the source are no matter of
+the observer (refcodec/entropy/watch.py): there are some thousand, none of which the decoder should have to tell.
 """
 
 from __future__ import annotations
@@ -11,24 +13,19 @@ from __future__ import annotations
 import ast
 import importlib.abc
 import importlib.machinery
+import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+MARKS = ("structure", "clause")               # decorators that name the clause of a function
 OUTCOMES = {
     "if": ("0", "1"), "for": ("none", "some"), "some": ("some", ), "min": ("first", "second"),
     "max": ("first", "second"), "clip": ("below", "inside", "above")
 }
-# Functions that code a bin or a number both ways, and which of their arguments is it.
-CODING = {
-    "code": -1, "_code": -1, "word_bin": -1, "code_bin": -2, "code_probability": -1, "code_bypass": -2,
-    "code_class": -1, "_code_steps": -1, "_code_zero": -1, "_code_top": -1, "_code_trailing": -1
-}
-
-# Functions of the decoder and the clause that each of them carries out. Not listed: the encoder, chunks of memory,
-# files.
+# Functions of the decoder and the clause that each of them carries out. Not listed: those whose clause stands in
+# @structure or @clause; the encoder, chunks of memory, files.
 PARTS: dict[str, dict[str, str]] = {
-    "bitstream.syntax": {},  # all: the clause stands in @structure
     "bitstream.derive": {
         "check_version": "7.3", "check_model_header": "7.4", "check_element_type": "7.4.2",
         "check_layer_tensor": "7.6.2", "check_fold": "7.6.3", "begin_descriptor": "7.7", "tensor_index": "7.7.1",
@@ -42,33 +39,6 @@ PARTS: dict[str, dict[str, str]] = {
         "_next_unit": "7.2", "_check_order": "7.1", "_model_header": "7.4", "_metadata": "7.8", "_index": "7.9",
         "_model_end": "7.10", "_stream_end": "7.11", "check_topology": "7.5.2"
     },
-    "entropy.range_coder": {
-        "_shift_in": "9.1.2", "code_probability": "9.1.2", "adapted": "9.2", "code_bin": "9.2", "code_bypass": "9.1.3",
-        "finish": "9.1.4"
-    },
-    "entropy.levels": {"trellis_masks": "9.3.2", "log_bucket": "9.3.3", "code_level": "9.3.5"},
-    "entropy.context_coding": {"_levels": "9.3.3"},
-    "entropy.mixed_coding": {
-        "_code": "9.4.3", "_trained": "9.4.3", "_side": "9.4.4", "_ratio": "9.4.4", "_learned": "9.4.4",
-        "_tap": "9.4.4", "_levels": "9.4.4"
-    },
-    "entropy.word_loop": {
-        "_code_steps": "9.5.6", "code_class": "9.5.6", "_code_top": "9.5.6", "_code_trailing": "9.5.6",
-        "float_parts": "8.4.3", "float_word": "8.4.3", "integer_of": "8.4.3", "_code_row_shift": "9.5.4",
-        "_find_repeat": "9.5.5", "_code_rows": "9.5.3"
-    },
-    "entropy.map_loop": {
-        "_logarithm": "9.6.2", "_ratio": "9.6.3", "_code_mantissa": "9.6.5", "_expectation": "9.6.3",
-        "_code_zero": "9.6.3", "_code_again": "9.6.4", "_adapt": "9.6.3", "_parts": "9.6.2", "_code_planes": "9.6.3"
-    },
-    "entropy.huffman_loop": {
-        "_golomb": "9.7.3", "_read_symbols": "9.7.3", "_read_lengths": "9.7.3", "_rank": "9.7.2",
-        "_index_table": "9.7.4", "decode_entries": "9.7.4"
-    },
-    "entropy.huffman": {"_read_tables": "9.7.1", "decode_huffman": "9.7.1"},
-    "entropy.fixed_length": {"_get": "9.8"},
-    "entropy.byte_coding": {"_integers": "9.9.1", "_from_zlib": "9.9.2", "_from_gzip": "9.9.2"},
-    "entropy.payload": {"finish": "9.10.1", "read": "9.10.1"},
     "quantization.rounding": {"_round_bits": "8.5.2", "_round_to_integer": "8.5.2"},
     "quantization.uniform": {"_indices": "8.5.4"},
     "prediction.spatial": {"_predicted": "8.7.1", "_predict": "8.7.1"},
@@ -155,12 +125,13 @@ class Marker(ast.NodeTransformer):
         self.clause, self.function, self.names = None, "", {}
 
     def visit_FunctionDef(self, node: ast.FunctionDef):
-        own = next((m.args[0].value for m in node.decorator_list
-                    if isinstance(m, ast.Call) and getattr(m.func, "id", "") == "structure"), None)
-        clause = own or self.functions.get(node.name)
+        marks = {m.func.id: m.args[0].value for m in node.decorator_list
+                 if isinstance(m, ast.Call) and getattr(m.func, "id", "") in MARKS}
+        clause = marks.get("structure") or marks.get("clause") or self.functions.get(node.name)
         if clause is None:
             return node
-        outer, self.clause, self.function = (self.clause, self.function), clause, "" if own else f"{node.name}: "
+        own = "" if "structure" in marks else f"{node.name}: "
+        outer, self.clause, self.function = (self.clause, self.function), clause, own
         node.body = [self.visit(statement) for statement in node.body]
         self.clause, self.function = outer
         return node
@@ -222,10 +193,10 @@ class Marker(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call):
         name, text = getattr(node.func, "id", ""), ast.unparse(node)
-        encoded = node.args.pop(CODING[name]) if name in CODING else None      # what an encoder codes: not a decoder's
+        coding = bool(node.args) and isinstance(node.args[0], ast.Name) and node.args[0].id == "mode"
+        encoded = [node.args.pop()] if coding else []      # the last argument is what an encoder codes: not a decoder's
         node = self.generic_visit(node)
-        if encoded is not None:
-            node.args.insert(len(node.args) + 1 + CODING[name], encoded)
+        node.args += encoded
         if not self.clause or not self.function or node.keywords:
             return node
         if name in ("min", "max") and len(node.args) == 2:
@@ -240,12 +211,19 @@ def notation_of_spec():
     return expression
 
 
+def is_marked(file: Path) -> bool:
+    """Whether a file of refcodec has functions that are watched."""
+    name = ".".join(file.relative_to(ROOT / "refcodec").with_suffix("").parts)
+    return file.is_file() and (name in PARTS or re.search("^ *@(structure|clause)\\(", file.read_text(encoding="utf-8"),
+                                                          re.MULTILINE) is not None)
+
+
 class Loader(importlib.machinery.SourceFileLoader):
-    """Loads a module of PARTS from its marked tree, never from a cache."""
+    """Loads a module from its marked tree, never from a cache."""
 
     def get_code(self, fullname):
         source, name = Path(self.path).read_text(encoding="utf-8"), fullname.removeprefix("refcodec.")
-        marker = Marker(PARTS[name], notation_of_spec() if name == "bitstream.syntax" else None)
+        marker = Marker(PARTS.get(name, {}), notation_of_spec() if "@structure(" in source else None)
         return compile(ast.fix_missing_locations(marker.visit(ast.parse(source))), self.path, "exec")
 
     def exec_module(self, module):
@@ -254,18 +232,18 @@ class Loader(importlib.machinery.SourceFileLoader):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Finds the modules of PARTS."""
+    """Finds the modules that are marked."""
 
     def find_spec(self, fullname, path, target=None):
-        if fullname.removeprefix("refcodec.") not in PARTS or not fullname.startswith("refcodec."):
-            return None
         file = ROOT / (fullname.replace(".", "/") + ".py")
+        if not fullname.startswith("refcodec.") or not is_marked(file):
+            return None
         return importlib.machinery.ModuleSpec(fullname, Loader(fullname, str(file)), origin=str(file))
 
 
 def install() -> Watched:
-    """Watch every module of PARTS that is imported from now on. Raises RuntimeError where one has been already."""
-    early = [name for name in PARTS if f"refcodec.{name}" in sys.modules]
+    """Watch every marked module that is imported from now on. Raises RuntimeError where one has been already."""
+    early = [name for name in sys.modules if name.startswith("refcodec.")]
     if early:
         raise RuntimeError(f"imported before they could be watched: {', '.join(early)}")
     sys.meta_path.insert(0, Finder())

@@ -412,7 +412,7 @@ def payloads() -> Iterator[Fault]:
     yield fault("R9.8-2", "int4", "p-int4-fixed", wide, "OUT_OF_RANGE", "words that are no int4")
     yield fault("R9.9.1-1", "int4", "p-int4-deflate", payload(lambda d: zlib_stored(bytes([16] * 24))), "OUT_OF_RANGE",
                 "words that are no int4")
-    for parent, unit in (("p-int4-deflate", 0), ("p-gzip", 0), ("p-bzip2", 0), ("p-lzma", 0)):
+    for parent in ("p-int4-deflate", "p-gzip", "p-bzip2", "p-lzma"):
         name = parent.split("-")[-1]
         yield fault("R9.9.2-1", f"{name}-more", parent, payload(lambda d: d + b"\0"), "ENTROPY_END",
                     "a byte after the end")

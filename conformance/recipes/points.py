@@ -29,7 +29,7 @@ from refcodec.bitstream.structures import (
 )
 from refcodec.bitstream.units import CODED_TYPES, DICTIONARY_TYPES
 from refcodec.dtypes import BY_CODE
-from refcodec.entropy import levels, map_loop, mixed_coding, word_loop
+from refcodec.entropy.modes import MODES, RangeCoded
 from refcodec.quantization.rounding import supports
 
 SPEC = Path(__file__).parents[2] / "SPEC.md"
@@ -118,7 +118,8 @@ def _free(clause: str, name: str, kind: str, descriptor: str) -> set[str]:
 DERIVED_LIMITS = {                             # limits that no syntax table has: (clause, name in the code)
     "tensor elements": ("7.4.2", "tensor_elements"), "tensor bytes": ("7.4.2", "tensor_memory"),
     "nesting of predictions": ("7.7.1", "nesting"), "size to decompose": ("7.7.1", "decomposition_size"),
-    "joined elements": ("7.7", "joined_elements"), "decoding_work": ("7.7", "decoding work"), "string length": ("4.4", "name_length"),
+    "joined elements": ("7.7", "joined_elements"), "decoding_work": ("7.7", "decoding work"),
+    "string length": ("4.4", "name_length"),
 }
 
 
@@ -165,119 +166,12 @@ def combinations() -> set[str]:
 
 # Contexts: groups of many like points, by the name of the group.
 
-def buckets(limit: int, unit: int = 1) -> list[int]:
-    """The buckets (9.3.3) of the multiples of `unit` below a limit."""
-    found = {levels.log_bucket(v) for v in range(0, min(limit, 1 << 16), unit)}
-    return sorted(found
-                  | {levels.log_bucket(v << s) for s in range(4, 40, 4) for v in range(256, 4096) if v << s < limit})
-
-
-SCALES = buckets(1 << 40)                      # of a sum of two means of Abs(n) << 8, Abs(n) < 2^31
-NEAR = buckets((8 << 23) + 1, 16)              # of 9.4.4: eight values, multiples of 16 up to 2^23
-
-
 def contexts() -> dict[str, list[str]]:
-    """Group of contexts to the names of its points; those of levels by place and by node, of which a context is a
-    pair."""
-    def both(items) -> list[str]:
-        return [f"{i}={b}" for i in items for b in (0, 1)]
+    """Group of contexts to the names of its points, number=bin."""
+    tables = [coder.table for row in MODES.values() if isinstance(row, RangeCoded)
+              for coder in (row.words, row.levels) if coder]
+    return {f"context:{table.clause}:{group}": names for table in tables for group, names in table.groups().items()}
 
-    names = sorted(NODES.values())
-    groups = {
-        "context:9.3:place": both(SCALES), "context:9.3:place of signs": both(range(9)),
-        "context:9.3:node": both(names), "context:9.4:A place": both(NEAR),
-        "context:9.4:B side of row": both(range(mixed_coding.SIDES)),
-        "context:9.4:B side of column": both(range(mixed_coding.SIDES)), "context:9.4:C scale": both(SCALES),
-        "context:9.4:C ratio": both(range(mixed_coding.RATIOS))
-    }
-    groups |= {f"context:9.4:{x} place of signs": both(range(9))
-               for x in "AB"} | {f"context:9.4:{x} node": both(names) for x in "ABC"}
-    for clause, module, kinds, never in (("9.5", word_loop, WORD_KINDS, _never_of_words), ("9.6", map_loop, MAP_KINDS,
-                                                                                           _never_of_maps)):
-        for first, last, name in _kinds(module, kinds):
-            if (clause, name) in PAIRS:
-                size = PAIRS[clause, name]
-                groups |= {
-                    f"context:{clause}:{name} by set": both(range((last - first) // size)),
-                    f"context:{clause}:{name} by place": both(range(size))
-                }
-            else:
-                groups[f"context:{clause}:{name}"] = [
-                    f"{i}={b}" for i in range(first, last) for b in (0, 1) if not never(name, i - first, b)
-                ]
-    return groups
-
-
-# Sets of so many contexts each: the index is a sum of two parts, which are shown one by one, as those of levels.
-PAIRS = {("9.5", "zero flags"): 32, ("9.5", "classes"): 28, ("9.5", "trailing zeros"): 12, ("9.6", "zero flags"): 16,
-         ("9.6", "zero flags with predictor"): 8, ("9.6", "classes"): 28, ("9.6", "trailing zeros"): 12}
-
-
-def context_names(clause: str, name: str, i: int, bit: int) -> list[str]:
-    """The points of context number i of a kind."""
-    if (clause, name) not in PAIRS:
-        return []
-    high, low = divmod(i, PAIRS[clause, name])
-    return [f"context:{clause}:{name} by set:{high}={bit}", f"context:{clause}:{name} by place:{low}={bit}"]
-
-
-def _never_of_words(kind: str, i: int, bit: int) -> bool:
-    """Contexts of 9.5 that no legal payload uses: the first repeat, the last of each four of mantissas, bits that
-    classes 1 to 3 of
-    integers do not have, a class below 1."""
-    if kind == "mantissa bits":
-        return i % 4 == 3 or i // 4 == 9 or i // 4 == 10 and i % 4 > 0
-    down = i % (1 + word_loop.CLASS_NODES) - 2 - word_loop.UP_STEPS
-    return kind == "repeats" and i == 0 or kind.startswith("by the") and (down > 0 or down == 0 and bit == 1)
-
-
-def _never_of_maps(kind: str, i: int, bit: int) -> bool:
-    """The same of 9.6: the first of each eight of mantissas; class 1 has no bits, 2 has one, 3 has two. A left word
-    that is
-    itself as another is the one repeated last; if it is as the one above, and that one as its left, both are equal."""
-    distance, node = i // (8 * map_loop.PHASES), i % 8
-    if kind == "as repeated last" and i % 4 or kind == "as to the left" and i == 9:
-        return True
-    return kind == "mantissa bits" and (node == 0 or distance == 5 and node > 1 or distance == 6 and node > 3)
-
-
-def _node_names() -> dict[int, str]:
-    names = {levels.SIGNIFICANT + q: f"sig Q={q}"
-             for q in (0, 1)} | {levels.GREATER_1 + q: f"gt1 Q={q}" for q in (0, 1)}
-    names |= {levels.GREATER_2 + q: f"gt2 Q={q}" for q in (0, 1)} | {levels.CLASS + g: f"class {g}" for g in range(14)}
-    names |= {levels.SIGN: "sign"} | {levels.TOP_BIT + g: f"top bit {g}" for g in range(14)}
-    return names | {levels.SECOND_BIT + 2 * g + t: f"second bit {g} {t}" for g in range(1, 14) for t in (0, 1)}
-
-
-def _kinds(module, kinds: dict[str, str]) -> list[tuple[int, int, str]]:
-    firsts = sorted((getattr(module, place), name) for place, name in kinds.items())
-    ends = [first for first, _ in firsts[1:]] + [module.CONTEXTS]
-    return [(first, end, name) for (first, name), end in zip(firsts, ends)]
-
-
-def kinds_of_words() -> list[tuple[int, int, str]]:
-    """(first, end, name) of the kinds of contexts of 9.5."""
-    return _kinds(word_loop, WORD_KINDS)
-
-
-def kinds_of_maps() -> list[tuple[int, int, str]]:
-    """The same of 9.6."""
-    return _kinds(map_loop, MAP_KINDS)
-
-
-NODES = _node_names()
-WORD_KINDS = {
-    "ZERO_PLACE": "zero flags", "SIGN_PLACE": "signs", "ZERO_SIGN_PLACE": "signs of zeros",
-    "SHIFT_PLACE": "same row shift", "REPEAT_PLACE": "repeats", "REPEAT_SIGN_PLACE": "signs of repeats",
-    "MANTISSA_PLACE": "mantissa bits", "CLASS_PLACE": "classes", "EXPONENT_PLACE": "by the predictor's exponent",
-    "TRAILING_PLACE": "trailing zeros"
-}
-MAP_KINDS = {
-    "ZERO_PLACE": "zero flags", "ZERO_PREDICTED_PLACE": "zero flags with predictor",
-    "ZERO_SIGN_PLACE": "signs of zeros", "SAME_PLACE": "as the predictor", "UP_PLACE": "as above",
-    "LEFT_PLACE": "as to the left", "BEFORE_PLACE": "as repeated last", "SIGN_PLACE": "signs",
-    "MANTISSA_PLACE": "mantissa bits", "CLASS_PLACE": "classes", "TRAILING_PLACE": "trailing zeros"
-}
 
 # The range coder and the estimator.
 

@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["REFCODEC_COMPILE"] = "0"           # the loops of the decoder are replaced: they must not be compiled
+os.environ["REFCODEC_COMPILE"] = "0"           # so that the loops ask what to decode (chooser.py)
 
 
 def kept() -> list[dict]:

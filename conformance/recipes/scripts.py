@@ -13,7 +13,6 @@ import numpy as np
 from refcodec.entropy.levels import NODES
 from refcodec.entropy.mixed_coding import new_cm_state
 from refcodec.entropy.range_coder import (
-    ENCODE,
     LEVEL_COUNT_LIMIT,
     WORD_COUNT_LIMIT,
     adapted,
@@ -25,6 +24,7 @@ from refcodec.entropy.range_coder import (
     new_contexts,
 )
 from refcodec.entropy.tables import SQUASH, STRETCH
+from refcodec.entropy.watch import ENCODE
 
 ROOM = 1 << 12          # bytes; scripts are short
 WORD_CONTEXTS, MAP_CONTEXTS = 2207, 3792
@@ -42,7 +42,7 @@ class BinScript:
     def bins(self, context: int, *bits: int) -> BinScript:
         """Bins that all have one context."""
         for bit in bits:
-            _, self._coder = code_bin(ENCODE, self._coder, self._buf, self._contexts, context, bit, self._limit)
+            _, self._coder = code_bin(ENCODE, self._coder, self._buf, self._contexts, context, self._limit, bit)
         return self
 
     def unary(self, first: int, count: int, limit: int) -> BinScript:
@@ -53,7 +53,7 @@ class BinScript:
 
     def bypass(self, value: int, n: int) -> BinScript:
         """Bypass(n) of 9.1.3."""
-        _, self._coder = code_bypass(ENCODE, self._coder, self._buf, value, n)
+        _, self._coder = code_bypass(ENCODE, self._coder, self._buf, n, value)
         return self
 
     def steps(self, first: int, limit: int, count: int) -> BinScript:
@@ -96,7 +96,7 @@ class MixedScript:
             inputs = [int(STRETCH[int(s[i]) >> 18]) for s, i in zip(sets, at)]
             x = sum(t * int(w) for t, w in zip(inputs, weights)) >> 16
             p = int(SQUASH[min(max(x, -3071), 3071) + 3071])
-            _, self._coder = code_probability(ENCODE, self._coder, self._buf, p, bit)
+            _, self._coder = code_probability(ENCODE, self._coder, self._buf, (), p, bit)
             error = 5 * (65535 * bit - p)
             for k, t in enumerate(inputs):
                 weights[k] = min(max(int(weights[k]) + ((t * error + (1 << 17)) >> 18), -(1 << 18)), 1 << 18)
@@ -105,7 +105,7 @@ class MixedScript:
         return self
 
     def bypass(self, value: int, n: int) -> MixedScript:
-        _, self._coder = code_bypass(ENCODE, self._coder, self._buf, value, n)
+        _, self._coder = code_bypass(ENCODE, self._coder, self._buf, n, value)
         return self
 
     def coded(self) -> bytes:

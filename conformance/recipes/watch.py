@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .instrument import Watched, install
 
@@ -19,33 +20,38 @@ class Watch:
 
     def __init__(self):
         self.watched: Watched = install()
+        from refcodec.decoder import StreamDecoder
+
         from .watch_coder import CoderWatch
+        from .watch_syntax import SyntaxWatch
         from .watch_values import RoundingWatch
 
-        self.points: set[str] = set()
-        self.coder, self.rounding = CoderWatch(self.points.add), RoundingWatch(self.points.add)
-        from .watch_syntax import SyntaxWatch
+        class Observed(CoderWatch, RoundingWatch):
+            """Sees the events of either."""
 
-        self.syntax = SyntaxWatch(self.points.add)
+            def __init__(self, add):
+                CoderWatch.__init__(self, add)
+                RoundingWatch.__init__(self, add)
+
+        self.points: set[str] = set()
+        self.make_decoder = StreamDecoder
+        self.observer, self.syntax = Observed(self.points.add), SyntaxWatch(self.points.add)
         self.watched.take()
 
     def points_of(self, data: bytes, references: Sequence = ()) -> set[str]:
         """The points of a stream, as far as it can be decoded. references: external models."""
-        from refcodec.decoder import StreamDecoder
+        from refcodec.entropy.watch import watching
         from refcodec.errors import OmcError
 
         self.points.clear()
         self.syntax.begin()
-        try:
-            with StreamDecoder(data, references, make_parser=self.syntax.make_parser) as decoder:
-                for number in range(len(decoder.parsed.models)):
-                    for _ in decoder.tensors(number):
-                        pass
-        except OmcError as error:
-            if error.code == "OVERFLOW":
-                self.rounding.overflow()
+        with (suppress(OmcError), watching(self.observer),
+              self.make_decoder(data, references, make_parser=self.syntax.make_parser) as decoder):
+            for number in range(len(decoder.parsed.models)):
+                for _ in decoder.tensors(number):
+                    pass
         self.syntax.finish()
-        return self.points | self.coder.take() | self.watched.take()
+        return self.points | self.observer.take() | self.watched.take()
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from refcodec.bitstream import derive
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (
     EntropyMode,
@@ -30,6 +29,13 @@ class SyntaxWatch:
         class WatchedReader(Tracer):
             """A Tracer that tells values, ranges and limits as they are checked, so that wrong ones are told, too."""
 
+            def u(self, name, value, n, *limits):
+                value = super().u(name, value, n, *limits)
+                if name == "element_type":             # no enumeration: its values are those of the table of types
+                    known = BY_CODE.get(value)
+                    watch.add(f"value:6.4.2:element_type:{known.name if known else 'reserved'}")
+                return value
+
             def check(self, name, value, low, high, *rules):
                 watch.checked(self.clauses[-1][0], name, value, low, high)
                 return Reader.check(self, name, value, low, high, *rules)
@@ -45,14 +51,6 @@ class SyntaxWatch:
                 super().__init__(*arguments, make_reader=WatchedReader, on_reader=watch.elements)
                 watch.parser = self
 
-        check_element_type = derive.check_element_type
-
-        def watched_type(v, x):
-            t = BY_CODE.get(x.element_type)
-            add(f"value:6.4.2:element_type:{t.name if t else 'reserved'}")
-            check_element_type(v, x)
-
-        derive.check_element_type = watched_type
         self.make_parser = WatchedParser
 
     def begin(self) -> None:
@@ -115,5 +113,5 @@ class SyntaxWatch:
             for d in unit.descriptors:
                 for c in d.component:
                     modes = f"{Quantiser(c.quantiser).name} {EntropyMode(c.entropy_mode).name}"
-                    own = "joined" if joined else f"{PredictionMode(d.prediction_mode).name} {Representation(d.representation).name}"
-                    self.add(f"combination:7.7.3:{own} {modes}")
+                    tools = f"{PredictionMode(d.prediction_mode).name} {Representation(d.representation).name}"
+                    self.add(f"combination:7.7.3:{'joined' if joined else tools} {modes}")

@@ -6,58 +6,41 @@ from collections.abc import Callable
 
 import numpy as np
 
-from refcodec.bitstream.structures import Quantiser
+from refcodec.bitstream.structures import Component, Quantiser
 from refcodec.dtypes import DType
-from refcodec.quantization import assembly, grid, rounding
-from refcodec.reconstruction import components, representations
+from refcodec.entropy.watch import Observer
+from refcodec.quantization.rounding import NARROW_FORMATS
 
-LARGEST = {name: largest for name, (_, largest) in rounding.NARROW_FORMATS.items()} | {
+LARGEST = {name: largest for name, (_, largest) in NARROW_FORMATS.items()} | {
     "float32": 0x7F7FFFFF, "float64": 0x7FEFFFFFFFFFFFFF}
 
 
-class RoundingWatch:
-    """Replaces the function that rounds by a watched one. add: called with each point."""
+class RoundingWatch(Observer):
+    """Looks at what is rounded. add: called with each point."""
 
     def __init__(self, add: Callable[[str], None]):
-        self.add, self.quantiser, self.last = add, "", (None, None)
-        self._watch_quantisers()
-        inner = rounding.round_to_dtype
+        self.add, self.quantiser = add, ""
 
-        def round_to_dtype(values, dtype):
-            self.last = (values, dtype)
-            out = inner(values, dtype)
-            if values.size:
-                self._look(values, out, dtype)
-            return out
-
-        assembly.round_to_dtype = grid.round_to_dtype = round_to_dtype
-
-    def _watch_quantisers(self) -> None:
-        values, rebuilt, grid_ = components._values, representations.rebuilt, components.reconstruct_grid
-
-        def watched_values(c, *rest):
-            self.quantiser = "trellis" if c.quantiser == Quantiser.UNIFORM and c.uniform.trellis_size else Quantiser(
-                c.quantiser).name
-            return values(c, *rest)
-
-        def watched_factors(*arguments):
+    def values_begin(self, component: Component | None) -> None:
+        if component is None:
             self.quantiser = "factors"
-            return rebuilt(*arguments)
+        elif component.quantiser == Quantiser.UNIFORM and component.uniform.trellis_size:
+            self.quantiser = "trellis"
+        else:
+            self.quantiser = Quantiser(component.quantiser).name
 
-        def watched_grid(*arguments):
-            self.quantiser = "GRID"
-            return grid_(*arguments)
-
-        components._values, representations.rebuilt, components.reconstruct_grid = watched_values, watched_factors, watched_grid
+    def rounded(self, values: np.ndarray, out: np.ndarray | None, dtype: DType) -> None:
+        if out is None:
+            self._overflow(values, dtype)
+        elif values.size:
+            self._look(values, out, dtype)
 
     def _event(self, dtype: DType, event: str) -> None:
         self.add(f"rounding:8.5.2:{dtype.name}: {event}")
         self.add(f"rounding:8.5:{self.quantiser}: {event}")
 
-    def overflow(self) -> None:
-        """The last value that was to be rounded has none in its type."""
-        values, dtype = self.last
-        if dtype is None or dtype.name != "float64" and not np.isfinite(values).all():
+    def _overflow(self, values: np.ndarray, dtype: DType) -> None:
+        if dtype.name != "float64" and not np.isfinite(values).all():
             return
         if dtype.kind == "f":
             return self._event(dtype, "overflow")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import EntropyError
 from ..expansion import NotExpandable, expand, lzma_filters, lzma_machine
+from .watch import clause
 
 ZLIB, GZIP_HEADER = 15, 16      # window bits as zlib.decompressobj takes them
 ZLIB_FDICT = 0x20              # of the second byte of a zlib header: a preset dictionary
@@ -72,6 +73,7 @@ def _laid_out(values: np.ndarray, planes: bool) -> bytes:
     return (data.T if planes else data).tobytes()
 
 
+@clause("9.9.1")
 def _integers(data: bytes | bytearray | memoryview, dtype: np.dtype, planes: bool) -> np.ndarray:
     if planes and dtype.itemsize > 1:
         data = np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1).T).reshape(-1).data
@@ -143,12 +145,14 @@ def _deflated(data: bytes, window: int) -> bytes:
     return machine.compress(data) + machine.flush()
 
 
+@clause("9.9.2")
 def _from_zlib(data: bytes | memoryview, size: int) -> bytearray:
     if len(data) > 1 and data[1] & ZLIB_FDICT:
         raise EntropyError("ENTROPY_END", "SPEC 9.9.2: the zlib header asks for a dictionary", rules="R9.9.2-2")
     return _expanded(zlib.decompressobj(ZLIB), data, size)
 
 
+@clause("9.9.2")
 def _from_gzip(data: bytes | memoryview, size: int) -> bytearray:
     if bytes(data[3:4]) != b"\0":
         raise EntropyError("ENTROPY_END", "SPEC 9.9.2: the gzip header has optional fields", rules="R9.9.2-3")

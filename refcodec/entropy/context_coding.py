@@ -16,16 +16,22 @@ from .levels import (
     OK,
     OUT_OF_RANGE,
     ROOM,
+    LevelTable,
+    Part,
+    Places,
     code_level,
     log_bucket,
     moved,
     reciprocal,
+    scales,
     sign,
     trellis_masks,
 )
-from .range_coder import COST, DECODE, ENCODE, LEVEL_COUNT_LIMIT, Coder, code_bin, new_contexts, start
+from .range_coder import LEVEL_COUNT_LIMIT, Coder, code_bin, new_contexts, start
+from .watch import COST, DECODE, ENCODE, clause
 
 SIGN_PLACES = BUCKETS * NODES     # after the buckets: the signs of the left and the upper neighbour, 3 x 3
+CC = LevelTable("9.3", Places("", (Part("place", BUCKETS, scales),), (Part("place of signs", 9),), BUCKETS))
 
 
 def new_cc_contexts() -> np.ndarray:
@@ -35,9 +41,10 @@ def new_cc_contexts() -> np.ndarray:
 
 @inlined
 def _code(mode, r, buf, contexts, place, node, bit):
-    return code_bin(mode, r, buf, contexts, place + node, bit, LEVEL_COUNT_LIMIT)
+    return code_bin(mode, r, buf, contexts, place + node, LEVEL_COUNT_LIMIT, bit)
 
 
+@clause("9.3.3")
 @inlined
 def _levels(mode, levels, states, contexts, column, r, buf):
     # column: running means of |n| << 8, all 0.
@@ -58,7 +65,7 @@ def _levels(mode, levels, states, contexts, column, r, buf):
             up = sign(int(levels[at(i - 1), at(j)])) if i else 0
             place = log_bucket(row + mean) * NODES
             q = state & 1
-            k, r = code_level(_code, mode, r, buf, contexts, place, SIGN_PLACES + (3 * left + up + 4) * NODES,
+            k, r = code_level(mode, r, buf, _code, contexts, place, SIGN_PLACES + (3 * left + up + 4) * NODES,
                               place, place, q, k)
             if mode == DECODE:
                 if abs(k) > LEVEL_MAX:

@@ -7,6 +7,7 @@ import numpy as np
 from ..compiler import at, compiled
 from ..errors import EntropyError
 from .bit_packing import get_bits, put_bits
+from .watch import clause
 
 CHUNK = 1 << 16          # integers converted at once
 
@@ -21,6 +22,7 @@ def _put(raw: np.ndarray, bit: int, n: int, values: np.ndarray) -> None:
         bit += n
 
 
+@clause("9.8")
 @compiled
 def _get(raw: np.ndarray, bit: int, n: int, signed: int, values: np.ndarray) -> None:
     low = 32 if n > 32 else 0

@@ -34,6 +34,7 @@ from .huffman_loop import (
 )
 from .huffman_search import index_codes, nearest, search, search_bound, sparse
 from .huffman_tables import canonical_codes, index_symbols, least_table, symbol_extents, u_bits, ue_bits
+from .watch import clause
 
 __all__ = ["decode_huffman", "encode_huffman", "search_bound"]
 
@@ -157,6 +158,7 @@ class _Reader:
         return symbols, lengths
 
 
+@clause("9.7.1")
 def _read_tables(read: _Reader, symbols_max: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """(tables, thresholds): the table of values, then those of indices."""
     size = read.ue((1 << 63) - 1, "R9.7.1-1") + 1
@@ -190,6 +192,7 @@ def _book(tables: list[tuple[np.ndarray, np.ndarray]]) -> Book:
     return book
 
 
+@clause("9.7.1")
 def decode_huffman(data: bytes | memoryview, count: int, dtype: np.dtype | type = np.int64,
                    symbols_max: int = 1 << 20) -> np.ndarray:
     """The `count` integers that encode_huffman coded, one dimension, of an integer dtype.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits
+from .watch import clause
 
 OK, EXHAUSTED, OUT_OF_RANGE, LONG_PREFIX, INCOMPLETE, BEYOND = range(6)
 
@@ -47,6 +48,7 @@ def _wrapped(x):
     return (x & 0x7FFFFFFFFFFFFFFF) | -((x >> 63) & 1) << 63
 
 
+@clause("9.7.3")
 @inlined
 def _golomb(raw, bit, shift):
     # ue(v) << shift | u(shift), modulo 2^64. Returns (value, position); ~position if it takes more than 64 bits.
@@ -68,6 +70,7 @@ def read_ue(raw: np.ndarray, bit: int) -> tuple[int, int]:
     return _golomb(raw, bit, 0)
 
 
+@clause("9.7.3")
 @inlined
 def _read_symbols(raw, bit, first, symbols):
     # Runs of neighbouring symbols (SPEC 9.7.3). Returns (position, status).
@@ -98,6 +101,7 @@ def _read_symbols(raw, bit, first, symbols):
     return bit, OK
 
 
+@clause("9.7.3")
 @inlined
 def _read_lengths(raw, bit, lengths):
     # The first length, then differences; together they must make a complete code. Returns (position, status).
@@ -148,6 +152,7 @@ def build_table(book: Book, table: int, offset: int, symbols: np.ndarray, length
         book.end[at(row + length)] = code
 
 
+@clause("9.7.2")
 @inlined
 def _rank(book, table, window):
     # The codeword that the LENGTH_MAX bits of window begin with. Returns (rank, length).
@@ -162,6 +167,7 @@ def _rank(book, table, window):
     return int(book.before[at(row + length)]) + code, length
 
 
+@clause("9.7.4")
 @inlined
 def _index_table(thresholds, mean):
     table = 1
@@ -175,6 +181,7 @@ def _moved(mean, index):
     return mean + (((index << 4) - mean) >> 3)
 
 
+@clause("9.7.4")
 @compiled
 def decode_entries(raw: np.ndarray, book: Book, thresholds: np.ndarray, state: np.ndarray, count: int, base: int,
                    out: np.ndarray) -> int:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
 from ..compiler import at, bit_length, inlined
-from .range_coder import code_bypass
+from .range_coder import LEVEL_COUNT_LIMIT, code_bypass
 from .tables import LOG_BITS, LOG_BUCKET, RECIPROCAL, STEPS_PER_OCTAVE
+from .watch import ContextTable, Kind, both, clause, step
 
 OK, EXHAUSTED, OUT_OF_RANGE = 0, 1, 2   # status of a level coder; EXHAUSTED: no room, or no payload, is left
 LEVEL_MAX = (1 << 30) - 1
 ROOM = 256                              # bytes of room that the encoder asks for before each level
 
 # Nodes of the binarisation. Q is the parity of the trellis state, g the class index.
-SIGNIFICANT, GREATER_1, GREATER_2 = 0, 2, 4   # + Q
-CLASS = 6                                     # + min(g, 13)
-SIGN = 20
-TOP_BIT = 21                                  # + min(g, 13)
-SECOND_BIT = 35                               # + 2 min(g, 13) + top bit
+NODE = ContextTable("9.3.4", "level", LEVEL_COUNT_LIMIT)
+SIGNIFICANT = NODE.add("significant_flag", "sig", 2)        # + Q
+GREATER_1 = NODE.add("greater1_flag", "gt1", 2)             # + Q
+GREATER_2 = NODE.add("greater2_flag", "gt2", 2)             # + Q
+CLASS = NODE.add("class_more_flag", "class", 14)            # + min(g, 13)
+SIGN = NODE.add("sign_flag", "sign", 1)
+TOP_BIT = NODE.add("top_bit", "top bit", 14)                # + min(g, 13)
+SECOND_BIT = NODE.add("second_bit", "second bit", 28, row=2, unused=lambda i, bit: i < 2)  # + 2 min(g, 13) + top bit
 NODES = 64
 CLASS_MAX = 28                                # the class of LEVEL_MAX
 
 BUCKETS = 44 * STEPS_PER_OCTAVE + 2           # buckets of any sum of magnitudes below 2^44
 
 
+@clause("9.3.2")
 @inlined
 def trellis_masks(states):
     """The pair (A, B) of the state update; (0, 0) where there is no trellis."""
@@ -43,6 +51,7 @@ def sign(x):
     return (1 if x > 0 else 0) - (1 if x < 0 else 0)
 
 
+@clause("9.3.3")
 @inlined
 def log_bucket(v):
     """Logarithmic bucket of v >= 0 (SPEC 9.3.3)."""
@@ -63,8 +72,10 @@ def moved(mean, value, part):
     return mean + (((value - mean) * part) >> 16)
 
 
+@step("level")
+@clause("9.3.5")
 @inlined
-def code_level(code, mode, r, buf, model, place, sign_place, positive_place, negative_place, q, k):
+def code_level(mode, r, buf, code, model, place, sign_place, positive_place, negative_place, q, k):
     """Code level k in parity q (SPEC 9.3.4). Returns (k, coder); |k| > LEVEL_MAX tells that it is out of range.
 
     code(mode, r, buf, model, place, node, bit) codes one bin and returns (bin, coder).
@@ -95,6 +106,83 @@ def code_level(code, mode, r, buf, model, place, sign_place, positive_place, neg
     if g > 0:
         second, r = code(mode, r, buf, model, rest_place, SECOND_BIT + 2 * min(g, 13) + top, (v >> (g - 1)) & 1)
         out = out << 1 | second
-        rest, r = code_bypass(mode, r, buf, v & ((1 << (g - 1)) - 1), g - 1)
+        rest, r = code_bypass(mode, r, buf, g - 1, v & ((1 << (g - 1)) - 1))
         out = (out << (g - 1)) | rest
     return (-1 - out if negative else 1 + out), r
+
+
+# What contexts are for: those of a level coder are pairs of a place and a node.
+
+def buckets(limit: int, unit: int = 1) -> list[int]:
+    """The buckets (SPEC 9.3.3) of the multiples of `unit` below a limit."""
+    found = {log_bucket(v) for v in range(0, min(limit, 1 << 16), unit)}
+    return sorted(found | {log_bucket(v << s) for s in range(4, 40, 4) for v in range(256, 4096) if v << s < limit})
+
+
+def scales() -> list[int]:
+    """Buckets of a sum of two means of Abs(n) << 8, Abs(n) < 2^31."""
+    return buckets(1 << 40)
+
+
+def near() -> list[int]:
+    """Buckets of the sum of SPEC 9.4.4 over neighbours: eight values, multiples of 16 up to 2^23."""
+    return buckets((8 << 23) + 1, 16)
+
+
+class Part(NamedTuple):
+    """A number below `size` that a place is made of; values: gives those that occur, None: all do."""
+
+    name: str
+    size: int
+    values: Callable[[], Iterable[int]] | None = None
+
+
+class Places(NamedTuple):
+    """The places of one set of contexts, the name of which begins those of its points.
+
+    parts: what a place is made of, the first one counting most.  sign_parts: the same for the node SIGN, from place
+    sign_first on; empty: as for all nodes.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    sign_parts: tuple[Part, ...] = ()
+    sign_first: int = 0
+
+
+class LevelTable(ContextTable):
+    """Contexts of a level coder: NODES times place, plus node; in one set of places, or in several that are mixed."""
+
+    def __init__(self, clause: str, *sets: Places):
+        super().__init__(clause, "level", LEVEL_COUNT_LIMIT)
+        self.sets = sets
+
+    def kind(self, i: int) -> Kind:
+        return NODE.kind(i % NODES)
+
+    def points(self, i: int, bit: int, among: int = 0) -> list[str]:
+        (place, node), (name, parts, sign_parts, sign_first) = divmod(i, NODES), self.sets[among]
+        found = [f"{name}node:{node_name(node)}={bit}"]
+        if node == SIGN and sign_parts:
+            parts, place = sign_parts, place - sign_first
+        for part in reversed(parts):
+            place, number = divmod(place, part.size)
+            found.append(f"{name}{part.name}:{number}={bit}")
+        return found
+
+    def groups(self) -> dict[str, list[str]]:
+        used = [i for kind in NODE.kinds for i in range(kind.first, kind.first + kind.size)
+                if not kind.unused(i - kind.first, 0)]
+        found = {}
+        for name, parts, sign_parts, _ in self.sets:
+            for part in (*parts, *sign_parts):
+                found[name + part.name] = both(part.values() if part.values else range(part.size))
+            found[f"{name}node"] = both(sorted(map(node_name, used)))
+        return found
+
+
+def node_name(node: int) -> str:
+    """A node in the words of SPEC 9.3.4, with what chose it."""
+    kind = NODE.kind(node)
+    i = node - kind.first
+    return kind.purpose if kind.size == 1 else f"{kind.purpose} {f'{i // kind.row} {i % kind.row}' if kind.row else i}"

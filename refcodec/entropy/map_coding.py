@@ -82,7 +82,7 @@ def _fields(dtype: DType) -> dict[str, int]:
     return {"equals": 1, "signs": 1, "shift": 6, **({"offset": dtype.bits} if dtype.kind != "f" else {})}
 
 
-def _put_parameters(params: MapParameters, dtype: DType, raw: np.ndarray, bit: int) -> int:
+def put_parameters(params: MapParameters, dtype: DType, raw: np.ndarray, bit: int) -> int:
     """Writes them at a bit position of raw; returns the next one, or -1 where there is no room."""
     value, count = 0, 0
     for name, bits in _fields(dtype).items():
@@ -98,7 +98,7 @@ def _put_parameters(params: MapParameters, dtype: DType, raw: np.ndarray, bit: i
 
 
 def _get_parameters(dtype: DType, raw: np.ndarray, bit: int) -> tuple[MapParameters, int]:
-    """Inverse of _put_parameters."""
+    """Inverse of put_parameters."""
     params, fields = MapParameters(), _fields(dtype)
     end = bit + sum(fields.values())
     if end > 8 * len(raw):
@@ -110,7 +110,7 @@ def _get_parameters(dtype: DType, raw: np.ndarray, bit: int) -> tuple[MapParamet
     return params, end
 
 
-def _layout(dtype: DType, params: MapParameters, plane_rows: int) -> np.ndarray:
+def layout_of(dtype: DType, params: MapParameters, plane_rows: int) -> np.ndarray:
     """What the loop needs to know of the type and of the parameters, as int64."""
     is_float = dtype.kind == "f"
     mantissa = max(dtype.mantissa - params.shift, 0) if is_float else 0
@@ -151,10 +151,10 @@ def encode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, pl
     anew from copies of contexts, r and raw_bit made before; OK otherwise.
     """
     params = params or choose_map_parameters(words, dtype)
-    raw_bit = _put_parameters(params, dtype, raw, raw_bit)
+    raw_bit = put_parameters(params, dtype, raw, raw_bit)
     if raw_bit < 0:
         return r, 0, BUFFER_FULL
-    layout, state = _layout(dtype, params, plane_rows), _new_state(words.shape[1], dtype, first_row)
+    layout, state = layout_of(dtype, params, plane_rows), _new_state(words.shape[1], dtype, first_row)
     for rows in _chunks(words.shape):
         values, part = _values(words[rows], dtype, params), _staged(predictor, rows, dtype, params)
         r, raw_bit, status = encode_map_rows(values, part, layout, *state, contexts, Coder(*r), buf, raw, raw_bit)
@@ -175,7 +175,7 @@ def decode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, pl
         return r, 0, RAW_EXHAUSTED
     if params.shift > (dtype.mantissa if dtype.kind == "f" else dtype.bits - 1):
         return r, raw_bit, BAD_SHIFT
-    layout, state = _layout(dtype, params, plane_rows), _new_state(words.shape[1], dtype, first_row)
+    layout, state = layout_of(dtype, params, plane_rows), _new_state(words.shape[1], dtype, first_row)
     for rows in _chunks(words.shape):
         values, part = np.empty(words[rows].shape, np.int64), _staged(predictor, rows, dtype, params)
         r, raw_bit, status = decode_map_rows(values, part, layout, *state, contexts, Coder(*r), buf, raw, raw_bit)

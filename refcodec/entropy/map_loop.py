@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
-from .range_coder import DECODE, ENCODE
+from .range_coder import WORD_COUNT_LIMIT
+from .watch import DECODE, ENCODE, ContextTable, clause
 from .word_loop import (
     BAD_ESCAPE,
     BUFFER_FULL,
@@ -45,26 +46,38 @@ SETTINGS, PREDICTED = 10, 6
 PHASES, DISTANCES = 8, 7
 TOP_BITS = 3                # of the mantissa, modelled
 
-ZERO_PLACE = 0
-ZERO_PREDICTED_PLACE = ZERO_PLACE + 16 * 16
-ZERO_SIGN_PLACE = ZERO_PREDICTED_PLACE + 16 * 8 * 3
-SAME_PLACE = ZERO_SIGN_PLACE + 1            # as the predictor
-UP_PLACE = SAME_PLACE + 4
-LEFT_PLACE = UP_PLACE + 16
-BEFORE_PLACE = LEFT_PLACE + 16
-SIGN_PLACE = BEFORE_PLACE + 16
-MANTISSA_PLACE = SIGN_PLACE + 27
-CLASS_PLACE = MANTISSA_PLACE + DISTANCES * PHASES * (1 << TOP_BITS)
-TRAILING_PLACE = CLASS_PLACE + SETTINGS * PHASES * CLASS_NODES
-CONTEXTS = TRAILING_PLACE + 32 * TRAILING_MAX
+
+def _no_mantissa(i, bit):
+    # Each eight have one too many; integers of class 2 have one bit (distance 5), those of class 3 two (distance 6).
+    distance, node = i // (PHASES << TOP_BITS), i % (1 << TOP_BITS)
+    return node == 0 or distance == 5 and node > 1 or distance == 6 and node > 3
 
 
+MAPS = ContextTable("9.6", "map", WORD_COUNT_LIMIT)
+ZERO_PLACE = MAPS.add("map_zero_flag", "zero flags", 16 * 16, row=16)
+ZERO_PREDICTED_PLACE = MAPS.add("map_zero_flag", "zero flags with predictor", 16 * 3 * 8, row=8)
+ZERO_SIGN_PLACE = MAPS.add("map_zero_sign_flag", "signs of zeros", 1)
+SAME_PLACE = MAPS.add("map_as_predictor_flag", "as the predictor", 4)
+UP_PLACE = MAPS.add("map_as_above_flag", "as above", 16)
+# If the left word is as the one above, and that one as its left, both are equal: the left one is not tried.
+LEFT_PLACE = MAPS.add("map_as_left_flag", "as to the left", 16, unused=lambda i, bit: i == 4 * AS_LEFT + AS_UP)
+# A left word that is itself as another is the one repeated last.
+BEFORE_PLACE = MAPS.add("map_as_repeated_flag", "as repeated last", 16, unused=lambda i, bit: i % 4 != CODED)
+SIGN_PLACE = MAPS.add("map_value_sign_flag", "signs", 27)
+MANTISSA_PLACE = MAPS.add("map_mantissa_bit", "mantissa bits", DISTANCES * PHASES << TOP_BITS, unused=_no_mantissa)
+CLASS_PLACE = MAPS.add("map_class_bin", "classes", SETTINGS * PHASES * CLASS_NODES, row=CLASS_NODES)
+TRAILING_PLACE = MAPS.add("map_trailing_zero_flag", "trailing zeros", 32 * TRAILING_MAX, row=TRAILING_MAX)
+CONTEXTS = MAPS.size
+
+
+@clause("9.6.2")
 @inlined
 def _logarithm(cls, mantissa, width):
     # In 1/256 octave, from class and eight mantissa bits.
     return cls * OCTAVE + (mantissa >> (width - 8) if width >= 8 else mantissa << (8 - width))
 
 
+@clause("9.6.3")
 @inlined
 def _ratio(x, y):
     # 0..3: how far two logarithmic magnitudes lie apart.
@@ -72,6 +85,7 @@ def _ratio(x, y):
     return (1 if d >= 64 else 0) + (1 if d >= 160 else 0) + (1 if d >= 384 else 0)
 
 
+@clause("9.6.5")
 @inlined
 def _code_mantissa(mode, contexts, cls, place, width, mantissa, r, buf, raw, raw_bit):
     # Top bits, trailing zeros, and what is between in the bypass substream. Returns (mantissa, coder, next raw bit).
@@ -96,6 +110,7 @@ def _code_mantissa(mode, contexts, cls, place, width, mantissa, r, buf, raw, raw
     return mantissa, r, raw_bit + bits
 
 
+@clause("9.6.3")
 @inlined
 def _expectation(left, up, there_log, plane, weights):
     # (expected logarithmic magnitude, setting, the neighbours and the predictor against the mean of the plane).
@@ -112,6 +127,7 @@ def _expectation(left, up, there_log, plane, weights):
     return plane + ((int(weights[at(setting), 0]) * x + int(weights[at(setting), 1]) * y) >> 16), setting, x, y
 
 
+@clause("9.6.3")
 @inlined
 def _code_zero(mode, r, buf, contexts, left, up, upper_left, upper_right, predicted, there_log, expected, overall,
                zero):
@@ -127,6 +143,7 @@ def _code_zero(mode, r, buf, contexts, left, up, upper_left, upper_right, predic
     return word_bin(mode, r, buf, contexts, place, zero)
 
 
+@clause("9.6.4")
 @inlined
 def _code_again(mode, r, buf, contexts, equals, v, left, left_value, up, up_value, before, there, there_log,
                 there_sign):
@@ -156,17 +173,20 @@ def _code_again(mode, r, buf, contexts, equals, v, left, left_value, up, up_valu
     return 0, (v, 0, 0), CODED, before, r
 
 
+@clause("9.6.3")
 @inlined
 def _adapt(weights, setting, gain, x, y):
     weights[at(setting), 0] = clip(-WEIGHT_MAX, int(weights[at(setting), 0]) + ((gain * x) >> 12), WEIGHT_MAX)
     weights[at(setting), 1] = clip(-WEIGHT_MAX, int(weights[at(setting), 1]) + ((gain * y) >> 12), WEIGHT_MAX)
 
 
+@clause("9.6.2")
 @inlined
 def _parts(v, is_float, magnitude_bits, mantissa_bits):
     return float_parts(v, magnitude_bits, mantissa_bits, 0) if is_float else integer_parts(v, 0)
 
 
+@clause("9.6.3")
 @inlined
 def _code_planes(mode, values, predictor, layout, above, above_values, weights, state, contexts, r, buf, raw, raw_bit):
     # above: of the last row, and one more: logarithm << 5 | sign (0 zero, 1 positive, 2 negative) << 3 | same << 2

@@ -20,15 +20,21 @@ from .levels import (
     OK,
     OUT_OF_RANGE,
     ROOM,
+    LevelTable,
+    Part,
+    Places,
     code_level,
     log_bucket,
     moved,
+    near,
     reciprocal,
+    scales,
     sign,
     trellis_masks,
 )
-from .range_coder import COST, DECODE, ENCODE, LEVEL_COUNT_LIMIT, Coder, adapted, code_probability, new_contexts, start
+from .range_coder import LEVEL_COUNT_LIMIT, Coder, adapted, code_probability, new_contexts, start
 from .tables import SQUASH, SQUASH_LIMIT, STRETCH
+from .watch import COST, DECODE, ENCODE, clause
 
 SIDES, SIDE_FIRST = 24, 12       # prediction B: buckets of a side, and the bucket of a mean that is its first
 RATIOS = 13                      # prediction C: levels of the ratio of prediction to scale, -6 to 6
@@ -37,6 +43,10 @@ LEARNING = 5                     # rate of the mixer's weights
 INPUT_LIMIT = 1 << 23            # magnitude of an input, in 1/16 of n
 TAP_LIMIT = 1 << 17
 TAP_RATE = 1440
+
+CM = LevelTable("9.4", Places("A ", (Part("place", BUCKETS, near),), (Part("place of signs", 9),)),
+                Places("B ", (Part("side of row", SIDES), Part("side of column", SIDES)), (Part("place of signs", 9),)),
+                Places("C ", (Part("scale", BUCKETS, scales), Part("ratio", RATIOS))))
 
 
 class CmState(NamedTuple):
@@ -59,11 +69,13 @@ def _clip(x, limit):
     return min(max(x, -limit), limit)
 
 
+@clause("9.4.3")
 @inlined
 def _trained(weight, gradient):
     return _clip(weight + ((gradient + (1 << 17)) >> 18), WEIGHT_LIMIT)
 
 
+@clause("9.4.3")
 @inlined
 def _code(mode, r, buf, model, place, node, bit):
     """Code one bin with the mixture of three predictions, and let all of them learn. Returns (bin, coder)."""
@@ -73,7 +85,7 @@ def _code(mode, r, buf, model, place, node, bit):
     sa, sb, sc = int(STRETCH[at(a >> 18)]), int(STRETCH[at(b >> 18)]), int(STRETCH[at(c >> 18)])
     wa, wb, wc = int(model.weights[w0]), int(model.weights[w1]), int(model.weights[w2])
     p = int(SQUASH[at(_clip((sa * wa + sb * wb + sc * wc) >> 16, SQUASH_LIMIT) + SQUASH_LIMIT)])
-    bit, r = code_probability(mode, r, buf, p, bit)
+    bit, r = code_probability(mode, r, buf, (place, node, (a, b, c)), p, bit)
     error = ((65535 if bit else 0) - p) * LEARNING
     model.weights[w0] = _trained(wa, sa * error)
     model.weights[w1] = _trained(wb, sb * error)
@@ -84,11 +96,13 @@ def _code(mode, r, buf, model, place, node, bit):
     return bit, r
 
 
+@clause("9.4.4")
 @inlined
 def _side(mean):
     return min(max(log_bucket(mean) - SIDE_FIRST, 0), SIDES - 1)
 
 
+@clause("9.4.4")
 @inlined
 def _ratio(prediction, scale):
     """The level of prediction / scale (both in 1/16 of n), -6 to 6."""
@@ -105,6 +119,7 @@ def _product(x, y):
             + x[7] * y[7] + x[8] * y[8])
 
 
+@clause("9.4.4")
 @inlined
 def _learned(taps, x, error):
     """The taps after one step of the normalised least mean squares."""
@@ -115,11 +130,13 @@ def _learned(taps, x, error):
             _tap(taps[6], step * x[6], shift), _tap(taps[7], step * x[7], shift), _tap(taps[8], step * x[8], shift))
 
 
+@clause("9.4.4")
 @inlined
 def _tap(tap, gradient, shift):
     return _clip(tap + (gradient >> shift), TAP_LIMIT)
 
 
+@clause("9.4.4")
 @inlined
 def _levels(mode, levels, states, kernel_size, model, columns, history, r, buf):
     # columns: running means of |n| << 8 and of n << 4; history: n << 4 of this row and the two before; all 0.
@@ -155,7 +172,7 @@ def _levels(mode, levels, states, kernel_size, model, columns, history, r, buf):
             sign_place = ((sign(left) * 3 + sign(up) + 4) * NODES, (sign(mean_value) * 3 + sign(row_value) + 4) * NODES,
                           c + ratio * NODES)
             q = state & 1
-            k, r = code_level(_code, mode, r, buf, model, (a, b, c + abs(ratio) * NODES), sign_place,
+            k, r = code_level(mode, r, buf, _code, model, (a, b, c + abs(ratio) * NODES), sign_place,
                               (a, b, c + ratio * NODES), (a, b, c - ratio * NODES), q, k)
             if mode == DECODE:
                 if abs(k) > LEVEL_MAX:

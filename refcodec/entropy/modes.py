@@ -15,15 +15,16 @@ import numpy as np
 
 from ..bitstream.structures import WORDS, Component, EntropyMode, Quantiser
 from ..dtypes import DType
-from . import byte_coding, map_coding, word_loop
+from . import byte_coding, map_coding, map_loop, word_loop
 from . import words as word_coding
 from .byte_coding import ByteCoder
-from .context_coding import decode_levels_cc, encode_levels_cc, new_cc_contexts
+from .context_coding import CC, decode_levels_cc, encode_levels_cc, new_cc_contexts
 from .fixed_length import decode_fixed, encode_fixed, least_length
 from .huffman import decode_huffman, encode_huffman
 from .levels import LEVEL_MAX, OUT_OF_RANGE
-from .mixed_coding import decode_levels_cm, encode_levels_cm, new_cm_state
+from .mixed_coding import CM, decode_levels_cm, encode_levels_cm, new_cm_state
 from .range_coder import Coder
+from .watch import ContextTable
 
 Failure = tuple[str, str, str]      # code, message and requirements of an error
 
@@ -86,13 +87,14 @@ class PayloadState:
 class BlockCoder:
     """How blocks of words, or of levels, become bins.
 
-    new_contexts(): the adaptive state at the start of a payload.
+    table: what its contexts are for.  new_contexts(): the adaptive state at the start of a payload.
     encode, decode(block, payload, contexts): the next block; 0, or a status.  Status 1: of an encoder, that a buffer is
     too small (all is coded anew with larger ones); of a decoder, that the payload ended.
     failures: of the other statuses.  bypass_rules: the requirements on the bypass string, where blocks use it.
     largest: magnitude of levels.
     """
 
+    table: ContextTable
     new_contexts: Callable[[], Any]
     encode: Callable[[Block, PayloadState, Any], int]
     decode: Callable[[Block, PayloadState, Any], int]
@@ -130,7 +132,8 @@ class WholeArray:
 
 # Range coded
 
-def _level_coder(new_contexts: Callable[[], Any], encode: Callable[..., Any], decode: Callable[..., Any]) -> BlockCoder:
+def _level_coder(table: ContextTable, new_contexts: Callable[[], Any], encode: Callable[..., Any],
+                 decode: Callable[..., Any]) -> BlockCoder:
     """encode, decode(levels, states, kernel_size, contexts, r, buf): (r, status)."""
     def run(code: Callable[..., Any]) -> Callable[[Block, PayloadState, Any], int]:
         def block_by_block(block: Block, p: PayloadState, contexts: Any) -> int:
@@ -138,7 +141,7 @@ def _level_coder(new_contexts: Callable[[], Any], encode: Callable[..., Any], de
             return int(status)
         return block_by_block
 
-    return BlockCoder(new_contexts, run(encode), run(decode),
+    return BlockCoder(table, new_contexts, run(encode), run(decode),
                       {OUT_OF_RANGE: ("OUT_OF_RANGE", "SPEC 9.3: a level is too large", "R9.3-1")})
 
 
@@ -216,11 +219,12 @@ def _bytes(coder: ByteCoder, word_rule: str = "R9.9.1-1") -> WholeArray:
 MODES: dict[EntropyMode, RangeCoded | WholeArray] = {
     EntropyMode.RAW: _bytes(byte_coding.RAW, "R9.10.2-2"),
     EntropyMode.CC: RangeCoded(
-        words=BlockCoder(word_coding.new_word_contexts, _encode_words, _decode_words, WORD_FAILURES, ("R9.5-3",)),
-        levels=_level_coder(new_cc_contexts, encode_levels_cc, decode_levels_cc)),
-    EntropyMode.CM: RangeCoded(levels=_level_coder(new_cm_state, encode_levels_cm, decode_levels_cm)),
+        words=BlockCoder(word_loop.WORDS, word_coding.new_word_contexts, _encode_words, _decode_words, WORD_FAILURES,
+                         ("R9.5-3",)),
+        levels=_level_coder(CC, new_cc_contexts, encode_levels_cc, decode_levels_cc)),
+    EntropyMode.CM: RangeCoded(levels=_level_coder(CM, new_cm_state, encode_levels_cm, decode_levels_cm)),
     EntropyMode.MAP: RangeCoded(
-        words=BlockCoder(map_coding.new_map_contexts, _encode_map, _decode_map, MAP_FAILURES, ("R9.6-2",))),
+        words=BlockCoder(map_loop.MAPS, map_coding.new_map_contexts, _encode_map, _decode_map, MAP_FAILURES, ("R9.6-2",))),
     EntropyMode.HUFFMAN: WholeArray(lambda c, integers, dtype: encode_huffman(integers), _decode_huffman, "R9.7.1-4",
                                     most_values=4095),
     EntropyMode.FIXED: WholeArray(_encode_fixed, _decode_fixed, "R9.8-2"),

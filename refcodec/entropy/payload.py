@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import EntropyError
 from .modes import Block, PayloadState
 from .range_coder import decoder_finish, decoder_start, encoder_finish, encoder_start
+from .watch import clause, observer
 
 OK, FULL = 0, 1
 
@@ -74,21 +75,27 @@ class PayloadReader(PayloadState):
         super().__init__(decoder_start(buf, 0, len(buf)), buf, np.frombuffer(bypass, np.uint8).copy())
         self.unit, self.first_bit = unit, bit or 0
         self.bypass_rules: set[str] = set()        # of the blocks that have bits in the bypass string
+        observer().payload_begins(self)
 
     def _fail(self, code: str, message: str, rules: str) -> EntropyError:
         position = self.first_bit + 8 * min(int(self.r.pos), len(self.buf))
         return EntropyError(code, message, self.unit, position, rules)
 
+    @clause("9.10.1")
     def read(self, block: Block) -> None:
         """The next block, into its array."""
+        observer().block_begins(self, block)
         coder = block.coder
         status = coder.decode(block, self, self.contexts(coder))
         self.bypass_rules.update(coder.bypass_rules)
         if status:
             raise self._fail(*(EARLY_END if self.r.pos > self.r.end + 3 else coder.failures[status]))
+        observer().block_ends(self, block)
 
+    @clause("9.10.1")
     def finish(self) -> None:
         """Checks that the payload ends with its last block (SPEC 9.1.4, 9.10.1)."""
+        observer().payload_ends(self)
         if not decoder_finish(self.r, self.buf):
             raise self._fail("ENTROPY_END", "SPEC 9.1.4: the payload does not end with its last value", "R9.1.4-1")
         rest = 8 * len(self.raw) - self.raw_bit

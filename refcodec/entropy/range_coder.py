@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler import at, compiled, inlined, quotient
-
-ENCODE, DECODE, COST = 0, 1, 2
+from .watch import COST, DECODE, ENCODE, clause, step
 
 RANGE_START = 0xFFFFFFFF
 RANGE_MIN = 1 << 24            # below it a byte is shifted out or in
@@ -52,6 +51,7 @@ def _read(buf, pos, end):
     return int(buf[at(pos)]) if pos < end else 0
 
 
+@clause("9.1.2")
 @inlined
 def _shift_in(r, buf):
     # Decoder: renormalise.
@@ -102,10 +102,13 @@ def start(mode, buf, pos, end):
     return Coder(RANGE_START, code, 0, pos, end, -1, 0, 0)
 
 
+@step("bin")
+@clause("9.1.2")
 @inlined
-def code_probability(mode, r, buf, p, bit):
+def code_probability(mode, r, buf, sources, p, bit):
     """Code one bin whose probability of a 1 is p / 65536. Returns (bin, coder).
 
+    sources: the contexts that p comes from, for the observer alone: a place of each, a node to be added, their states.
     PROBABILITY_MIN <= p <= PROBABILITY_MAX keeps 0 < bound < range.
     """
     if mode == COST:
@@ -121,6 +124,7 @@ def code_probability(mode, r, buf, p, bit):
     return bit, _shift_out(Coder(rng, r.code, r.low + passed, r.pos, r.end, r.cache, r.pending, r.cost), buf)
 
 
+@clause("9.2")
 @inlined
 def adapted(context, bit, limit):
     """The context after a bin (SPEC 9.2); `limit` bounds its count."""
@@ -130,18 +134,21 @@ def adapted(context, bit, limit):
     return (p << 10) | (c + 1 if c < limit else c)
 
 
+@clause("9.2")
 @inlined
-def code_bin(mode, r, buf, contexts, i, bit, limit):
+def code_bin(mode, r, buf, contexts, i, limit, bit):
     """Code one bin with contexts[i] (one-dimensional) and adapt it. Returns (bin, coder)."""
     context = int(contexts[at(i)])
     p = min(max(context >> 14, PROBABILITY_MIN), PROBABILITY_MAX)
-    bit, r = code_probability(mode, r, buf, p, bit)
+    bit, r = code_probability(mode, r, buf, ((i,), 0, (context,)), p, bit)
     contexts[at(i)] = adapted(context, bit, limit)
     return bit, r
 
 
+@step("bypass")
+@clause("9.1.3")
 @inlined
-def code_bypass(mode, r, buf, value, n):
+def code_bypass(mode, r, buf, n, value):
     """Code n equiprobable bits (0 <= n <= 62), most significant first, in chunks of at most 8. Returns (value,
     coder)."""
     if mode == COST:
@@ -161,6 +168,7 @@ def code_bypass(mode, r, buf, value, n):
     return (out if mode == DECODE else value), r
 
 
+@clause("9.1.4")
 @inlined
 def finish(mode, r, buf):
     """End a payload (SPEC 9.1.4). Returns (position after it, 1 if the end condition holds else 0).

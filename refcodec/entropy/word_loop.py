@@ -11,7 +11,8 @@ import numpy as np
 
 from ..compiler import at, bit_length, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
-from .range_coder import DECODE, ENCODE, WORD_COUNT_LIMIT, code_bin, code_bypass
+from .range_coder import WORD_COUNT_LIMIT, code_bin, code_bypass
+from .watch import DECODE, ENCODE, ContextTable, clause, step
 
 # Statuses. MALFORMED: a class that does not exist; ENDED: the payload ended early; BUFFER_FULL is the encoder's.
 OK, BUFFER_FULL, MALFORMED, RAW_EXHAUSTED, BAD_SHIFT, BAD_ESCAPE, ENDED = range(7)
@@ -27,29 +28,43 @@ RATE, POWER_FLOOR = 655 << 20, 1311                     # of the weights' adapta
 WINDOW_MAX = 1 << 16        # elements back that a repeat may lie
 ESCAPE_MAX = 13             # zeros before the one of an Exp-Golomb escape: fewer than this
 
-# Contexts: zero flags, signs, signs of zeros, row shifts, repeats, mantissa bits, classes.
 STEADY = 2                  # scale_rule: no weights, contexts by the overall mean or the predictor's exponent alone
 ZERO_BUCKETS, REPEAT_MAX = 32, 15
 UP_STEPS, DOWN_STEPS = 12, 15
 CLASS_NODES = 1 + UP_STEPS + DOWN_STEPS     # direction, steps up, steps down
 PHASES, SLOPES = 4, 5
-ZERO_PLACE = 0
-SIGN_PLACE = ZERO_PLACE + 8 * ZERO_BUCKETS
-ZERO_SIGN_PLACE = SIGN_PLACE + 9
-SHIFT_PLACE = ZERO_SIGN_PLACE + 1
-REPEAT_PLACE = SHIFT_PLACE + 1
-REPEAT_SIGN_PLACE = REPEAT_PLACE + REPEAT_MAX + 1
-MANTISSA_PLACE = REPEAT_SIGN_PLACE + 4
-CLASS_PLACE = MANTISSA_PLACE + 12 * 4
-EXPONENT_PLACE = CLASS_PLACE + PHASES * SLOPES * CLASS_NODES      # by the predictor's exponent: a zero flag and a class
 TRAILING_MAX = 12           # trailing zero bits of a mantissa that are modelled, if word_trailing_flag
-TRAILING_PLACE = EXPONENT_PLACE + 32 * (1 + CLASS_NODES)
-CONTEXTS = TRAILING_PLACE + 32 * TRAILING_MAX
+
+
+def _no_mantissa(i, bit):
+    # Each four have one too many; integers of class 1 have no bits (set 9), those of class 2 one (set 10).
+    return i % 4 == 3 or i // 4 == 9 or i // 4 == 10 and i % 4 > 0
+
+
+def _below_class_1(i, bit):
+    # Steps down by the predictor's exponent, where class 1 is expected.
+    down = i % (1 + CLASS_NODES) - 2 - UP_STEPS
+    return down > 0 or down == 0 and bit == 1
+
+
+WORDS = ContextTable("9.5", "word", WORD_COUNT_LIMIT)
+ZERO_PLACE = WORDS.add("word_zero_flag", "zero flags", 8 * ZERO_BUCKETS, row=ZERO_BUCKETS)
+SIGN_PLACE = WORDS.add("word_sign_flag", "signs", 9)
+ZERO_SIGN_PLACE = WORDS.add("word_zero_sign_flag", "signs of zeros", 1)
+SHIFT_PLACE = WORDS.add("word_same_shift_flag", "same row shift", 1)
+REPEAT_PLACE = WORDS.add("word_repeat_flag", "repeats", REPEAT_MAX + 1, unused=lambda i, bit: i == 0)
+REPEAT_SIGN_PLACE = WORDS.add("word_repeat_sign_flag", "signs of repeats", 4)
+MANTISSA_PLACE = WORDS.add("word_mantissa_bit", "mantissa bits", 12 * 4, unused=_no_mantissa)
+CLASS_PLACE = WORDS.add("word_class_bin", "classes", PHASES * SLOPES * CLASS_NODES, row=CLASS_NODES)
+EXPONENT_PLACE = WORDS.add("word_exponent_bin", "by the predictor's exponent", 32 * (1 + CLASS_NODES),
+                           unused=_below_class_1)                # of each set one for a zero flag, then a class
+TRAILING_PLACE = WORDS.add("word_trailing_zero_flag", "trailing zeros", 32 * TRAILING_MAX, row=TRAILING_MAX)
+CONTEXTS = WORDS.size
 
 
 @inlined
 def word_bin(mode, r, buf, contexts, i, bit):
-    return code_bin(mode, r, buf, contexts, i, bit, WORD_COUNT_LIMIT)
+    return code_bin(mode, r, buf, contexts, i, WORD_COUNT_LIMIT, bit)
 
 
 @inlined
@@ -62,6 +77,7 @@ def moved_mean(mean, value, divisor):
     return mean + (((value - mean) * int(RECIPROCAL[at(divisor)])) >> 16)
 
 
+@clause("9.5.6")
 @inlined
 def _code_steps(mode, r, buf, contexts, place, limit, steps):
     # Unary with `limit` contexts, then Exp-Golomb. Returns (steps, coder, 1 if well formed).
@@ -75,14 +91,16 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
     width = bit_length(rest) - 1 if mode == ENCODE else 0
     zeros = 0
     while zeros < ESCAPE_MAX:
-        stop, r = code_bypass(mode, r, buf, 1 if zeros == width else 0, 1)
+        stop, r = code_bypass(mode, r, buf, 1, 1 if zeros == width else 0)
         if stop:
-            low, r = code_bypass(mode, r, buf, rest & ((1 << zeros) - 1), zeros)
+            low, r = code_bypass(mode, r, buf, zeros, rest & ((1 << zeros) - 1))
             return limit - 1 + (1 << zeros | low), r, 1
         zeros += 1
     return 0, r, 0
 
 
+@step("class")
+@clause("9.5.6")
 @inlined
 def code_class(mode, r, buf, contexts, place, centre, value):
     # Unary away from the centre. Returns (class, coder, 1 if well formed).
@@ -92,6 +110,7 @@ def code_class(mode, r, buf, contexts, place, centre, value):
     return (centre + 1 + steps if up else centre - steps), r, ok
 
 
+@clause("9.5.6")
 @inlined
 def _code_top(mode, r, buf, contexts, place, width, mantissa):
     # The two top bits of a mantissa, or fewer where it is narrower. Returns (known bits, bits left, coder).
@@ -106,6 +125,7 @@ def _code_top(mode, r, buf, contexts, place, width, mantissa):
     return known, width, r
 
 
+@clause("9.5.6")
 @inlined
 def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
     # The trailing zeros among the low `width` bits, by class, and the one before them. Returns (low bits, their
@@ -121,6 +141,7 @@ def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
     return 0, n, r
 
 
+@clause("8.4.3")
 @inlined
 def float_parts(v, magnitude_bits, mantissa_bits, shift):
     # (class, sign, mantissa) of a float word; float_word is the inverse.
@@ -129,6 +150,7 @@ def float_parts(v, magnitude_bits, mantissa_bits, shift):
     return cls, (v >> magnitude_bits) & 1, (magnitude & ((1 << mantissa_bits) - 1)) >> shift
 
 
+@clause("8.4.3")
 @inlined
 def float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift):
     return (-sign << magnitude_bits) | (max(cls, 1) - 1) << mantissa_bits | mantissa << shift
@@ -146,6 +168,7 @@ def integer_parts(v, shift):
     return cls, sign, magnitude & ((1 << max(cls - 1, 0)) - 1)
 
 
+@clause("8.4.3")
 @inlined
 def integer_of(cls, sign, mantissa, shift):
     if cls == 0:
@@ -157,19 +180,26 @@ def integer_of(cls, sign, mantissa, shift):
 
 
 @inlined
-def _code_row_shift(mode, values, i, limit, shift, contexts, r, buf):
-    # How many more low bits are zero in a row, against the row before. Returns (shift, coder).
-    wanted = 0
-    if mode == ENCODE:
-        gathered = 0
-        for j in range(values.shape[1]):
-            gathered |= int(values[at(i), at(j)])
-        while wanted < limit and not (gathered >> wanted) & 1:
-            wanted += 1
-    same, r = word_bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if wanted == shift else 0)
-    return (shift, r) if same else code_bypass(mode, r, buf, wanted, 6)
+def _row_shift(values, i, limit):
+    # How many more low bits are zero in all of a row, at most limit.
+    gathered, shift = 0, 0
+    for j in range(values.shape[1]):
+        gathered |= int(values[at(i), at(j)])
+    while shift < limit and not (gathered >> shift) & 1:
+        shift += 1
+    return shift
 
 
+@step("row shift")
+@clause("9.5.4")
+@inlined
+def _code_row_shift(mode, r, buf, contexts, limit, before, shift):
+    # before: the shift of the row before; limit: for those who choose. Returns (shift, coder).
+    same, r = word_bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if shift == before else 0)
+    return (before, r) if same else code_bypass(mode, r, buf, 6, shift)
+
+
+@clause("9.5.5")
 @inlined
 def _find_repeat(n, past, table, mask):
     # Where the last two magnitudes stood before: (position whose word should come next, direction), or (-1, 0).
@@ -191,6 +221,7 @@ def _find_repeat(n, past, table, mask):
     return -1, 0
 
 
+@clause("9.5.3")
 @inlined
 def _code_rows(mode, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
     rows, cols = values.shape
@@ -210,9 +241,10 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
         if mode == ENCODE and r.pos + r.pending + ROOM > len(buf):
             return r, raw_bit, BUFFER_FULL
         if n == 0 and is_float:
-            repeats, r = code_bypass(mode, r, buf, repeats, 1)
+            repeats, r = code_bypass(mode, r, buf, 1, repeats)
         if row_shifts:
-            shift, r = _code_row_shift(mode, values, i, shift_limit, shift, contexts, r, buf)
+            wanted = _row_shift(values, i, shift_limit) if mode == ENCODE else 0
+            shift, r = _code_row_shift(mode, r, buf, contexts, shift_limit, shift, wanted)
             if shift > shift_limit:
                 return r, raw_bit, BAD_SHIFT
         row, row_count, left, left2, left_sign, rate = overall, 0, 0, 0, 0, 0

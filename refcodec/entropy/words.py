@@ -116,7 +116,7 @@ def _exponents(predictor: np.ndarray | None, dtype: DType) -> np.ndarray:
     return ((predictor >> dtype.mantissa) & ((1 << dtype.exponent) - 1)).astype(np.int32)
 
 
-def _layout(dtype: DType, predictor: np.ndarray | None, params: WordParameters) -> np.ndarray:
+def layout_of(dtype: DType, predictor: np.ndarray | None, params: WordParameters) -> np.ndarray:
     """What the loop needs to know of the type and of the parameters, as int64."""
     is_float = dtype.kind == "f" and predictor is None
     mantissa = max(dtype.mantissa - params.shift, 0) if is_float else 0
@@ -155,7 +155,7 @@ def encode_words(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, 
     Returns (coder, next raw bit, status).  Status BUFFER_FULL: grow buf and raw and code the segment
     anew from copies of contexts, r and raw_bit made before; OK otherwise.
     """
-    layout = _layout(dtype, predictor, params)
+    layout = layout_of(dtype, predictor, params)
     state = _new_state(words.shape, dtype, predictor, params)
     for rows in _chunks(words.shape):
         part = None if predictor is None else predictor[rows]
@@ -174,7 +174,7 @@ def decode_words(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, 
 
     Returns (coder, next raw bit, status of word_loop); after an error the contents of words are undefined.
     """
-    layout = _layout(dtype, predictor, params)
+    layout = layout_of(dtype, predictor, params)
     state = _new_state(words.shape, dtype, predictor, params)
     for rows in _chunks(words.shape):
         part = None if predictor is None else predictor[rows]

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..compiler import compiled
 from ..dtypes import DType
+from ..entropy.watch import observer
 from ..errors import ReconstructionError
 
 # exponent bias and largest finite word of the narrow types (SPEC 8.5.2, table of float formats)
@@ -43,6 +44,16 @@ def round_to_dtype(values: np.ndarray, dtype: DType) -> np.ndarray:
     """
     if not supports(dtype):
         raise ReconstructionError("OVERFLOW", f"no value can be rounded to {dtype.name}")
+    try:
+        out = _rounded(values, dtype)
+    except ReconstructionError:
+        observer().rounded(values, None, dtype)
+        raise
+    observer().rounded(values, out, dtype)
+    return out
+
+
+def _rounded(values: np.ndarray, dtype: DType) -> np.ndarray:
     if dtype.kind in "iu":
         return _round_to_integer(values, dtype)
     if dtype.name in ("float32", "float64"):

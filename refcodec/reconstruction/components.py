@@ -13,6 +13,7 @@ from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
 from ..entropy.modes import Block, whole_array
 from ..entropy.payload import PayloadReader, check_elements
+from ..entropy.watch import observer
 from ..entropy.words import add_difference
 from ..errors import EntropyError, OmcError, ReconstructionError
 from ..parallel import run_all
@@ -160,6 +161,7 @@ def _read_words(s: Segment, out: np.ndarray, predictor: np.ndarray | None) -> No
         if predictor is not None:
             add_difference(words, predictor, dtype)
     if grid:
+        observer().values_begin(c)
         scales = np.frombuffer(c.grid_scales, "<f4")[s.rows].astype(np.float32)
         out[...] = reconstruct_grid(words, scales).view(np.uint32)
 
@@ -221,6 +223,7 @@ def _indices(c: Component, levels: np.ndarray, layout: Layout, part: slice) -> n
 def _values(c: Component, layout: Layout, levels: np.ndarray, predictor: np.ndarray | None, part: slice,
             out: np.ndarray) -> None:
     """Levels of a segment to words, in place (SPEC 8.5)."""
+    observer().values_begin(c)
     if levels.size == 0:
         return
     dtype, base = layout.dtype, None if predictor is None else predictor.view(layout.dtype.numpy)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..bitstream.structures import DECOMPOSED, FACTORED, MASKS, Representation, TensorDescriptor
 from ..dtypes import DType
+from ..entropy.watch import observer
 from ..quantization.assembly import assemble, chunks
 from .components import Layout, Payloads, decode_factor, decode_words
 from .decomposition import decompose
@@ -52,6 +53,7 @@ def decode_matrix(d: TensorDescriptor, layout: Layout, payloads: Sequence[Payloa
 
 def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], dtype: DType, base: np.ndarray | None) -> np.ndarray:
     """The values of a matrix from its factors and the values of the predicting one (SPEC 8.6.1 to 8.6.4)."""
+    observer().values_begin(None)
     with np.errstate(all="ignore"):
         decomposition = None
         if d.representation in DECOMPOSED:
