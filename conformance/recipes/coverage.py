@@ -1,4 +1,4 @@
-"""Coverage of SPEC's own points by the required streams: from traces, as text (coverage.md) and for machines (.json)."""
+"""Coverage of the points of SPEC by the required streams: from traces, as text (coverage.md) and coverage.json."""
 
 from __future__ import annotations
 

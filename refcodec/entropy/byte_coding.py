@@ -147,7 +147,7 @@ def _deflated(data: bytes, window: int) -> bytes:
 
 @clause("9.9.2")
 def _from_zlib(data: bytes | memoryview, size: int) -> bytearray:
-    if len(data) > 1 and data[1] & ZLIB_FDICT:
+    if int.from_bytes(data[1:2]) & ZLIB_FDICT:
         raise EntropyError("ENTROPY_END", "SPEC 9.9.2: the zlib header asks for a dictionary", rules="R9.9.2-2")
     return _expanded(zlib.decompressobj(ZLIB), data, size)
 

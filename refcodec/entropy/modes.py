@@ -224,7 +224,8 @@ MODES: dict[EntropyMode, RangeCoded | WholeArray] = {
         levels=_level_coder(CC, new_cc_contexts, encode_levels_cc, decode_levels_cc)),
     EntropyMode.CM: RangeCoded(levels=_level_coder(CM, new_cm_state, encode_levels_cm, decode_levels_cm)),
     EntropyMode.MAP: RangeCoded(
-        words=BlockCoder(map_loop.MAPS, map_coding.new_map_contexts, _encode_map, _decode_map, MAP_FAILURES, ("R9.6-2",))),
+        words=BlockCoder(map_loop.MAPS, map_coding.new_map_contexts, _encode_map, _decode_map, MAP_FAILURES,
+                         ("R9.6-2",))),
     EntropyMode.HUFFMAN: WholeArray(lambda c, integers, dtype: encode_huffman(integers), _decode_huffman, "R9.7.1-4",
                                     most_values=4095),
     EntropyMode.FIXED: WholeArray(_encode_fixed, _decode_fixed, "R9.8-2"),
