@@ -334,8 +334,8 @@ def recipes() -> Iterator[Recipe]:
         yield Recipe(f"v-joined-{m.name.lower()}", f"every quantiser of levels in a joined unit, entropy mode {m.name}",
                      all_joined(m), profile=m.facts.profile)
     yield Recipe("v-joined-grids",
-                 f"scaled grids in joined units, entropy modes {' and '.join(m.name for m in WORD_BLOCKS)}", joined_grids,
-                 profile=highest(WORD_BLOCKS))
+                 f"scaled grids in joined units, entropy modes {' and '.join(m.name for m in WORD_BLOCKS)}",
+                 joined_grids, profile=highest(WORD_BLOCKS))
     yield Recipe("v-steps", "parameters of quantisers beside the ends of their ranges", several(steps), kind="limit")
     yield Recipe("v-offsets", "offsets and shifts of words at the ends of their ranges", several(offsets), kind="limit")
     yield Recipe("v-masks", "random masks of none, one, all but one and all elements", several(masks), kind="limit")

@@ -129,8 +129,8 @@ def drawn_tools(s: Drawn, e: Entry, prediction: PredictionMode, unknown: bool, m
         if (not allowed(prediction, r, q, mode, q in WORDS) or q in WORDS and unknown
                 or q == Q.GRID and e.dtype.name != "float32" or q not in (*WORDS, Q.CODEBOOK) and not plain
                 or r != R.DIRECT and (e.dtype.parts != 1 or m.rows * m.columns == 0)
-                or r in FACTORED and (e.dtype.kind != "f" or not plain) or not mode.facts.complex_words and e.dtype.parts != 1
-                or s.profile < mode.facts.profile
+                or r in FACTORED and (e.dtype.kind != "f" or not plain)
+                or not mode.facts.complex_words and e.dtype.parts != 1 or s.profile < mode.facts.profile
                 or r in DECOMPOSED and s.profile < Profile.MAIN
                 or mode == M.HUFFMAN and e.dtype.bits == 64 and q == Q.NONE):
             continue
