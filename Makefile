@@ -1,8 +1,10 @@
 # OMC and its reference codec.  `make demo` and `make test` need python3 (3.11 or newer) and PyPI, nothing else.
 #
 #   make demo [MODEL=file]   code the bundled pair of models (or a file of yours), decode it, verify every bit
-#   make test                the tests
-#   make soak                the long tests (hours)
+#   make test                the tests, but for the long ones (some minutes on two cores)
+#   make test-all            the tests and the long ones, which CI runs (at most 25 minutes on two cores)
+#   make check               ruff, mypy and the floors of the package (tools/floors.py): seconds, before each commit
+#   make soak                the tests that take hours
 #   make fuzz                a million damaged streams over the C decoder, a hundred thousand over Python's (an hour)
 #   make mutation            faults put into the decoder one by one: which of them the suite sees (hours)
 #   make bench               OMC beside its peers, in environments of their own (about an hour)
@@ -13,11 +15,12 @@
 #   make models              fetch the published models that the benchmark uses
 #   make clean               remove what these commands made
 #
-# PYTHON=... names another interpreter, THREADS=... the threads of the demo.
+# PYTHON=... names another interpreter, THREADS=... the threads of the demo, WORKERS=... the processes of the tests
+# (0: none but pytest itself, for a debugger), TESTS=... what pytest is told: TESTS='tests/encoder -k sets'.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz mutation bench systems docs experiments conformance models clean
+.PHONY: help demo test test-all check soak fuzz mutation bench systems docs experiments conformance models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +29,10 @@ READY := $(VENV)/ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 MODEL ?=
 THREADS ?=
+TESTS ?=
+WORKERS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{print ($$1 < 4) ? $$1 : 4}')
+# One worker runs a file from its beginning to its end: what a file sets up is set up once, and servers do not meet.
+PYTEST = $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
 MODELS ?= models
 TRANSFORMER := $(MODELS)/transformer/step_032.fp32.safetensors
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -38,10 +45,18 @@ demo: $(READY)
 	@$(BIN)/python tools/demo.py $(if $(THREADS),--threads '$(THREADS)') $(if $(MODEL),'$(MODEL)')
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(PYTEST) -m "not soak and not long" $(TESTS)
+
+test-all: $(READY)
+	@$(PYTEST) -m "not soak" $(TESTS)
+
+check: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/python tools/floors.py
 
 soak: $(READY)
-	@$(BIN)/python -m pytest -m soak
+	@$(BIN)/python -m pytest -m soak $(TESTS)
 
 fuzz: $(READY)
 	@$(BIN)/python -m tools.fuzz
@@ -88,9 +103,9 @@ $(READY): pyproject.toml
 	    echo "making the environment $(VENV) ($$($(PYTHON) -V))"; $(PYTHON) -m venv --clear $(VENV); } || { \
 	    echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing refcodec and what it needs from PyPI (a minute or two, once)"
-	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --editable '.[test,check]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .bench
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,5 +20,6 @@ def is_stream(path: str) -> bool:
 def load_any(path: str, references: Sequence[Model] = ()) -> Model:
     """A model from a model file or from a stream."""
     if os.path.isfile(path) and is_stream(path):
-        return StreamDecoder(path, references).model()
+        with StreamDecoder(path, references) as decoder:
+            return decoder.model()
     return load(path)

@@ -52,6 +52,12 @@ class ByteSource:
         if self._file is not None:
             self._file.close()
 
+    def __enter__(self) -> ByteSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 @dataclass
 class Unit:

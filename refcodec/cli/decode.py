@@ -52,15 +52,15 @@ def run(arguments: argparse.Namespace) -> None:
 
     references = load_all(arguments.reference)
     start = time.perf_counter()
-    decoder = StreamDecoder(arguments.input, references, threads=threads_of(arguments), max_memory=arguments.max_memory,
-                            allow_prefix=arguments.allow_prefix)
-    number = _model_number(decoder, arguments)
-    if arguments.model is None and not arguments.tensor and arguments.quality is None and _holds_features(decoder):
-        result = _decode_features(decoder, arguments)
-    elif arguments.tensor:
-        result = _decode_tensors(decoder, number, arguments)
-    else:
-        result = _decode_model(decoder, number, arguments)
+    with StreamDecoder(arguments.input, references, threads=threads_of(arguments), max_memory=arguments.max_memory,
+                       allow_prefix=arguments.allow_prefix) as decoder:
+        number = _model_number(decoder, arguments)
+        if arguments.model is None and not arguments.tensor and arguments.quality is None and _holds_features(decoder):
+            result = _decode_features(decoder, arguments)
+        elif arguments.tensor:
+            result = _decode_tensors(decoder, number, arguments)
+        else:
+            result = _decode_model(decoder, number, arguments)
     which = ""
     if sum(not m.header.enhancement_flag for m in decoder.parsed.models) > 1 and "frames" not in result:
         result |= {"model": number, "name": decoder.parsed.models[number].header.model_name}

@@ -32,7 +32,11 @@ def unit_name(kind: int) -> str:
 
 def describe_stream(path: str) -> dict:
     """Units, models, tensors, modes, and where the bytes go; values that json can hold."""
-    parsed = Parser(ByteSource(path), allow_prefix=True).parse()
+    with ByteSource(path) as source:
+        return _describe(Parser(source, allow_prefix=True).parse())
+
+
+def _describe(parsed: ParsedStream) -> dict:
     header, total = parsed.header, parsed.source.size
     by_type: dict[str, int] = {}
     for unit in parsed.units:

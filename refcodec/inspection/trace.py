@@ -22,19 +22,20 @@ def trace_stream(path: str, references: list[str] = (), bins: bool = False) -> I
     def collect(reader: Tracer) -> None:
         found[reader.unit] = [{**vars(e), "value": _plain(e.value)} for e in reader.elements]
 
-    parser = Parser(ByteSource(path), allow_prefix=True, make_reader=Tracer, on_reader=collect)
-    try:
-        parser.parse()
-    finally:
-        source = parser.stream.source
-        if source.read(0, 4) == MAGIC:
-            yield dict(unit=-1, clause="6.1", structure="stream", name="omc_magic", descriptor="b(4)",
-                       value=MAGIC.hex(), bit=0, bits=32)
-        for unit in parser.stream.units:
-            yield from _head_of(unit)
-            yield from found.get(unit.number, ())
-            yield dict(unit=unit.number, clause="6.2", structure="unit", name="unit_check", descriptor="u(32)",
-                       value=int.from_bytes(source.read(unit.end - 4, 4), "big"), bit=8 * unit.expanded_size, bits=32)
+    with ByteSource(path) as source:
+        parser = Parser(source, allow_prefix=True, make_reader=Tracer, on_reader=collect)
+        try:
+            parser.parse()
+        finally:
+            if source.read(0, 4) == MAGIC:
+                yield dict(unit=-1, clause="6.1", structure="stream", name="omc_magic", descriptor="b(4)",
+                           value=MAGIC.hex(), bit=0, bits=32)
+            for unit in parser.stream.units:
+                yield from _head_of(unit)
+                yield from found.get(unit.number, ())
+                check = int.from_bytes(source.read(unit.end - 4, 4), "big")
+                yield dict(unit=unit.number, clause="6.2", structure="unit", name="unit_check", descriptor="u(32)",
+                           value=check, bit=8 * unit.expanded_size, bits=32)
     if bins:
         yield from bins_of(path, list(references))
 

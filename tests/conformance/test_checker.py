@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
@@ -25,7 +25,7 @@ from refcodec.checker.adapter import decode_to
 from refcodec.checker.dump import read_dump, tensor_results, write_dump
 from refcodec.checker.manifest import Decoded
 from refcodec.checker.progress import Progress
-from refcodec.checker.report import NO_SMOKE, NOT_ALL_PASSED
+from refcodec.checker.report import NO_SMOKE, NOT_ALL_PASSED, Report
 from refcodec.decoder import StreamDecoder
 from refcodec.errors import ConfigError, FormatError
 
@@ -69,6 +69,7 @@ def test_every_requirement_that_a_stream_can_break_is_covered_or_listed(manifest
     assert missing == set(listed.split(", ")) - {"none"} and codes <= {"BAD_PATH"}
 
 
+@pytest.mark.long
 def test_recipes_give_the_same_bytes(tmp_path):
     subprocess.run([sys.executable, "-m", "conformance.recipes", "--untraced", "--out",
                     str(tmp_path)], cwd=ROOT, check=True, timeout=300)
@@ -142,17 +143,16 @@ def truth(manifest, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def reports(manifest, truth):
-    """A report for each liar, once per stream and persistent."""
-    def run(case):
-        lie, persistent = case
-        return check(f"{LIAR} {lie}", manifest, only=STREAMS, persistent=persistent, timeout=3)
-
-    cases = [(lie, persistent) for lie in LIES for persistent in (False, True)]
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        for module in (runner, workspace):
-            patch.setattr(module, "OUTPUT_BYTES_MAX", 1 << 24)          # so that filling a disk is quick
-        return dict(zip(cases, pool.map(run, cases)))
+def report_on(manifest, truth):
+    """report_on(lie, persistent): what the checker reports on a liar; each is checked once."""
+    @functools.cache
+    def report_on(lie: str, persistent: bool) -> Report:
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (runner, workspace):
+                patch.setattr(module, "OUTPUT_BYTES_MAX", 1 << 24)      # so that filling a disk is quick
+            return check(f"{LIAR} {lie}", manifest, only=STREAMS, persistent=persistent,
+                         timeout=3 if lie == "hang" else 120)
+    return report_on
 
 
 def test_the_truth_passes(manifest, truth):
@@ -160,32 +160,30 @@ def test_the_truth_passes(manifest, truth):
     assert report.exit_code == 0, report.text()
 
 
+@pytest.mark.parametrize("persistent", [False, True], ids=["once", "served"])
 @pytest.mark.parametrize("lie", LIES)
-def test_liars_are_caught(lie, reports):
-    for (name, persistent), report in reports.items():
-        if name != lie:
-            continue
-        found = {r.stream.id: r for r in [*report.results, report.smoke]}
-        for stream, verdict in LIES[lie].items():
-            assert found[stream].verdict == verdict, (persistent, report.text())
-        assert report.exit_code == (NO_SMOKE if "smoke" in LIES[lie] else NOT_ALL_PASSED)
+def test_liars_are_caught(lie, persistent, report_on):
+    report = report_on(lie, persistent)
+    found = {r.stream.id: r.verdict for r in [*report.results, report.smoke]}
+    assert {stream: found[stream] for stream in LIES[lie]} == LIES[lie], report.text()
+    assert report.exit_code == (NO_SMOKE if "smoke" in LIES[lie] else NOT_ALL_PASSED)
 
 
 @pytest.mark.parametrize("lie", ["disk", "loud", "large_file"])
-def test_floods_end_before_the_disk_is_full(lie, reports):
-    (failed,) = [r for r in reports[lie, False].failures() if r.stream.id == VALID]
+def test_floods_end_before_the_disk_is_full(lie, report_on):
+    (failed,) = [r for r in report_on(lie, False).failures() if r.stream.id == VALID]
     # 1: its own limit of a file's size
     assert "wrote more than 16 MiB" in failed.detail or "exit code 1" in failed.detail
 
 
-def test_a_difference_is_shown(reports):
-    (failed,) = [r for r in reports["one_bit", False].failures() if r.stream.id == VALID]
+def test_a_difference_is_shown(report_on):
+    (failed,) = [r for r in report_on("one_bit", False).failures() if r.stream.id == VALID]
     assert failed.detail.startswith("tensor 4 'copy': element 5 is 0x") and "1 of 6 words" in failed.detail
     assert shlex.split(failed.command)[-3:] == ["decode", str(failed.stream.file), "OUTDIR"]
 
 
-def test_nothing_runs_when_the_smoke_stream_fails(reports):
-    report = reports["silent", False]
+def test_nothing_runs_when_the_smoke_stream_fails(report_on):
+    report = report_on("silent", False)
     assert {r.verdict for r in report.results} == {Verdict.NOT_RUN} and "there is no index.json" in report.text()
 
 
@@ -200,8 +198,8 @@ def test_a_command_that_does_not_exist(manifest):
     assert report.exit_code == NO_SMOKE and report.smoke.verdict == Verdict.CRASH
 
 
-def test_a_process_that_outlives_the_decoder_is_found_and_ended(reports):
-    once, served = reports["survivor", False], reports["survivor", True]
+def test_a_process_that_outlives_the_decoder_is_found_and_ended(report_on):
+    once, served = report_on("survivor", False), report_on("survivor", True)
     assert {r.stream.id: r.verdict for r in once.results} == dict.fromkeys(STREAMS, Verdict.CRASH)
     assert all("left a process behind" in r.detail for r in once.results)
     assert served.strays == ["a served process left others behind"]
@@ -445,18 +443,33 @@ def test_pytest_parameters(truth, tmp_path):
 
 # Reports
 
-def test_reports_can_be_read_again(reports):
-    for report in reports.values():
-        data = json.loads(report.json())
-        assert [r["id"] for r in data["results"]] == [r.stream.id for r in report.results] and not data["passed"]
-        suite = ElementTree.fromstring(report.junit())
-        assert int(suite.get("failures")) + int(suite.get("skipped")) == len(report.failures())
-        assert report.failures() or report.strays
-        assert len(suite.findall("testcase")) == len(report.results)
-        versions = {p.get("name"): p.get("value") for p in suite.iter("property")}
-        for name in ("decoder", "manifest_sha256", "suite_version", "spec_version", "checker_version", "python",
-                     "platform", "started"):
-            assert versions[name] == str(data[name]) != ""
+@pytest.mark.parametrize("persistent", [False, True], ids=["once", "served"])
+@pytest.mark.parametrize("lie", LIES)
+def test_reports_as_json_can_be_read_again(lie, persistent, report_on):
+    report = report_on(lie, persistent)
+    data = json.loads(report.json())
+    assert [r["id"] for r in data["results"]] == [r.stream.id for r in report.results]
+    assert not data["passed"]
+    assert report.failures() or report.strays
+
+
+@pytest.mark.parametrize("persistent", [False, True], ids=["once", "served"])
+@pytest.mark.parametrize("lie", LIES)
+def test_reports_as_junit_can_be_read_again(lie, persistent, report_on):
+    report = report_on(lie, persistent)
+    suite = ElementTree.fromstring(report.junit())
+    assert int(suite.get("failures")) + int(suite.get("skipped")) == len(report.failures())
+    assert len(suite.findall("testcase")) == len(report.results)
+
+
+@pytest.mark.parametrize("persistent", [False, True], ids=["once", "served"])
+@pytest.mark.parametrize("name", ["decoder", "manifest_sha256", "suite_version", "spec_version", "checker_version",
+                                  "python", "platform", "started"])
+def test_reports_say_what_was_checked_by_what(name, persistent, report_on):
+    report = report_on("one_bit", persistent)
+    properties = ElementTree.fromstring(report.junit()).iter("property")
+    said = next(p.get("value") for p in properties if p.get("name") == name)
+    assert said == str(json.loads(report.json())[name]) != ""
 
 
 def test_damaged_suites_are_refused(manifest, tmp_path):

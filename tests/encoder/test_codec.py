@@ -334,11 +334,11 @@ def test_random_access_reads_one_tensor_only(tmp_path):
     stream = encode(model, Config(join_below=1, index=True))
     path = tmp_path / "m.omc"
     path.write_bytes(stream)
-    decoder = StreamDecoder(path)
     seen = []
-    read = decoder.decode_unit
-    decoder.decode_unit = lambda number, position: seen.append(position) or read(number, position)
-    (index, words, _), = decoder.tensors(0, {5})
+    with StreamDecoder(path) as decoder:
+        read = decoder.decode_unit
+        decoder.decode_unit = lambda number, position: seen.append(position) or read(number, position)
+        (index, words, _), = decoder.tensors(0, {5})
     assert index == 5 and seen == [5] and np.array_equal(words, model.tensors[5].words)
 
 

@@ -38,6 +38,7 @@ def quick(tmp_path_factory):
     return {name: json.loads((folder / "results" / f"{name}.json").read_text()) for name in ran}, folder
 
 
+@pytest.mark.long
 def test_the_report_has_all(quick):
     sections, folder = quick
     assert {"s1", "s2"} <= set(sections)
@@ -51,6 +52,7 @@ def test_the_report_has_all(quick):
     assert "src=\"http" not in page and "href=\"http" not in page
 
 
+@pytest.mark.long
 def test_differences_are_smaller(quick):
     """S1: in every scenario, at the same precision and at equal accuracy."""
     facts = quick[0]["s1"]["facts"]
@@ -59,6 +61,7 @@ def test_differences_are_smaller(quick):
     assert min(v for k, v in facts.items() if k.endswith("% smaller")) > 25
 
 
+@pytest.mark.long
 def test_damaged_predictions_help(quick):
     """S2: over time, corrupted and pruned."""
     facts = quick[0]["s2"]["facts"]
@@ -67,6 +70,7 @@ def test_damaged_predictions_help(quick):
     assert facts["pruned: least % smaller"] > -1        # little where the target is sparser than its prediction
 
 
+@pytest.mark.long
 def test_a_set_of_relatives(quick):
     """Six relatives with a root: at least a quarter smaller than separate streams at equal error."""
     facts = quick[0]["s2"]["facts"]
@@ -76,6 +80,7 @@ def test_a_set_of_relatives(quick):
     assert facts["utility: least gain"] > -0.002
 
 
+@pytest.mark.long
 def test_the_laplacian_model_is_near(quick):
     table = next(t for t in quick[0]["s2"]["tables"] if "Laplacian" in t["title"])
     for row in table["rows"]:

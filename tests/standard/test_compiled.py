@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import subprocess
 import sys
 
 import ml_dtypes
@@ -15,10 +14,10 @@ import pytest
 from helpers import (
     all_types_model,
     changed,
-    environment,
     structures_model,
     system_cases,
     tiny_onnx_model,
+    uncompiled,
     weights,
 )
 
@@ -76,25 +75,15 @@ def results(threads: int = 1) -> dict[str, list[str]]:
     return out
 
 
-@pytest.fixture(scope="module", autouse=True)
-def uncompiled():
-    """A process without the compiler, which takes its time while the tests run."""
-    process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True,
-                               env=environment(REFCODEC_COMPILE="0")) if COMPILE else None
-    yield process
-    if process and process.poll() is None:
-        process.kill()
-
-
 def test_same_bits_with_two_threads():
     assert results(2) == results(1)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not COMPILE, reason="the compiler is off")
-def test_same_bits_without_the_compiler(uncompiled):
+def test_same_bits_without_the_compiler():
     compiled = results(1)
-    plain = json.loads(uncompiled.communicate(timeout=600)[0])
-    assert uncompiled.returncode == 0 and plain == compiled
+    assert json.loads(uncompiled(__file__)) == compiled
     assert len(compiled) >= 27 + len(system_cases())
 
 
