@@ -10,18 +10,18 @@ from .bitstream.structures import (
     LayerDescriptors,
     LayerTensor,
     SegmentEntry,
+    SourceFormat,
     Topology,
 )
 from .errors import FormatError
 from .fold import Fold
-from .formats.table import by_name, by_source
 from .model import ActivationFormat, Layer, Literal, Model, Role, Slot, SlotCoding, Source, SourceFile
 
 
 def topology_of(source: Source) -> Topology:
     """The topology() of a source. Raises FormatError UNSUPPORTED_TYPE where streams have no such source_format."""
-    row = by_name(source.format)
-    if row is None or row.source is None:
+    format_ = next((f for f in SourceFormat if name_of(f) == source.format), None)
+    if format_ is None:
         raise FormatError("UNSUPPORTED_TYPE", f"streams have no sources of the format {source.format[:30]!r}")
     files, number = [], -1
     for f in source.files:
@@ -34,7 +34,12 @@ def topology_of(source: Source) -> Topology:
                                              slot_size=s.size))
                 number = s.tensor
         files.append(FileEntry(f.path, len(segments), segments))
-    return Topology(row.source, len(files), files)
+    return Topology(format_, len(files), files)
+
+
+def name_of(source_format: int) -> str:
+    """Source.format of a source_format: its name in SPEC 7.5, in lower case."""
+    return SourceFormat(source_format).name.lower()
 
 
 def source_of(topology: Topology) -> Source:
@@ -49,7 +54,7 @@ def source_of(topology: Topology) -> Source:
             else:
                 segments.append(Literal(bytes(s.literal)))
         files.append(SourceFile(f.file_path, segments))
-    return Source(by_source(topology.source_format).name, files)
+    return Source(name_of(topology.source_format), files)
 
 
 def layer_structure(model: Model) -> LayerDescriptors | None:

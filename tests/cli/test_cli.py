@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def run(command):
 
 
 def uniform(path) -> list:
-    parsed = parse(open(path, "rb").read()).models[-1]
+    parsed = parse(Path(path).read_bytes()).models[-1]
     return [c for u in parsed.tensor_units for d in u.descriptors for c in d.component if c.quantiser == 1]
 
 

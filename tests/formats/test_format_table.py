@@ -16,6 +16,7 @@ from refcodec.formats.foreign import FOREIGN
 from refcodec.formats.table import FORMATS, by_ending, by_name, by_source, listed, recognised
 from refcodec.formats.writer import TensorWriter
 from refcodec.model import Literal, Slot, SlotCoding, Source, SourceFile
+from refcodec.topology import name_of
 
 SPEC = (ROOT / "SPEC.md").read_text(encoding="utf-8")
 ONE = [Tensor("t", np.array([1, 2, 3], np.float32))]
@@ -50,6 +51,11 @@ def test_rows_are_those_of_the_standard(row):
 @pytest.mark.parametrize("row", OF_SOURCES, ids=lambda row: row.name)
 def test_rows_are_found_by_name_and_value(row):
     assert by_name(row.name) is row is by_source(row.source)
+
+
+@pytest.mark.parametrize("row", OF_SOURCES, ids=lambda row: row.name)
+def test_the_bitstream_knows_a_source_by_the_same_name(row):
+    assert name_of(row.source) == row.name
 
 
 def test_no_ending_stands_twice():
