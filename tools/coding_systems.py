@@ -203,6 +203,9 @@ def main() -> int:
     parser.add_argument("--into", metavar="PAGE", type=pathlib.Path,
                         help="put the table into a Markdown page, between the lines '<!-- systems -->' and its end")
     arguments = parser.parse_args()
+    groups = dict.fromkeys(mode.group for mode in modes())
+    if arguments.only and not any(arguments.only in group for group in groups):
+        parser.error(f"--only {arguments.only}: the groups are {', '.join(groups)} (a part of a name will do)")
     bundled = arguments.model == str(DATA / "digits_v2.onnx")
     model = refcodec.load(arguments.model)
     reference = refcodec.load(arguments.reference

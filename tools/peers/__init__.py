@@ -2,5 +2,6 @@
 
 workers/     programs that run inside those environments: files in, one line of JSON per measurement out
              (a folder of their own, so that `nncodec` means the package there and not the adapter)
-nncodec.py, lossless.py, updates.py, omc.py   what tools/bench_peers.py calls
+nncodec.py, lossless.py, omc.py, shannon.py   what tools/bench_peers.py measures
+environments.py, steps.py                     how it runs them, and what it says meanwhile
 """

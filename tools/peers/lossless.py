@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-import subprocess
 from typing import NamedTuple
 
-from .environments import ensure_env
+from .environments import WORKERS, ensure_env, run_worker
 
-WORKER = pathlib.Path(__file__).parent / "workers" / "lossless_worker.py"
 INTRA = ("zlib-9", "bz2-9", "xz-9e", "zstd-19", "zstd-22", "zipnn", "pcodec-12", "openzl")
 DELTA = ("zstd-patch-from", "xor-zstd", "xor-xz", "zipnn-delta", "bsdiff4", "hdiffpatch", "sparse", "sparse-zstd")
 
@@ -42,16 +40,11 @@ class Lossless:
         known = self.cache.setdefault(" ".join([mode, *map(file_digest, paths)]), {})
         missing = [codec for codec in codecs if fresh or codec not in known]
         if missing:
-            python = ensure_env(self.work, "lossless")
-            with subprocess.Popen(["nice", "-n", "10", str(python), str(WORKER), mode, *map(str, paths), *missing],
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-                for line in process.stdout:
-                    result = Result(**json.loads(line))
-                    known[result.codec] = result._asdict()
-                    self.cache_file.write_text(json.dumps(self.cache, indent=1))
-                errors = process.stderr.read()
-            if process.returncode:
-                raise RuntimeError(f"{mode} {paths}: {errors}")
+            for line in run_worker(ensure_env(self.work, "lossless"), WORKERS / "lossless_worker.py", mode,
+                                   *map(str, paths), *missing):
+                result = Result(**json.loads(line))
+                known[result.codec] = result._asdict()
+            self.cache_file.write_text(json.dumps(self.cache, indent=1))
         return {codec: Result(**known[codec]) for codec in codecs}
 
     def intra(self, path: pathlib.Path, codecs: tuple[str, ...] = INTRA, fresh: bool = False) -> dict[str, Result]:

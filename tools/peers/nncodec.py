@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-import subprocess
 from typing import NamedTuple
 
 import numpy as np
 
-from .environments import ensure_env
+from .environments import WORKERS, ensure_env, run_worker
 
-WORKER = pathlib.Path(__file__).parent / "workers" / "nncodec_worker.py"
 LAMBDAS = (0, 1)
 
 
@@ -55,10 +53,9 @@ class NNCodec:
         self.key = digest(self.npz)
 
     def _run(self, settings: dict) -> Point:
-        python = ensure_env(self.work, "nncodec")
-        done = subprocess.run(["nice", "-n", "10", str(python), str(WORKER), str(self.npz), json.dumps([settings])],
-                              check=True, capture_output=True, text=True)
-        return Point(**json.loads(done.stdout.splitlines()[-1]))
+        lines = run_worker(ensure_env(self.work, "nncodec"), WORKERS / "nncodec_worker.py", str(self.npz),
+                           json.dumps([settings]))
+        return Point(**json.loads(lines[-1]))
 
     def at(self, qp: int, lambda_scale: int) -> Point:
         """The work point of one setting, from the cache where it was measured before."""

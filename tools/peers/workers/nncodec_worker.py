@@ -69,20 +69,29 @@ def snr(reference, decoded):
     return float(10 * np.log10(original.var() / np.mean((original - rebuilt) ** 2)))
 
 
+def measured(tensors, point):
+    """Bytes, SNR and seconds of one work point."""
+    def encode():
+        copies = {name: array.copy() for name, array in tensors.items()}
+        return bytes(nnc.compress(copies, bitstream_path=None, return_bitstream=True, qp=point["qp"],
+                                  lambda_scale=point["lambda_scale"], **OPTIONS))
+
+    def decode():
+        return nnc.decompress(bytearray(stream), approx_param_base=None, update_base_param=False, hdsp_tool=None,
+                              return_hls=False)
+
+    repeat = point.get("repeat", 1)
+    stream, encoding = timed(encode, repeat if point.get("time") else 1)
+    decoded, decoding = timed(decode, repeat)
+    return dict(qp=point["qp"], lambda_scale=point["lambda_scale"], bytes=len(stream), snr=snr(tensors, decoded),
+                weights=sum(a.size for a in tensors.values()), encode_seconds=encoding, decode_seconds=decoding)
+
+
 def main():
     with np.load(sys.argv[1]) as archive:
         tensors = {name: np.ascontiguousarray(archive[name]) for name in archive.files}
     for point in json.loads(sys.argv[2]):
-        repeat = point.get("repeat", 1)
-        stream, encoding = timed(lambda: bytes(nnc.compress(
-            {name: array.copy() for name, array in tensors.items()}, bitstream_path=None, return_bitstream=True,
-            qp=point["qp"], lambda_scale=point["lambda_scale"], **OPTIONS)), repeat if point.get("time") else 1)
-        decoded, decoding = timed(lambda: nnc.decompress(bytearray(stream), approx_param_base=None,
-                                                         update_base_param=False, hdsp_tool=None,
-                                                         return_hls=False), repeat)
-        print(json.dumps(dict(qp=point["qp"], lambda_scale=point["lambda_scale"], bytes=len(stream),
-                              snr=snr(tensors, decoded), weights=sum(a.size for a in tensors.values()),
-                              encode_seconds=encoding, decode_seconds=decoding)), flush=True)
+        print(json.dumps(measured(tensors, point)), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
     python omc_worker.py '[{"file": ..., "config": {...}, "references": [...], "output": ..., "speed": true}, ...]'
 
-Prints one line of JSON per job: bytes, quantised weights, SNR in dB over them, seconds of encoding (step given, so
-without the search for it) and of decoding with one and two threads.
+Prints one line of JSON per job: bytes, quantised weights, SNR in dB over them, seconds (of the clock, and of
+processors) of encoding (step given, so without the search for it) and of decoding, with one and two threads.
 """
 
 import dataclasses
+import hashlib
 import json
+import pathlib
 import sys
 import time
 
@@ -18,13 +20,13 @@ from refcodec.encoder.model_encoder import ModelEncoder, quantised_tensors
 
 
 def fastest(function, repeat):
-    """(result, seconds of the fastest of `repeat` calls)."""
-    best = float("inf")
+    """(result, seconds of the fastest of `repeat` calls, least seconds of processors)."""
+    best = cpu = float("inf")
     for _ in range(repeat):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         result = function()
-        best = min(best, time.perf_counter() - start)
-    return result, best
+        best, cpu = min(best, time.perf_counter() - start), min(cpu, time.process_time() - cpu_start)
+    return result, best, cpu
 
 
 def snr(model, decoded, numbers):
@@ -49,19 +51,22 @@ def run(job):
         step = ModelEncoder(model, config, references).step_for_snr(config.snr)
         config = dataclasses.replace(config, snr=None, step=step)
     repeat = 3 if job.get("speed") else 1
-    stream, encoding = fastest(lambda: refcodec.encode(model, config, references), min(2, repeat))
-    decoded, one = fastest(lambda: refcodec.decode(stream, references), repeat)
+    stream, encoding, encoding_cpu = fastest(lambda: refcodec.encode(model, config, references), min(2, repeat))
+    decoded, one, one_cpu = fastest(lambda: refcodec.decode(stream, references), repeat)
     two = fastest(lambda: refcodec.decode(stream, references, threads=2), repeat)[1] if job.get("speed") else None
     if not config.lossy:
         assert is_equal(model, decoded), f"{job['file']} does not come back"
     if "output" in job:
         refcodec.save(decoded, job["output"])
-    return dict(bytes=len(stream), weights=sum(model.tensors[i].size for i in numbers),
+    return dict(bytes=len(stream), sha256=hashlib.sha256(stream).hexdigest(),
+                weights=sum(model.tensors[i].size for i in numbers),
                 snr=snr(model, decoded, numbers) if numbers else None, encode_seconds=encoding, decode_seconds=one,
-                decode_seconds_2=two)
+                encode_cpu=encoding_cpu, decode_cpu=one_cpu, decode_seconds_2=two)
 
 
 def main():
+    own = pathlib.Path(__file__).resolve().parents[3]
+    assert pathlib.Path(refcodec.__file__).is_relative_to(own), f"{refcodec.__file__} is not the codec of {own}"
     for job in json.loads(sys.argv[1]):
         print(json.dumps(run(job)), flush=True)
 
