@@ -26,7 +26,8 @@ version = release = tomllib.loads((ROOT / "pyproject.toml").read_text())["projec
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/site/contents"
 include_patterns = ["README.md", "SPEC.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSES.md",
-                    "docs/*.md", "docs/site/contents.md", "conformance/*.md", "conformance/decoder_c/*.md", "tools/**/*.md"]
+                    "docs/*.md", "docs/site/contents.md", "conformance/*.md", "conformance/decoder_c/*.md",
+                    "tools/**/*.md"]
 exclude_patterns = ["build", ".venv"]
 
 myst_heading_anchors = 4                             # as GitHub makes them
