@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _code(models: Sequence[Model], config: Config, references: Sequence[Model]) -> None:
     from ..decoder import StreamDecoder
-    from ..encoder import encode
+    from ..encoder.encoding import encode
 
     with StreamDecoder(encode(models, config, references), references) as decoder:
         for number in range(len(decoder.parsed.models)):
