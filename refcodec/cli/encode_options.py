@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from ..bitstream.structures import EntropyMode
 from ..encoder.config import Config, settings_of
-from ..encoder.config_parts import FITTED
+from ..encoder.config_parts import FITTED, in_profile
 from ..errors import ConfigError
 from ..model import Model
 
@@ -59,8 +60,8 @@ def _check(config: Config, arguments: argparse.Namespace) -> None:
         _refuse(f"--states is of the uniform quantiser, not of {system}")
     if arguments.coder and config.entropy:
         _refuse("--entropy (or a preset that sets it) decides the coder; drop --coder")
-    if config.entropy == "map" and quantised:
-        _refuse("--entropy map codes words, so only what is kept without loss; drop it or the quantiser")
+    if config.tools.only_words and quantised:
+        _refuse(f"--entropy {config.entropy} codes words, so only what is kept without loss; drop it or the quantiser")
     if arguments.mean_width is not None and (arguments.calibration is None or not 1 <= arguments.mean_width <= 24):
         _refuse("--mean-width is 1 to 24 bits, and needs --calibration")
     _check_profile(config, arguments)
@@ -69,8 +70,11 @@ def _check(config: Config, arguments: argparse.Namespace) -> None:
 def _check_profile(config: Config, arguments: argparse.Namespace) -> None:
     if config.profile == "baseline" and arguments.states:
         _refuse("profile baseline has no trellis; ask for --profile main, or --states 0")
-    if config.profile in ("baseline", "main") and "cm" in (arguments.coder, arguments.entropy):
-        _refuse(f"profile {config.profile} has no mixed coding (cm); ask for --profile high")
+    for name in filter(None, (arguments.coder, arguments.entropy)):
+        mode = EntropyMode.__members__.get(name.upper())             # 'auto' is none
+        if mode is not None and not in_profile(mode, config.profile):
+            _refuse(f"profile {config.profile} has no {mode.facts.called} ({name}); ask for --profile "
+                    f"{mode.facts.profile.name.lower()}")
 
 
 def check_models(config: Config, models: Sequence[Model], references: Sequence[Model]) -> None:

@@ -210,10 +210,10 @@ def words_candidate(words: np.ndarray, matrix: np.ndarray, dtype: DType, column_
 
 
 def levels_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, column_scan: int, mantissa: int,
-                     exponent: int, states: int, mixed: bool, kernel_size: int, entries: int,
+                     exponent: int, states: int, mode: EntropyMode, kernel_size: int, entries: int,
                      prediction: Prediction | None = None) -> Candidate:
     """Uniform or trellis-coded levels."""
-    c = Component(Quantiser.UNIFORM, EntropyMode.CM if mixed else EntropyMode.CC,
+    c = Component(Quantiser.UNIFORM, mode,
                   uniform=UniformParameters(states.bit_length() - 2 if states else 0, mantissa, exponent),
                   entry_count_minus1=entries - 1)
     part = Part(c, levels, dtype, kernel_size=1 if column_scan else kernel_size)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ..bitstream.structures import EntropyMode
 from ..errors import ConfigError
 from .config_parts import (
     CODERS,
@@ -31,6 +32,7 @@ from .config_parts import (
     UniformQuantiser,
     Units,
     Update,
+    in_profile,
     integer,
     one_of,
     refuse,
@@ -58,7 +60,8 @@ class Config:
     step: the quantiser's step, one for all quantised tensors.  snr: 10 log10(variance / mean squared
     error) over all quantised elements, dB.  bits_per_weight: whole stream over quantised elements.
     states: of the trellis (0 = none); None: 8, or 32 with effort 'best', 0 with 'fast'.
-    coder: 'cc' or 'cm'; None: 'cc', or 'cm' with effort 'best'.  effort: 'fast', 'default', 'best'.
+    coder: the entropy mode that range-codes levels, one of CODERS; None: 'cc', or 'cm' with effort 'best'.
+    effort: 'fast', 'default', 'best'.
     quality_layers: number of layers, the last as asked, those before it coarser.
     rules: the first that fits a tensor's name decides its treatment.
     entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).
@@ -181,9 +184,10 @@ class Config:
     def tools(self) -> Tools:
         one_of("profile", self.profile, (None, *PROFILES))
         one_of("coder", self.coder, (None, *CODERS))
-        mixed = (self.coder or ("cm" if self.effort == "best" else "cc")) == "cm"
-        return Tools(self.profile, mixed and self.profile in (None, "high"), self.entropy, bool(self.spatial),
-                     self.preset == "auto")
+        usual = EntropyMode.CM if self.effort == "best" else EntropyMode.CC
+        asked = EntropyMode[self.coder.upper()] if self.coder else usual
+        level_mode = asked if in_profile(asked, self.profile) else EntropyMode.CC
+        return Tools(self.profile, level_mode, self.entropy, bool(self.spatial), self.preset == "auto")
 
     @cached_property
     def units(self) -> Units:

@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, NoReturn
 
 from ..bitstream.limits import Profile
-from ..bitstream.structures import EntropyMode
+from ..bitstream.structures import RANGE_CODED, EntropyMode
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .updates.factors import FactorUpdate
 
 STATES = (0, 4, 8, 16, 32, 64)
-CODERS = ("cc", "cm")
+CODERS = tuple(mode.name.lower() for mode in RANGE_CODED if mode.facts.levels)
 EFFORTS = ("fast", "default", "best")
 TREATMENTS = ("quantise", "fine", "lossless")
 PROFILES = tuple(profile.name.lower() for profile in Profile)
@@ -47,6 +47,11 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> None
 def positive(name: str, value: object) -> None:
     if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
         refuse(f"{name} must be a positive number, not {value}")
+
+
+def in_profile(mode: EntropyMode, profile: str | None) -> bool:
+    """True if the profile has the mode; None has all."""
+    return profile is None or mode.facts.profile <= Profile[profile.upper()]
 
 
 @dataclass(frozen=True)
@@ -187,13 +192,13 @@ class Update:
 class Tools:
     """Which tools of the standard are used.
 
-    profile: the highest allowed, None: any.  mixed: levels are coded by mixed coding.  entropy: one entropy mode for
-    all that it can code, 'auto': the smallest of all, None: range coding.  spatial: try prediction from neighbours.
+    profile: the highest allowed, None: any.  level_mode: what range-codes levels.  entropy: one entropy mode for all
+    that it can code, 'auto': the smallest of all, None: range coding.  spatial: try prediction from neighbours.
     products: try differences from a reference as products of two factors.
     """
 
     profile: str | None
-    mixed: bool
+    level_mode: EntropyMode
     entropy: str | None
     spatial: bool
     products: bool
@@ -207,7 +212,7 @@ class Tools:
         if self.entropy is None:
             return []
         found = list(EntropyMode) if self.entropy == "auto" else [EntropyMode[self.entropy.upper()]]
-        return [m for m in found if self.profile is None or m.facts.profile <= Profile[self.profile.upper()]]
+        return [m for m in found if in_profile(m, self.profile)]
 
     @property
     def all_modes(self) -> bool:
@@ -222,13 +227,17 @@ class Tools:
     @property
     def only_levels(self) -> bool:
         """True if that mode codes no words."""
-        return self.one_mode and not any(mode.facts.codes(words=True) for mode in self.modes)
+        return self.one_mode and not EntropyMode[str(self.entropy).upper()].facts.codes(words=True)
+
+    @property
+    def only_words(self) -> bool:
+        """True if that mode codes no levels."""
+        return self.one_mode and not EntropyMode[str(self.entropy).upper()].facts.codes(words=False)
 
     @property
     def level_profile(self) -> Profile:
         """The lowest profile that has what may code levels."""
-        modes = [*self.modes, EntropyMode.CM if self.mixed else EntropyMode.CC]
-        return max(mode.facts.profile for mode in modes)
+        return max(mode.facts.profile for mode in (*self.modes, self.level_mode))
 
 
 @dataclass(frozen=True)

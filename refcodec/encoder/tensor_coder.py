@@ -99,8 +99,8 @@ def _structured(job: TensorJob, words: np.ndarray, matrix: np.ndarray, entries: 
         return codebook_candidate(words, found.codebook, found.zero_index, found.levels, job.dtype,
                                   job.fold.kernel_size, entries)
     if found.kind == "uniform":
-        return levels_candidate(words, found.levels, job.dtype, 0, found.step_mantissa, found.step_exponent, 0, False,
-                                job.fold.kernel_size, entries)
+        return levels_candidate(words, found.levels, job.dtype, 0, found.step_mantissa, found.step_exponent, 0,
+                                EntropyMode.CC, job.fold.kernel_size, entries)
     parameters = choose_parameters(found.halves, BY_NAME["float16"])
     return grid_candidate(words, found.halves, found.scales, 0, parameters, entries, job.plane_rows)
 
@@ -114,7 +114,7 @@ def code_fine(job: TensorJob, words: np.ndarray, config: Config, step: float) ->
     mantissa, exponent = step_parts(max(min(step, largest * 2.0**-FINE_BITS), finest_step(largest)))
     levels = np.rint(job.matrix(words).view(job.dtype.numpy).astype(np.float64) /
                      (mantissa * 2.0**exponent)).astype(np.int32)
-    return job.coded(_levels(job, levels, None, 0, mantissa, exponent, 0, False, 1), config)
+    return job.coded(_levels(job, levels, None, 0, mantissa, exponent, 0, EntropyMode.CC, 1), config)
 
 
 def code_levels(job: TensorJob, words: np.ndarray, config: Config, step: float) -> Candidate:
@@ -144,7 +144,7 @@ def _spatial_candidates(job: TensorJob, values: np.ndarray, step: float) -> list
     words = job.flat(reconstruct(indices, 0, mantissa, exponent, job.dtype).view(job.dtype.word))
     candidates = []
     for predictor in best:
-        c = levels_candidate(words, residuals[predictor], job.dtype, 0, mantissa, exponent, 0, False, 1, 1)
+        c = levels_candidate(words, residuals[predictor], job.dtype, 0, mantissa, exponent, 0, EntropyMode.CC, 1, 1)
         c.descriptor.prediction_mode, c.descriptor.spatial_predictor = PredictionMode.SPATIAL, predictor
         candidates.append(c)
     return candidates
@@ -228,11 +228,11 @@ def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Confi
         levels[a:b] = quantise(matrix[a:b], mantissa * 2.0**exponent, config.uniform.states, config.uniform.lam)
     del matrix
     return _levels(job, levels, choice.prediction, choice.column_scan, mantissa, exponent, config.uniform.states,
-                   config.tools.mixed, entries)
+                   config.tools.level_mode, entries)
 
 
 def _levels(job: TensorJob, levels: np.ndarray, prediction: Prediction | None, scan: int, mantissa: int, exponent: int,
-            states: int, mixed: bool, entries: int) -> Candidate:
+            states: int, mode: EntropyMode, entries: int) -> Candidate:
     base = None if prediction is None else job.matrix(prediction.words, scan).view(job.dtype.numpy)
     borders = segment_borders(levels.shape[0], entries)
     values = np.empty(levels.shape, job.dtype.numpy)
@@ -240,5 +240,5 @@ def _levels(job: TensorJob, levels: np.ndarray, prediction: Prediction | None, s
         values[a:b] = reconstruct(levels[a:b], states, mantissa, exponent, job.dtype,
                                   None if base is None else base[a:b])
     words = job.flat(values.view(job.dtype.word), scan)
-    return levels_candidate(words, levels, job.dtype, scan, mantissa, exponent, states, mixed, job.fold.kernel_size,
+    return levels_candidate(words, levels, job.dtype, scan, mantissa, exponent, states, mode, job.fold.kernel_size,
                             entries, prediction)

@@ -67,7 +67,7 @@ def test_states_of_the_trellis(settings, states):
     (dict(), False), (dict(coder="cm"), True), (dict(effort="best"), True), (dict(effort="best", coder="cc"), False),
     (dict(coder="cm", profile="main"), False), (dict(effort="best", profile="high"), True)])
 def test_mixed_coding(settings, mixed):
-    assert Config(**settings).tools.mixed is mixed
+    assert Config(**settings).tools.level_mode == (EntropyMode.CM if mixed else EntropyMode.CC)
 
 
 @pytest.mark.parametrize("settings, modes", [

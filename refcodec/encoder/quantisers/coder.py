@@ -65,7 +65,7 @@ def _coded(candidate: Candidate, job: TensorJob, config: Config) -> Candidate | 
     if part.array is None:
         return candidate
     modes = [] if job.joined else possible_modes(part, config.tools.modes)
-    usual = possible_modes(part, [EntropyMode.CM if config.tools.mixed else EntropyMode.CC])
+    usual = possible_modes(part, [config.tools.level_mode])
     if not (modes or usual):
         modes = [] if job.joined else [EntropyMode.LZMA]           # levels beyond the range coders
     if not (modes or usual):

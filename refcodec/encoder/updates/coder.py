@@ -120,7 +120,7 @@ def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np
 
 
 def _part(factor: Factor, job: TensorJob, config: Config) -> Part:
-    c = Component(Quantiser.UNIFORM, EntropyMode.CM if config.tools.mixed else EntropyMode.CC,
+    c = Component(Quantiser.UNIFORM, config.tools.level_mode,
                   uniform=UniformParameters(0, factor.mantissa, factor.exponent))
     narrow = np.ascontiguousarray(factor.indices, np.int32)
     return Part(c, narrow, job.dtype)
