@@ -60,6 +60,7 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
     import ml_dtypes
     import numpy as np
 
+    from ..bitstream.structures import EntropyMode
     from ..encoder.config import Config, Rule
     from ..model import Model, Tensor
 
@@ -73,10 +74,11 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
     base, new = model(), model(amount=1e-3)
     maps = Model([Tensor("maps", np.maximum(np.random.default_rng(2).normal(size=(4, 16, 16)), 0).astype(np.float32))])
     for models, references, options in (
-            ([base], [], {}), ([base], [], {"entropy": "map"}), ([base], [], {"entropy": "huffman"}),
-            ([base], [], {"entropy": "fixed"}), ([base], [], {"step": 0.01}),
-            ([base], [], {"step": 0.01, "entropy": "raw"}), ([base], [], {"step": 0.01, "entropy": "cc", "states": 0}),
-            ([base], [], {"step": 0.01, "effort": "best"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
+            ([base], [], {}), ([base], [], {"step": 0.01}), ([base], [], {"step": 0.01, "effort": "best"}),
+            *(([base], [], {"entropy": mode.name.lower()}) for mode in EntropyMode if mode.facts.words),
+            *(([base], [], {"step": 0.01, "entropy": mode.name.lower(), "states": 0})
+              for mode in EntropyMode if mode.facts.levels),
+            ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
             ([maps], [], {"preset": "s3-features", "step": 0.2, "rules": [Rule("*", "quantise")]}),
             ([new], [base], {"preset": "s4-ml", "update_rank": 3})):
         yield models, Config(join_below=1, **options), references
