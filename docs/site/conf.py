@@ -30,12 +30,15 @@ include_patterns = ["README.md", "SPEC.md", "CONTRIBUTING.md", "CHANGELOG.md", "
                     "tools/**/*.md"]
 exclude_patterns = ["build", ".venv"]
 
+smartquotes = False                                  # the text stays as it is written
 myst_heading_anchors = 4                             # as GitHub makes them
 suppress_warnings = ["toc.not_included"]             # pages are reached by their links, too
 
 html_theme = "furo"
 html_title = project
 html_extra_path = ["front"]                          # index.html, which leads to docs/index.html
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 

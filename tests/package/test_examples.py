@@ -77,6 +77,7 @@ def printed(tmp_path_factory) -> dict[str, list[list[str]]]:
                               stderr=subprocess.STDOUT, env={**os.environ, "PATH": path})
         return done.stdout.splitlines()
 
+    run("refcodec warm-up")                         # so that no example tells that loops are compiled
     return {page: [run(command) for command, _ in commands(page)] for page in PAGES}
 
 
