@@ -23,6 +23,7 @@ from helpers import (
 
 from refcodec import Config, Model, Tensor, decode, encode
 from refcodec.compiler import COMPILE
+from refcodec.encoder.config_parts import CODERS
 
 
 def network(dtype=np.float32, seed: int = 0) -> Model:
@@ -55,7 +56,7 @@ def cases() -> dict[str, tuple[Model | list[Model], Config, list[Model]]]:
                                                                              "treatment": "quantise"}]), []),
     }
     for states in (0, 4, 8, 16, 32, 64):
-        for coder in ("cc", "cm"):
+        for coder in CODERS:
             found[f"{coder}{states}"] = (net, Config(step=0.01, states=states, coder=coder), [])
     for dtype in (np.float16, ml_dtypes.bfloat16, np.float64):
         kind = np.dtype(dtype).name

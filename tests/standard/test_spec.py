@@ -236,13 +236,13 @@ def test_memory():
 
 
 def test_profiles():
-    """Annex A.1: the first profile of each representation; no entropy mode but CM and no quantiser is kept from
-    BASELINE."""
+    """Annex A.1: the first profile of each representation and entropy mode; no quantiser is kept from BASELINE."""
     first = {name: Profile[("BASELINE", "MAIN", "HIGH")[row[1:].index("yes")]] for row in table("tool")
              for name in re.findall(r"\b[A-Z_]{2,}\b", row[0])}
     for r in structures.Representation:
         assert first[r.name] == (Profile.MAIN if r in structures.DECOMPOSED else Profile.BASELINE)
-    assert first["CM"] == Profile.HIGH
+    assert {m.name: m.facts.profile for m in structures.EntropyMode} == {
+        m.name: first.get(m.name, Profile.BASELINE) for m in structures.EntropyMode}
 
 
 def test_derived_variables():
