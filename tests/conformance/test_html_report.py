@@ -13,6 +13,7 @@ from helpers import ROOT
 
 from refcodec.checker import Report, Result, Verdict, load_manifest
 from refcodec.checker.badge import badge
+from refcodec.checker.manifest import Decoded
 
 pytest.importorskip("jinja2", reason="the extra 'report' is not installed")
 pytest.importorskip("markdown_it", reason="the extra 'report' is not installed")
@@ -22,6 +23,7 @@ from refcodec.checker.spec_page import clauses, read_spec
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
            "--disable-component-update", "--disable-sync"]
+GUILTY = "element_type=bfloat16"
 BROKEN, REJECTED = "p-others", "x-r7_2-1-type-0"
 HOSTILE = "<script>alert(1)</script><img src=https://example.org/x onerror=alert(2)>"
 
@@ -51,12 +53,14 @@ def a_report(manifest, name: str, failures: dict) -> Report:
 
 @pytest.fixture(scope="module")
 def pages(manifest, tmp_path_factory):
-    """Two pages: all PASS, and two decoders of which one fails twice, with hostile words."""
+    """Pages: all PASS, two decoders of which one fails twice, with hostile words, and one that is wrong in one type."""
     folder = tmp_path_factory.mktemp("pages")
     good = a_report(manifest, "good", {}).data()
     bad = a_report(manifest, "bad", {BROKEN: (Verdict.FAIL, "tensor 0 'w': element 1 is 0x01, expected 0x00"),
                                      REJECTED: (Verdict.WRONG_ACCEPT, HOSTILE)}).data()
-    for name, runs in (("pass", [good]), ("mixed", [good, bad])):
+    one = a_report(manifest, "one", {s.id: (Verdict.FAIL, "") for s in manifest.streams
+                                     if isinstance(s.expected, Decoded) and GUILTY in s.features}).data()
+    for name, runs in (("pass", [good]), ("mixed", [good, bad]), ("guilty", [one])):
         (folder / f"{name}.html").write_text(page(runs, manifest), encoding="utf-8")
     return folder
 
@@ -205,6 +209,12 @@ def test_matrix_and_squares_lead_to_their_streams(visit, manifest):
     tab.click(".heat td a >> nth=0")
     assert shown(tab) > 0
     assert "None" in tab.locator("#failures").inner_text() and tab.locator(".failure").count() == 0
+
+
+def test_a_suspect_leads_to_its_streams(visit, manifest):
+    tab = visit("guilty")
+    tab.click(f".suspects tbody tr:first-child a:text-is('{GUILTY}')")
+    assert shown(tab) == sum(GUILTY in s.features for s in manifest.streams) > 0
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1366, "light")])
