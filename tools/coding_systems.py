@@ -218,6 +218,9 @@ def main() -> int:
         subjects = {"model": ([model], []), "update": ([model], [reference]), "set": ([reference, model], []),
                     "maps": ([maps], []), "frames": (frames, []), "pruned": ([pruned(model)], [])}
         rows = all_rows(subjects, arguments.only or "")
+    if not rows:
+        parser.error(f"nothing of {arguments.only!r} can be coded: updates and sets need --reference, features the "
+                     "bundled model")
     print(table(rows))
     if arguments.into:
         put_into(arguments.into, table(rows))

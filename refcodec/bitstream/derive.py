@@ -11,7 +11,7 @@ import math
 from ..dtypes import BY_CODE, BY_NAME
 from ..errors import SemanticsError
 from ..fold import Fold
-from .limits import Profile, size_needed
+from .limits import VERSION, Profile, size_needed
 from .structures import (
     BY_DIFFERENCE,
     DECOMPOSED,
@@ -36,7 +36,6 @@ from .structures import (
 )
 from .visitor import Visitor
 
-VERSION = (0, 1)
 ENTRY_MIN_ELEMENTS = 65536
 
 

@@ -1,9 +1,11 @@
-"""Profiles and levels (SPEC annex A)."""
+"""The version of the standard (SPEC 7.3), its profiles and levels (SPEC annex A)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+
+VERSION = (0, 1)     # version_major, version_minor
 
 
 class Profile(IntEnum):

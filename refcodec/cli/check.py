@@ -7,19 +7,21 @@ import json
 import os
 from pathlib import Path
 
+from ..bitstream.limits import Profile
 from ..shipped import shipped
-from .shared import Commands
+from .shared import Commands, add_command
 
-PROFILES = ("baseline", "main", "high")      # as in checker/manifest.py, which is not loaded for --help
 MANIFEST = shipped("conformance/manifest.json")
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    c = commands.add_parser(
-        "check", help="run any decoder against the conformance suite",
-        description="Run a decoder that speaks conformance/CONTRACT.md against a manifest. Exit codes: 0 every "
-        "stream PASS, but for known failures; 20 not all; 21 the smoke stream did not pass, "
-        "nothing else was run.")
+    c = add_command(
+        commands, "check", "run any decoder against the conformance suite",
+        "Run a decoder that speaks conformance/CONTRACT.md against a manifest of streams, or an encoder on models.",
+        {"refcodec check --decoder 'refcodec conformance-decode'": "the reference decoder itself",
+         "refcodec check --decoder './mine' --profile main --html report.html": "yours, up to a profile, with a page",
+         "refcodec check --decoder './mine' --only smoke --jobs 1": "one stream",
+         "refcodec check --encoder './my-encoder' --models *.onnx": "an encoder"})
     checked = c.add_mutually_exclusive_group(required=True)
     checked.add_argument("--decoder", metavar="CMD", help="the decoder, as typed in a shell, without 'decode'")
     checked.add_argument(
@@ -28,7 +30,8 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     c.add_argument("--models", nargs="+", default=[], metavar="FILE", help="with --encoder: model files")
     c.add_argument("--manifest", default=str(MANIFEST), metavar="FILE",
                    help="the suite (default: the one that came with refcodec)")
-    c.add_argument("--profile", choices=PROFILES, default="high", help="leave out streams of higher profiles")
+    c.add_argument("--profile", choices=[profile.name.lower() for profile in Profile], default="high",
+                   help="leave out streams of higher profiles")
     c.add_argument("--required", action="store_true", help="leave out streams that are not required")
     c.add_argument("--only", action="append", default=[], metavar="ID", help="only this stream; may be given again")
     served = c.add_mutually_exclusive_group()

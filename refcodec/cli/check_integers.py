@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 
-from .shared import Commands, add_json, add_references, load_all
+from .shared import Commands, add_command, add_json, add_references, load_all, references_named
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser(
-        "check-integers", help="run a model in integers: accumulators, clipping, and what changes",
-        description="Run the network of a model with activation formats (SPEC 7.6.4; encode --preset "
-        "s5-hybrid --calibration makes them) in integers, and the same weights in floating "
-        "point.")
+    p = add_command(
+        commands, "check-integers", "run a model in integers: accumulators, clipping, and what changes",
+        "Run the network of a model with activation formats (SPEC 7.6.4; encode --preset s5-hybrid --calibration makes "
+        "them) in integers, and the same weights in floating point.",
+        {"refcodec check-integers model.omc --inputs X.npz": "accumulators, clipping, and how far the outputs move",
+         "refcodec check-integers model.omc --inputs X.npz --labels y": "right answers, too: y holds the classes"})
     p.add_argument("input", metavar="IN.omc")
     p.add_argument("--inputs", required=True, metavar="X.npz",
                    help="inputs of the network, by name, the first axis is the batch")
@@ -30,7 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ..integers.evaluate import network_of
     from ..integers.inputs import network_inputs
 
-    (model,) = load_all([arguments.input], load_all(arguments.reference))
+    references = load_all(arguments.reference)
+    with references_named(arguments.reference, references):
+        (model,) = load_all([arguments.input], references)
     inputs, others = network_inputs(arguments.inputs, network_of(model))
     labels = others.get(arguments.labels or "labels")
     if labels is None and arguments.labels:

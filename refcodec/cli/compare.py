@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 
-from .shared import Commands, add_json, add_references, load_all
+from .shared import Commands, add_command, add_json, add_references, load_all, references_named
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser("compare", help="two models (or streams), tensor by tensor: equal bits, SNR, largest error")
+    p = add_command(
+        commands, "compare", "two models (or streams), tensor by tensor: equal bits, SNR, largest error",
+        "Compare two models, files or streams, tensor by tensor; tensors are paired by their names. Where less than "
+        "half can be compared, the models are said to be unlike. The exit code is 0 whether they differ or not; --json "
+        "has 'equal' and 'unlike'.",
+        {"refcodec compare model.onnx model.omc": "what coding has changed",
+         "refcodec compare v2.onnx update.omc --reference v1.onnx": "the same of an update"})
     p.add_argument("a", metavar="A")
     p.add_argument("b", metavar="B")
     add_references(p)
@@ -20,9 +26,10 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> None:
     from ..inspection.compare import compare_models, print_comparison
 
-    a, b = load_all([arguments.a, arguments.b], load_all(arguments.reference))
-    result = compare_models(a, b)
+    references = load_all(arguments.reference)
+    with references_named(arguments.reference, references):
+        result = compare_models(*load_all([arguments.a, arguments.b], references))
     if arguments.json:
         print(json.dumps(result, indent=1))
     else:
-        print_comparison(result)
+        print_comparison(result, arguments.a, arguments.b)

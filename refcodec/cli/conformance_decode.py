@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .shared import Commands
+from .shared import Commands, add_command
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser("conformance-decode", help="the reference decoder in the form of conformance/CONTRACT.md",
-                            description="The reference decoder behind the contract of the conformance suite.")
+    p = add_command(
+        commands, "conformance-decode", "the reference decoder in the form of conformance/CONTRACT.md",
+        "The reference decoder behind the contract of the conformance suite, whose exit codes it has.",
+        {"refcodec conformance-decode decode model.omc folder": "the dump of its last model",
+         "refcodec conformance-decode serve": "requests and replies, a JSON object a line"})
     forms = p.add_subparsers(dest="form", required=True, metavar="FORM")
     once = forms.add_parser("decode", help="one stream into a folder")
     once.add_argument("stream", metavar="STREAM")

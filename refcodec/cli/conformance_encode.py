@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .shared import Commands
+from .shared import Commands, add_command
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser("conformance-encode", help="the reference encoder in the form of conformance/CONTRACT.md",
-                            description="The reference encoder behind the contract of `refcodec check --encoder`.")
+    p = add_command(
+        commands, "conformance-encode", "the reference encoder in the form of conformance/CONTRACT.md",
+        "The reference encoder behind the contract of `refcodec check --encoder`, whose exit codes it has.",
+        {"refcodec conformance-encode encode model.onnx folder --lossless": "stream.omc, and its dump"})
     once = p.add_subparsers(dest="form", required=True, metavar="FORM").add_parser("encode",
                                                                                    help="one model into a folder")
     once.add_argument("model", metavar="MODEL")

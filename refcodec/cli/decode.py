@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..formats.table import exact_formats, new_endings
 from .shared import (
     Commands,
+    add_command,
     add_json,
     add_max_memory,
     add_references,
     add_threads,
+    files_of,
     load_all,
     print_result,
     progress_bar,
+    references_named,
+    refuse_overwriting,
     threads_of,
 )
 
 if TYPE_CHECKING:
     from ..decoder import StreamDecoder
+    from ..model import Model
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser(
-        "decode", help="an OMC stream to a model file",
-        description=f"Decode a stream. The output's format follows its ending; a stream of an {exact_formats()} file "
+    p = add_command(
+        commands, "decode", "an OMC stream to a model file",
+        f"Decode a stream. The output's format follows its ending; a stream of an {exact_formats()} file "
         f"gives that file back. A model of several files (external data) needs a folder as OUTPUT. {new_endings()} are "
-        "written from any stream, with the tensors alone.")
+        "written from any stream, with the tensors alone.",
+        {"refcodec decode model.omc -o model.onnx": "the model file",
+         "refcodec decode update.omc --reference v1.onnx -o v2.onnx": "v2, of an update of v1",
+         "refcodec decode model.omc --tensor fc1.weight -o fc1.npz": "one tensor, without decoding the others",
+         "refcodec decode versions.omc --model 0 -o first.onnx": "one of several models in a stream"})
     p.add_argument("input", metavar="IN.omc")
     p.add_argument("-o", "--output", required=True, metavar="OUTPUT")
     add_references(p)
@@ -47,10 +57,22 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from ..decoder import StreamDecoder
-    from ..inspection.describe import printable
+    from ..inspection.text import shown
 
     references = load_all(arguments.reference)
+    refuse_overwriting(arguments.output, [arguments.input])
+    for path, model in zip(arguments.reference, references):
+        refuse_overwriting(arguments.output, files_of(path, model))
+    with references_named(arguments.reference, references):
+        result = _decode(arguments, references)
+    which = f"model {result['model']} '{shown(result['name'])}', " if "model" in result else ""
+    print_result(arguments, result, f"{arguments.output}: {which}{result['tensors']} tensors, digests verified, "
+                 f"{result['seconds']:.1f} s")
+
+
+def _decode(arguments: argparse.Namespace, references: Sequence[Model]) -> dict[str, Any]:
+    from ..decoder import StreamDecoder
+
     start = time.perf_counter()
     with StreamDecoder(arguments.input, references, threads=threads_of(arguments), max_memory=arguments.max_memory,
                        allow_prefix=arguments.allow_prefix) as decoder:
@@ -61,13 +83,10 @@ def run(arguments: argparse.Namespace) -> None:
             result = _decode_tensors(decoder, number, arguments)
         else:
             result = _decode_model(decoder, number, arguments)
-    which = ""
     if sum(not m.header.enhancement_flag for m in decoder.parsed.models) > 1 and "frames" not in result:
         result |= {"model": number, "name": decoder.parsed.models[number].header.model_name}
-        which = f"model {number} {result['name']!r}, "
     result["seconds"] = round(time.perf_counter() - start, 3)
-    line = f"{arguments.output}: {which}{result['tensors']} tensors, digests verified, {result['seconds']:.1f} s"
-    print_result(arguments, result, printable(line))
+    return result
 
 
 def _model_number(decoder: StreamDecoder, arguments: argparse.Namespace) -> int:
@@ -112,7 +131,7 @@ def _holds_features(decoder: StreamDecoder) -> bool:
     return all(m.layers is not None and [x.layer_name for x in m.layers.layer] == [FEATURE_LAYER] for m in models)
 
 
-def _decode_features(decoder: StreamDecoder, arguments: argparse.Namespace) -> dict:
+def _decode_features(decoder: StreamDecoder, arguments: argparse.Namespace) -> dict[str, Any]:
     from ..formats.features import save_features
 
     frames = [decoder.model(number) for number in range(len(decoder.parsed.models))]
@@ -120,7 +139,7 @@ def _decode_features(decoder: StreamDecoder, arguments: argparse.Namespace) -> d
     return {"output": arguments.output, "frames": len(frames), "tensors": sum(len(m.tensors) for m in frames)}
 
 
-def _decode_tensors(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict:
+def _decode_tensors(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict[str, Any]:
     from ..formats import open_writer
 
     if not arguments.output.endswith(".npz"):
@@ -140,7 +159,7 @@ def _decode_tensors(decoder: StreamDecoder, number: int, arguments: argparse.Nam
     return {"output": arguments.output, "tensors": len(chosen)}
 
 
-def _decode_model(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict:
+def _decode_model(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict[str, Any]:
     from ..formats import open_writer
 
     model = decoder.describe(number, lambda i: decoder.words(number, i))

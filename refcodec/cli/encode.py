@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,15 @@ from ..errors import ConfigError
 from ..formats.table import exact_formats, readable_endings
 from .shared import (
     Commands,
+    add_command,
     add_json,
     add_references,
     add_threads,
+    files_of,
     load_all,
     print_result,
     progress_bar,
+    refuse_overwriting,
     size,
 )
 
@@ -38,10 +42,16 @@ SYSTEMS = (
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    e = commands.add_parser(
-        "encode", help="a model file to an OMC stream",
-        description="Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
-        f"an {exact_formats()} file gives back the same file, byte for byte.")
+    e = add_command(
+        commands, "encode", "a model file to an OMC stream",
+        "Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
+        f"an {exact_formats()} file gives back the same file, byte for byte.",
+        {"refcodec encode model.onnx -o model.omc": "without loss",
+         "refcodec encode model.onnx --snr 30 -o small.omc": "weights with an error 30 dB below them",
+         "refcodec encode v2.onnx --reference v1.onnx -o update.omc": "an update, for those who have v1",
+         "refcodec encode v1.onnx v2.onnx v3.onnx -o versions.omc": "several versions in one stream",
+         "refcodec encode model.onnx --max-bytes 20M -o small.omc": "as good as 20 MiB allow",
+         "refcodec encode model.onnx --preset s5-hybrid -o small.omc": "a published system by its name"})
     e.add_argument(
         "input", metavar="INPUT", nargs="+",
         help=f"model: {readable_endings()} (or .omc, to code it anew); of several, in one stream, each is "
@@ -116,6 +126,7 @@ def run(arguments: argparse.Namespace) -> None:
         name_models(models, arguments.input)
         config = replace(config, root=named_root(config.root, models, arguments.input))
     check_models(config, models, references)
+    _refuse_output(arguments, [*zip(arguments.input, models), *zip(arguments.reference, references)])
     start = time.perf_counter()
     before = _input_size(arguments.input, models)
     if arguments.calibration:
@@ -133,6 +144,19 @@ def run(arguments: argparse.Namespace) -> None:
         arguments, result,
         f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
         f"{seconds:.1f} s")
+
+
+def _refuse_output(arguments: argparse.Namespace, inputs: Sequence[tuple[str, Model]]) -> None:
+    """Raises ConfigError BAD_CONFIG where the output is an input, or a file that is not what encode writes."""
+    from ..inputs import is_stream
+
+    refuse_overwriting(arguments.output, (arguments.config, arguments.calibration))
+    for path, model in inputs:
+        refuse_overwriting(arguments.output, files_of(path, model))
+    output = arguments.output
+    if os.path.isfile(output) and os.path.getsize(output) and not is_stream(output):
+        raise ConfigError("BAD_CONFIG", f"{output!r} is there and is no OMC stream, so that it is not overwritten; "
+                          "remove it, or name another output")
 
 
 def _are_features(arguments: argparse.Namespace, config: Config) -> bool:

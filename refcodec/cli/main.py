@@ -8,6 +8,8 @@ import os
 import sys
 from typing import Any
 
+from .. import __version__
+from ..bitstream.limits import VERSION
 from ..errors import OmcError
 from . import (
     check,
@@ -16,6 +18,7 @@ from . import (
     conformance_decode,
     conformance_encode,
     decode,
+    digest,
     encode,
     exit_codes,
     info,
@@ -24,18 +27,19 @@ from . import (
     warm_up,
 )
 from .first_use import told
+from .shared import HelpFormatter
 
 # A command is a module with add(commands), which adds its parser, and run(arguments), which returns the exit code or
 # None for 0.  What a command needs of the codec is imported when it runs, so that parsing and --help are quick.
-COMMANDS: tuple[Any, ...] = (encode, decode, info, trace, compare, validate, check_integers, check, conformance_encode,
-                             conformance_decode, warm_up)
+COMMANDS: tuple[Any, ...] = (encode, decode, info, trace, compare, digest, validate, check_integers, check,
+                             conformance_encode, conformance_decode, warm_up)
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser(prog="refcodec", description=(__doc__ or "").strip(), epilog=exit_codes.TEXT,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-    top.add_argument("--version", action="version", version="refcodec 0.1.0 (OMC 0.1)")
+                                  formatter_class=HelpFormatter)
+    top.add_argument("--version", action="version", version=f"refcodec {__version__} (OMC {VERSION[0]}.{VERSION[1]})")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands).set_defaults(run=command.run)
@@ -63,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"refcodec: {error}", file=sys.stderr)
         return exit_codes.of_error(error)
     except OSError as error:
-        print(f"refcodec: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"refcodec: {name}{error.strerror or error}", file=sys.stderr)
         return exit_codes.FORMAT
     except MemoryError:
         print("refcodec: RESOURCE_LIMIT: not enough memory; limit it with --max-memory", file=sys.stderr)

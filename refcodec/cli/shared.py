@@ -7,10 +7,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..errors import ConfigError, OmcError
 from .first_use import FirstUse
 
 if TYPE_CHECKING:                  # nothing of the codec is loaded to print a help
@@ -18,6 +19,23 @@ if TYPE_CHECKING:                  # nothing of the codec is loaded to print a h
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 OF_AN_UPDATE = "the model that an update refers to"
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps a paragraph; leaves what has lines of its own, such as examples, as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return "".join(indent + line for line in text.splitlines(keepends=True))
+        return super()._fill_text(text, width, indent)
+
+
+def add_command(commands: Commands, name: str, summary: str, description: str, examples: Mapping[str, str]
+                ) -> argparse.ArgumentParser:
+    """The parser of a command, whose help ends with examples: command lines, and what each is for."""
+    lines = "".join(f"\n  {line}\n      {purpose}" for line, purpose in examples.items())
+    return commands.add_parser(name, help=summary, description=description, formatter_class=HelpFormatter,
+                               epilog=f"examples:{lines}\n\n'refcodec --help' explains the exit codes.")
 
 
 def add_references(p: argparse.ArgumentParser, text: str = OF_AN_UPDATE) -> None:
@@ -31,6 +49,14 @@ def add_threads(p: argparse.ArgumentParser) -> None:
 
 def add_json(p: argparse.ArgumentParser, text: str = "print the result as JSON") -> None:
     p.add_argument("--json", action="store_true", help=text)
+
+
+def add_selection(p: argparse.ArgumentParser, text: str) -> None:
+    """--tensor and --unit, which may be given again."""
+    p.add_argument("--tensor", action="append", default=[], metavar="NAME",
+                   help=f"{text} of this tensor; may be given again")
+    p.add_argument("--unit", action="append", default=[], type=int, metavar="N",
+                   help=f"{text} of this unit, counted from 0; may be given again")
 
 
 def add_max_memory(p: argparse.ArgumentParser) -> None:
@@ -61,6 +87,34 @@ def load_all(paths: Sequence[str], references: Sequence[Model] = ()) -> list[Mod
     return [load_any(path, references) for path in paths]
 
 
+def refuse_overwriting(output: str, inputs: Iterable[str | None]) -> None:
+    """Raises ConfigError BAD_CONFIG where the output is one of the inputs, by whatever path or link."""
+    for path in filter(None, inputs):
+        if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
+            raise ConfigError("BAD_CONFIG", f"{output!r} would take the place of its own input {path!r}; name another "
+                              "output")
+
+
+def files_of(path: str, model: Model) -> list[str]:
+    """All files that a model was loaded from: its main file, and those with external data."""
+    beside = [f.path.split("/") for f in model.source.files[1:]] if model.source else []
+    return [path, *(os.path.join(os.path.dirname(path), *parts) for parts in beside)]
+
+
+@contextmanager
+def references_named(paths: Sequence[str], models: Sequence[Model] = ()) -> Iterator[None]:
+    """A missing reference is reported with those that were given: their files and digests.  models: of the files, where
+    they are loaded."""
+    try:
+        yield
+    except OmcError as error:
+        if error.code == "MISSING_REFERENCE":
+            given = ", ".join(f"{path} ({model.digest().hex()[:16]}...)"
+                              for path, model in zip(paths, models or load_all(paths)))
+            error.message += f"; given: {given or 'none (--reference FILE)'}"
+        raise
+
+
 def print_result(arguments: argparse.Namespace, result: dict, line: str) -> None:
     """One JSON object with --json, else a line."""
     print(json.dumps(result) if arguments.json else line)
@@ -71,6 +125,8 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[int, int, str], No
     """A callable (done, total, name) that moves a bar with the time left on a terminal and is silent elsewhere."""
     from tqdm import tqdm
 
+    from ..inspection.text import shown
+
     with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False, disable=not sys.stderr.isatty(),
               smoothing=0) as bar:
         begin, compiling = time.time(), FirstUse.seconds
@@ -78,6 +134,6 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[int, int, str], No
         def move(done: int, in_all: int, name: str) -> None:
             bar.total = in_all
             bar.start_t = begin + FirstUse.seconds - compiling     # the compiler's time tells nothing of the time left
-            bar.set_postfix_str(name[-30:], refresh=False)
+            bar.set_postfix_str(shown(name, 30), refresh=False)
             bar.update(done - bar.n)
         yield move

@@ -5,27 +5,35 @@ from __future__ import annotations
 import argparse
 import json
 
-from .shared import Commands, add_json, add_references
+from .shared import Commands, add_command, add_json, add_references, add_selection, references_named
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser("trace", help="every syntax element: clause, name, value, bit position, bits")
+    p = add_command(
+        commands, "trace", "every syntax element: clause, name, value, bit position, bits",
+        "List every syntax element of a stream in its order: unit, bit in the unit's body, bits, clause of SPEC.md, "
+        "name, descriptor and value. Of a damaged stream all that stands before the damage.",
+        {"refcodec trace model.omc": "the whole stream",
+         "refcodec trace model.omc --unit 0": "the stream header",
+         "refcodec trace model.omc --tensor fc1.weight --bins": "the unit of one tensor, and its bins"})
     p.add_argument("input", metavar="IN.omc")
     add_json(p, "one JSON object per line")
     p.add_argument("--bins", action="store_true",
                    help="then every arithmetic-coded bin with its cost (slow: small streams)")
+    add_selection(p, "only the syntax elements")
     add_references(p, "for --bins of an update")
     return p
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from ..inspection.describe import printable
+    from ..inspection.text import shown
     from ..inspection.trace import trace_stream
 
-    for element in trace_stream(arguments.input, arguments.reference, arguments.bins):
-        if arguments.json:
-            print(json.dumps(element))
-        else:
-            line = "{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} = {value}".format(
-                **element)
-            print(printable(line))
+    with references_named(arguments.reference):
+        for x in trace_stream(arguments.input, arguments.reference, arguments.bins, tensors=arguments.tensor,
+                              units=arguments.unit):
+            if arguments.json:
+                print(json.dumps(x))
+            else:
+                line = "{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} =".format(**x)
+                print(line, shown(str(x["value"])))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 
-from .shared import Commands, add_json, add_max_memory, add_references, print_result, progress_bar
+from .shared import Commands, add_command, add_json, add_max_memory, add_references, print_result, progress_bar
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser(
-        "validate", help="check a stream against every requirement of SPEC.md",
-        description="Check a stream strictly: all that a decoder checks, in all models, and what it need not "
-        "check (paths and slots of source files, accumulators of layers in integers). Violations "
-        "are shown with unit and bit, and with the words of SPEC.md. Exit codes: 0 valid; 10 not "
-        "valid; 11 not all could be checked, as a reference model or memory is missing; 12 a file "
-        "cannot be read.")
+    p = add_command(
+        commands, "validate", "check a stream against every requirement of SPEC.md",
+        "Check a stream strictly: all that a decoder checks, in all models, and what it need not check (paths and "
+        "slots of source files, accumulators of layers in integers). Violations are shown with unit and bit, and with "
+        "the words of SPEC.md. Where a reference model or memory is missing, not all can be checked (exit code 11).",
+        {"refcodec validate model.omc": "the first violation, if there is any",
+         "refcodec validate --all --json update.omc --reference v1.onnx": "all violations, for programs"})
     p.add_argument("input", metavar="STREAM")
     add_references(p, "an external model that the stream refers to: a model file, or the folder of a dump; may be "
                    "given again")
@@ -30,7 +30,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     from ..checker.dump import read_dump
     from ..inputs import load_any
-    from ..inspection.describe import printable
+    from ..inspection.text import printable
     from ..validator.validation import validate
 
     references = [read_dump(path) if os.path.isdir(path) else load_any(path) for path in arguments.reference]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .first_use import FirstUse, told
-from .shared import Commands, add_json, print_result
+from .shared import Commands, add_command, add_json, print_result
 
 if TYPE_CHECKING:
     from ..encoder.config import Config
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    p = commands.add_parser(
-        "warm-up", help="compile all loops now, so that no later command waits for it",
-        description="Compile the loops of all coding tools (one to three minutes) by coding small made-up models with "
-        "each of them. Machine code is kept in a folder named by the text of the loops, so once suffices for each "
-        "version of refcodec; run it when a machine or a container image is set up. REFCODEC_CACHE=FOLDER names "
-        "another place (default: refcodec/ in $XDG_CACHE_HOME or ~/.cache).")
+    p = add_command(
+        commands, "warm-up", "compile all loops now, so that no later command waits for it",
+        "Compile the loops of all coding tools (one to three minutes) by coding small made-up models with each of "
+        "them. Machine code is kept in a folder named by the text of the loops, so once suffices for each version of "
+        "refcodec; run it when a machine or a container image is set up. The environment variable REFCODEC_CACHE names "
+        "another place (default: refcodec/ in $XDG_CACHE_HOME or ~/.cache).",
+        {"refcodec warm-up": "compiles what is not compiled yet, and says where it is kept"})
     add_json(p)
     return p
 
@@ -78,7 +79,7 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
             *(([base], [], {"entropy": mode.name.lower()}) for mode in EntropyMode if mode.facts.words),
             *(([base], [], {"step": 0.01, "entropy": mode.name.lower(), "states": 0})
               for mode in EntropyMode if mode.facts.levels),
-            ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
+            ([base], [], {"step": 0.01, "entropy": "raw"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
             ([maps], [], {"preset": "s3-features", "step": 0.2, "rules": [Rule("*", "quantise")]}),
             ([new], [base], {"preset": "s4-ml", "update_rank": 3})):
         yield models, Config(join_below=1, **options), references

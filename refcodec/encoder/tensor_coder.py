@@ -209,7 +209,8 @@ def _sampled(job: TensorJob, values: np.ndarray, column_scan: int, step: float) 
     scaled = matrix[first : first + rows].astype(np.float64) / step
     levels = np.rint(scaled).clip(-(1 << 30) + 1, (1 << 30) - 1)
     bits = float(cost_levels_cc(np.ascontiguousarray(levels.astype(np.int32)), 0, 1, new_cc_contexts()))
-    return bits, float(np.square(scaled - levels).sum())
+    with np.errstate(over="ignore"):                # of a step that is far too fine, which is refused later
+        return bits, float(np.square(scaled - levels).sum())
 
 
 def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, config: Config, step: float) -> Candidate:

@@ -1,7 +1,7 @@
 """Every arithmetic-coded bin of a stream, told by the decoder's own loops.
 
 Run in a process of its own (REFCODEC_COMPILE=0, as compiled loops tell nothing):
-    python -m refcodec.inspection.bins STREAM [REFERENCE...]
+    python -m refcodec.inspection.bins STREAM UNITS [REFERENCE...]        UNITS: all, or numbers with commas
 prints one JSON object per bin: unit, clause, structure, name, descriptor, value, bit (position of the
 byte that the range decoder reads next, in the unit's body) and bits (-log2 of the bin's probability).
 """
@@ -13,7 +13,8 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 from ..decoder import StreamDecoder
 from ..entropy.modes import Block
@@ -25,11 +26,16 @@ from ..inputs import load_any
 from ..model import Model
 
 
-def bins_of(path: str, references: list[str]) -> Iterator[dict]:
-    """The bins of a stream, from a process in which nothing is compiled. Raises the OmcError that ends its decoding."""
+def bins_of(path: str, references: Sequence[str], units: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The bins of a stream (units: of these units alone), from a process in which nothing is compiled.
+
+    Raises the OmcError that ends its decoding.
+    """
     environment = {**os.environ, "REFCODEC_COMPILE": "0"}
-    command = [sys.executable, "-m", "refcodec.inspection.bins", path, *references]
+    chosen = "all" if units is None else ",".join(map(str, units))
+    command = [sys.executable, "-m", "refcodec.inspection.bins", path, chosen, *references]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             element = json.loads(line)
             if "error" in element:
@@ -42,7 +48,7 @@ def bins_of(path: str, references: list[str]) -> Iterator[dict]:
 class BinLister(Observer):
     """Makes an element of every bin and every run of bypass bits. emit: called with each."""
 
-    def __init__(self, emit: Callable[[dict], None]):
+    def __init__(self, emit: Callable[[dict[str, Any]], None]):
         self.emit = emit
 
     def block_begins(self, payload: PayloadReader, block: Block) -> None:
@@ -62,18 +68,25 @@ class BinLister(Observer):
                    "bit": self.payload.first_bit + 8 * int(r.pos), "bits": bits})
 
 
-def list_bins(path: str, references: list[Model], emit: Callable[[dict], None]) -> None:
-    """Call emit with every bin of a stream. Raises the OmcError that ends its decoding."""
-    with watching(BinLister(emit)), StreamDecoder(path, references, allow_prefix=True) as decoder:
-        for number in range(len(decoder.parsed.models)):
-            for _ in decoder.tensors(number):
-                pass
+def list_bins(path: str, references: Sequence[Model], emit: Callable[[dict[str, Any]], None],
+              units: Collection[int] | None = None) -> None:
+    """Call emit with every bin of a stream, or of some units. Raises the OmcError that ends its decoding."""
+    def emit_wanted(element: dict[str, Any]) -> None:
+        if units is None or element["unit"] in units:       # not those of the units that a wanted one is predicted from
+            emit(element)
+
+    with watching(BinLister(emit_wanted)), StreamDecoder(path, references, allow_prefix=True) as decoder:
+        for number, model in enumerate(decoder.parsed.models):
+            for position, unit in enumerate(model.tensor_units):
+                if units is None or unit.unit.number in units:
+                    decoder.decode_unit(number, position)
 
 
 def main(arguments: list[str]) -> None:
-    path, *references = arguments
+    path, chosen, *references = arguments
+    units = None if chosen == "all" else {int(n) for n in chosen.split(",") if n}
     try:
-        list_bins(path, [load_any(name) for name in references], lambda element: print(json.dumps(element)))
+        list_bins(path, [load_any(name) for name in references], lambda element: print(json.dumps(element)), units)
     except OmcError as e:
         print(json.dumps({"error": e.phase, "arguments": [e.code, e.message, e.unit, e.bit]}))
 

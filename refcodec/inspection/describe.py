@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from ..bitstream.limits import Profile
 from ..bitstream.parser import ParsedModel, ParsedStream, Parser
 from ..bitstream.structures import (
@@ -15,14 +18,10 @@ from ..bitstream.structures import (
     TensorDescriptor,
     UnitType,
 )
-from ..bitstream.units import EXTENSION_TYPES, ByteSource
+from ..bitstream.units import EXTENSION_TYPES, ByteSource, Unit
 from ..encoder.config import Config
 from ..formats.table import by_source
-
-
-def printable(text: str) -> str:
-    """A name from a stream as it may be shown: control characters cannot reach the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+from .selection import units_of
 
 
 def unit_name(kind: int) -> str:
@@ -30,13 +29,29 @@ def unit_name(kind: int) -> str:
     return "extension" if kind in EXTENSION_TYPES else UnitType(kind).name.lower()
 
 
-def describe_stream(path: str) -> dict:
-    """Units, models, tensors, modes, and where the bytes go; values that json can hold."""
+def describe_stream(path: str, tensors: Sequence[str] = (), units: Sequence[int] = ()) -> dict[str, Any]:
+    """Units, models, tensors, modes, and where the bytes go; values that json can hold.
+
+    tensors, units: names and numbers of those that are wanted; then only their units and tensors are listed, and sums
+    stay those of the whole stream.  Raises ConfigError BAD_CONFIG where there is no such tensor or unit.
+    """
     with ByteSource(path) as source:
-        return _describe(Parser(source, allow_prefix=True).parse())
+        parsed = Parser(source, allow_prefix=True).parse()
+    found = _describe(parsed)
+    if tensors or units:
+        wanted = units_of(parsed, tensors, units)
+        found["selected_units"] = [_describe_unit(u) for u in parsed.units if u.number in wanted]
+        for model in found["models"]:
+            model["tensors"] = [t for t in model["tensors"] if t["name"] in tensors or t["unit"] in units]
+    return found
 
 
-def _describe(parsed: ParsedStream) -> dict:
+def _describe_unit(u: Unit) -> dict[str, Any]:
+    return {"unit": u.number, "type": unit_name(u.type), "coding": u.coding.name.lower(), "offset": u.offset,
+            "bytes": u.end - u.offset}
+
+
+def _describe(parsed: ParsedStream) -> dict[str, Any]:
     header, total = parsed.header, parsed.source.size
     by_type: dict[str, int] = {}
     for unit in parsed.units:
@@ -55,12 +70,14 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
         for d in u.descriptors:
             size = u.unit.end - u.unit.offset
             shared = size if len(u.descriptors) == 1 else size * d.word_count / elements
-            tensors.append(_describe_tensor(parsed, model, d, round(shared), len(u.descriptors)))
+            tensors.append({**_describe_tensor(parsed, model, d, round(shared), len(u.descriptors)),
+                            "unit": u.unit.number})
     tensors.sort(key=lambda t: t["index"])
     count = _quantised_elements(tensors)
     end = next((u.end for u in parsed.units if u.type == UnitType.MODEL_END and u.offset > model.unit.offset), 0)
-    return {"name": model.header.model_name, "tensors": tensors, "bytes": end - model.unit.offset,
-            "ends_at_byte": end, "original_bytes": sum(t["original_bytes"] for t in tensors),
+    return {"name": model.header.model_name, "tensors": tensors, "tensor_count": len(tensors),
+            "bytes": end - model.unit.offset, "ends_at_byte": end,
+            "original_bytes": sum(t["original_bytes"] for t in tensors),
             "quality_layer_of_previous": bool(model.header.enhancement_flag), "references": _references(parsed, model),
             "digest": bytes(model.end.model_digest).hex() if model.end else None,
             "source": None if model.topology is None else by_source(model.topology.source_format).name,
@@ -177,71 +194,3 @@ def unused(path: str, config: Config) -> list[str]:
         why = "no filter is zero" if config.update == "fp" else "the reference has no tensors of these names and types"
         notes.append(f"s4-{config.update} applies to no tensor of this model: {why}")
     return notes
-
-
-def print_info(x: dict) -> None:
-    """describe_stream() as tables."""
-    state = "" if x["complete"] else ", cut after a whole model"
-    print(f"OMC {x['version']}, profile {x['profile']}, level {x['level']}, {x['bytes']:,} bytes, {x['units']} units"
-          f"{state}")
-    print("\nwhere the bytes go")
-    for name, size in sorted(x["bytes_by_unit"].items(), key=lambda item: -item[1]):
-        print(f"  {name:<18} {size:>12,}  {100 * size / x['bytes']:5.1f} %")
-    for number, m in enumerate(x["models"]):
-        _print_model(number, m)
-        if "why" in m:
-            print_why(m["why"], m["why_in_all"])
-
-
-def _print_model(number: int, m: dict) -> None:
-    kind = "quality layer on top of the model before" if m["quality_layer_of_previous"] else "model"
-    ratio = m["original_bytes"] / max(1, m["bytes"])
-    print(f"\n{kind} {number} {m['name']!r}: {len(m['tensors'])} tensors, {m['bytes']:,} bytes, ratio {ratio:.3f}, "
-          f"source {m['source'] or 'none'}, ends at byte {m['ends_at_byte']:,}")
-    for k, r in enumerate(m["references"], 1):
-        print(f"  reference {k}: " + (f"external, digest {r['external_digest'][:16]}..." if "external_digest" in r
-                                      else f"model {r['model']} {r['name']!r} of this stream"))
-    if m["bits_per_weight"]:
-        print(f"  {m['bits_per_weight']:.4f} bits per weight over {m['quantised_elements']:,} quantised elements")
-    for a in m["activations"]:
-        print(f"  integers: {printable(a['layer'])} takes {'signed' if a['signed'] else 'unsigned'} integers of "
-              f"{a['width']} bits in units of 2^{-a['fraction_bits']}, accumulators of {a['accumulator_width']} bits")
-    print(f"  {'bytes':>11} {'bits/el':>9}  {'type':<9} {'prediction':<10} {'quantiser':<11} {'entropy':<8} name, shape"
-          "   (~ its share of a joined unit)")
-    several = len(m["references"]) > 1
-    for t in m["tensors"]:
-        share = "~" if t["joined_with"] else ""
-        source = t["predicted_from"]
-        origin = ""
-        if source and (t["prediction"] == "copy" or several and source["reference"]):
-            owner = f"reference {source['reference']}" if source["reference"] else printable(source["name"])
-            origin = f"from {owner} "
-        print(f"  {t['bytes']:>11,} {share + format(t['bits_per_element'], '.3f'):>9}  {t['type']:<9} "
-              f"{t['prediction']:<10} {t['quantiser']:<11} {t['entropy']:<8} "
-              f"{printable(t['name'])} {t['shape']} {origin}{t['detail']}".rstrip())
-
-
-def print_why(found: list[dict], in_all: dict) -> None:
-    """why.alternatives() and why.summed() as lines: what was picked, then the other ways from the smallest."""
-    print("\n  what other ways would have cost: bytes of payloads, * marks what was picked")
-    for x in found:
-        part = f" part {x['component']}" if x["component"] else ""
-        if x["joined"]:
-            print(f"  {printable(x['tensor'])}: {x['bytes']:,} bytes, one range-coded payload shared by "
-                  f"{len(x['joined'])} tensors, so no other way")
-            continue
-        print(
-            f"  {printable(x['tensor'])}{part}: {x['representation']}, {x['quantiser']}, prediction {x['prediction']}")
-        for suffix in ("", " without prediction"):
-            ways = {n.removesuffix(suffix): size for n, size in x["alternatives"].items() if n.endswith(suffix) and
-                    (suffix or " " not in n)}
-            if ways:
-                print(f"      {suffix[1:] + ': ' if suffix else ''}" + ", ".join(
-                    f"{n}{'*' if n == x['entropy'] and not suffix else ''} {size:,}" for n, size in sorted(
-                        ways.items(), key=lambda item: item[1])))
-    print(
-        f"\n  the whole model: {in_all['picked']:,} bytes of payloads as they were picked, {in_all['smallest']:,} with "
-        "the smallest way for each,\n  and all in one entropy mode (joined units, and what the mode cannot code, as "
-        "they are):")
-    for name, way in sorted(in_all["modes"].items(), key=lambda item: item[1]["bytes"]):
-        print(f"      {name:<8} {way['bytes']:>12,}" + (f"   {way['kept']} as they are" if way["kept"] else ""))

@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..bitstream.parser import Parser
 from ..bitstream.units import MAGIC, ByteSource, Unit, leb
 from ..bitstream.visitor import Tracer
+from ..errors import ConfigError, OmcError
 from .bins import bins_of
 from .describe import unit_name
+from .selection import units_of
 
 
-def trace_stream(path: str, references: list[str] = (), bins: bool = False) -> Iterator[dict]:
+def trace_stream(path: str, references: Sequence[str] = (), bins: bool = False, *, tensors: Sequence[str] = (),
+                 units: Sequence[int] = ()) -> Iterator[dict[str, Any]]:
     """Every syntax element in stream order: unit, clause, structure, name, descriptor, value, bit, bits.
 
     bit counts from the start of the unit's (expanded) body, so that it is negative in the unit's head.
     references: paths of the external models.  bins: every arithmetic-coded bin follows, in decoding order.
+    tensors, units: names and numbers; then only the units with them are traced.  Raises, after what stands before
+    the damage, the OmcError of the stream, and ConfigError BAD_CONFIG where there is no such tensor or unit.
     """
-    found: dict[int, list[dict]] = {}
+    found: dict[int, list[dict[str, Any]]] = {}
 
     def collect(reader: Tracer) -> None:
         found[reader.unit] = [{**vars(e), "value": _plain(e.value)} for e in reader.elements]
 
     with ByteSource(path) as source:
-        parser = Parser(source, allow_prefix=True, make_reader=Tracer, on_reader=collect)
+        parser, damage = Parser(source, allow_prefix=True, make_reader=Tracer, on_reader=collect), None
         try:
             parser.parse()
-        finally:
-            if source.read(0, 4) == MAGIC:
-                yield dict(unit=-1, clause="6.1", structure="stream", name="omc_magic", descriptor="b(4)",
-                           value=MAGIC.hex(), bit=0, bits=32)
-            for unit in parser.stream.units:
+        except OmcError as error:
+            damage = error
+        wanted = None
+        if tensors or units:
+            try:
+                wanted = units_of(parser.stream, tensors, units)
+            except ConfigError as unknown:
+                raise damage or unknown from None
+        elif source.read(0, 4) == MAGIC:
+            yield dict(unit=-1, clause="6.1", structure="stream", name="omc_magic", descriptor="b(4)",
+                       value=MAGIC.hex(), bit=0, bits=32)
+        for unit in parser.stream.units:
+            if wanted is None or unit.number in wanted:
                 yield from _head_of(unit)
                 yield from found.get(unit.number, ())
                 check = int.from_bytes(source.read(unit.end - 4, 4), "big")
                 yield dict(unit=unit.number, clause="6.2", structure="unit", name="unit_check", descriptor="u(32)",
                            value=check, bit=8 * unit.expanded_size, bits=32)
+    if damage:
+        raise damage
     if bins:
-        yield from bins_of(path, list(references))
+        yield from bins_of(path, references, wanted)
 
 
-def _head_of(unit: Unit) -> Iterator[dict]:
+def _head_of(unit: Unit) -> Iterator[dict[str, Any]]:
     size = 8 * len(leb(unit.size))
     head = [("unit_type", "u(6)", f"{unit.type} ({unit_name(unit.type)})", 6),
             ("unit_coding", "u(2)", f"{unit.coding.value} ({unit.coding.name.lower()})", 2),
@@ -54,7 +70,7 @@ def _head_of(unit: Unit) -> Iterator[dict]:
         bit += bits
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, (bytes, memoryview)):
         return bytes(value[:32]).hex() + ("..." if len(value) > 32 else "")
     return value

@@ -5,7 +5,8 @@ The integers of a stream are decoded and coded anew, so that the sizes are true 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +27,15 @@ from ..reconstruction.masks import gather
 from ..reconstruction.representations import chosen
 
 
-def alternatives(decoder: StreamDecoder, number: int) -> Iterator[dict]:
-    """For every coded component of a model: what was picked, and bytes by way of coding.
+def alternatives(decoder: StreamDecoder, number: int, only: Container[int]) -> Iterator[dict[str, Any]]:
+    """For every coded component of the tensors `only` of a model: what was picked, and bytes by way of coding.
 
     A joined unit is one entry, with the names of its tensors as 'joined': they share one payload.
     """
     model = decoder.parsed.models[number]
     for unit in model.tensor_units:
+        if not any(d.tensor_index in only for d in unit.descriptors):
+            continue
         names = [model.state.tensors[d.tensor_index].tensor_name for d in unit.descriptors]
         if len(names) > 1 and unit.places:
             yield {"tensor": names[0], "component": 0, "joined": names, "bytes": sum(p[1] + p[2] for p in unit.places),

@@ -8,7 +8,7 @@ import numpy as np
 from onnx.reference import ReferenceEvaluator
 
 from ..errors import ConfigError
-from ..inspection.describe import printable
+from ..inspection.text import shown
 from ..model import Model
 from .evaluate import FixedPointNetwork, network_of
 
@@ -62,12 +62,12 @@ def print_check(x: dict) -> None:
         takes = f"{'s' if layer['signed'] else 'u'}{layer['width']} * 2^{-layer['fraction_bits']}"
         worst, seen = (f"{low:,} .. {high:,}" for low, high in (layer["worst_case"], layer["seen"]))
         print(
-            f"{printable(layer['layer']):<21} {takes:<18} {layer['accumulator_width']:>6} bits  {worst:<28} {seen:<28} "
+            f"{shown(layer['layer'], 40):<21} {takes:<18} {layer['accumulator_width']:>6} bits  {worst:<28} {seen:<28} "
             f"{'yes' if layer['fits'] else 'NO':<4} {100 * layer['clipped']:6.2f} %")
     print("\noutputs in integers, against floating point with the same weights")
     for out in x["outputs"]:
         snr = "equal" if out["snr_db"] is None else f"{out['snr_db']:.2f} dB"
-        print(f"  {printable(out['name'])}: {snr}, mean error {out['mean_error']:.6g}, largest {out['max_error']:.6g}")
+        print(f"  {shown(out['name'])}: {snr}, mean error {out['mean_error']:.6g}, largest {out['max_error']:.6g}")
     if "accuracy_float" in x:
         print(f"  right answers: {100 * x['accuracy_integers']:.2f} % in integers, "
               f"{100 * x['accuracy_float']:.2f} % in floating point")

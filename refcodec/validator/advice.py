@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ..bitstream.parser import ParsedModel, ParsedStream
 from ..bitstream.structures import Component, Quantiser, UnitCoding
@@ -47,10 +48,7 @@ def _of_source(model: ParsedModel) -> Iterator[Finding]:
 
 
 def _of_component(c: Component) -> Iterator[str]:
-    if c.quantiser in (Quantiser.UNIFORM, Quantiser.INTEGER_CODEBOOK) and c.uniform.step_mantissa % 2 == 0:
-        yield (f"step_mantissa {c.uniform.step_mantissa} is even: half of it and a larger step_exponent make the same "
-               "step")
-    entries = []
+    entries: list[Any] = []
     if c.quantiser == Quantiser.CODEBOOK:
         words = c.codebook.codebook_words
         entries = [words[i:i + c.word_bytes] for i in range(0, len(words), c.word_bytes)]

@@ -66,7 +66,8 @@ def test_help_teaches_the_systems():
     (["--preset", "s2-qbits"], "decimal", "lzma", 1e-4),
     (["--quantiser", "fixed-point", "--width", 8, "--entropy", "fixed"], "fixed_point", "fixed", 0.02),
     (["--quantiser", "k-means", "--clusters", 32], "codebook", None, 1.0),
-    (["--quantiser", "k-means-zero"], "codebook", None, 1.0), (["--quantiser", "integer-k-means"], "integer_codebook", None, 1.0),
+    (["--quantiser", "k-means-zero"], "codebook", None, 1.0),
+    (["--quantiser", "integer-k-means"], "integer_codebook", None, 1.0),
     (["--preset", "s5-hybrid"], "fixed_point", "huffman", 1.0)])
 def test_quantisers(run, options, quantiser, entropy, largest_error):
     run("encode", V1, "-o", "a.omc", *options)
@@ -159,18 +160,22 @@ def test_pruned_filters_need_none(run):
 # Wrong combinations
 
 @pytest.mark.parametrize("options, hint", [
-    (["--rp", 3], "s1-rp"), (["--q-bits", 3], "s2-qbits"), (["--width", 3], "fixed-point"), (["--clusters", 3], "k-means"),
-    (["--update-rank", 3], "s4-"), (["--update-fraction", 0.1], "s4-rm"), (["--preset", "s1-rp", "--rp", 30], "0..12"),
-    (["--preset", "s1-rp", "--lossless"], "every bit"), (["--preset", "s1-rp", "--snr", 30], "no use for"),
-    (["--preset", "s1-rp", "--states", 8], "uniform"), (["--preset", "s1-rp", "--coder", "cc"], "--entropy"),
+    (["--rp", 3], "s1-rp"), (["--q-bits", 3], "s2-qbits"), (["--width", 3], "fixed-point"),
+    (["--clusters", 3], "k-means"), (["--update-rank", 3], "s4-"), (["--update-fraction", 0.1], "s4-rm"),
+    (["--preset", "s1-rp", "--rp", 30], "0..12"), (["--preset", "s1-rp", "--lossless"], "every bit"),
+    (["--preset", "s1-rp", "--snr", 30], "no use for"), (["--preset", "s1-rp", "--states", 8], "uniform"),
+    (["--preset", "s1-rp", "--coder", "cc"], "--entropy"),
     (["--preset", "s1-rp", "--quality-layers", 2], "quality layers"), (["--entropy", "cm"], "ask for step"),
     (["--entropy", "map", "--step", 0.1], "words"), (["--root", "auto"], "several"),
-    (["--preset", "s4-lra", "--lossless", "--reference", V2], "every bit"), (["--preset", "s4-ka", "--snr", 30, "--reference", V2], "factors"),
+    (["--preset", "s4-lra", "--lossless", "--reference", V2], "every bit"),
+    (["--preset", "s4-ka", "--snr", 30, "--reference", V2], "factors"),
     (["--preset", "s4-ka", "--profile", "baseline", "--reference", V2], "main"),
     (["--preset", "s4-rm", "--update-fraction", 2, "--reference", V2], "between 0 and 1"),
-    (["--profile", "baseline", "--states", 8, "--step", 0.1], "main"), (["--profile", "main", "--coder", "cm", "--step", 0.1], "high"),
-    (["--profile", "main", "--entropy", "cm", "--step", 0.1], "high"), (["--max-bytes", "20K", "--snr", 3], "beside it"),
-    (["--max-bytes", 900], "fit"), (["--calibration", "x.npz"], "s5-hybrid"), (["--mean-width", 4], "--calibration")])
+    (["--profile", "baseline", "--states", 8, "--step", 0.1], "main"),
+    (["--profile", "main", "--coder", "cm", "--step", 0.1], "high"),
+    (["--profile", "main", "--entropy", "cm", "--step", 0.1], "high"),
+    (["--max-bytes", "20K", "--snr", 3], "beside it"), (["--max-bytes", 900], "fit"),
+    (["--calibration", "x.npz"], "s5-hybrid"), (["--mean-width", 4], "--calibration")])
 def test_wrong_combinations_are_refused(run, options, hint):
     assert hint in run("encode", V1, "-o", "z.omc", *options, code=CONFIG)
     assert not os.path.exists("z.omc")
