@@ -42,9 +42,12 @@ PARTS: dict[str, dict[str, str]] = {
     "quantization.rounding": {"_round_bits": "8.5.2", "_round_to_integer": "8.5.2"},
     "quantization.uniform": {"_indices": "8.5.4"},
     "prediction.spatial": {"_predicted": "8.7.1", "_predict": "8.7.1"},
-    "reconstruction.components": {"_read_levels": "9.10.1", "_indices": "8.6", "_values": "8.5", "step_of": "8.6"},
+    "quantization.values": {
+        "values": "8.5", "_uniform": "8.5.3", "_uniform_indices": "8.5.4", "_fixed_point_indices": "8.5.9"
+    },
+    "reconstruction.components": {"_read_integers": "8.5.7", "_read_levels": "9.10.1"},
     "reconstruction.factors": {"exact_product": "8.6", "_scale": "8.6"},
-    "reconstruction.representations": {"rebuilt": "8.6", "_masked": "8.6.5"},
+    "reconstruction.representations": {"rebuilt": "8.6", "_masked": "8.6.5", "filled": "8.6.5"},
     "reconstruction.decomposition": {
         "decompose": "8.6.7", "_signed": "8.6.7", "_project": "8.6.7", "_tridiagonalise": "8.6.7",
         "_accumulate": "8.6.7", "_implicit_ql": "8.6.7", "_sweep": "8.6.7"

@@ -10,25 +10,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..bitstream.derive import ENTRY_MIN_ELEMENTS, segment_borders
+from ..bitstream.derive import segment_borders
 from ..bitstream.structures import (
     RANGE_CODED,
     WORDS,
     ByteParameters,
-    Codebook,
     Component,
     EntropyMode,
-    FixedPoint,
-    IntegerCodebook,
     Payload,
     PredictionMode,
-    Quantiser,
     Representation,
     TensorDescriptor,
-    UniformParameters,
-    WordParameters,
 )
-from ..dtypes import BY_NAME, DType
+from ..dtypes import DType
 from ..entropy.modes import MODES, Block, WholeArray, range_coded, whole_array
 from ..entropy.payload import encode_payload
 from ..entropy.words import difference
@@ -191,93 +185,11 @@ def _can_code(mode: EntropyMode, part: Part) -> bool:
     return max(int(part.array.max(initial=0)), -int(part.array.min(initial=0))) <= range_coded(mode, words).largest
 
 
-def entry_count(rows: int, columns: int, entry_elements: int) -> int:
-    """Entry points of a matrix: about one per entry_elements, never one of fewer than 65536 elements."""
-    entries = max(1, min(rows, rows * columns // max(entry_elements, ENTRY_MIN_ELEMENTS)))
-    while entries > 1 and rows // entries * columns < ENTRY_MIN_ELEMENTS:
-        entries -= 1
-    return entries
-
-
-def words_candidate(words: np.ndarray, matrix: np.ndarray, dtype: DType, column_scan: int, parameters: WordParameters,
-                    entries: int, prediction: Prediction | None = None, predictor: np.ndarray | None = None,
-                    plane_rows: int = 1) -> Candidate:
-    """Lossless words, with or without a predictor."""
-    c = Component(Quantiser.NONE, EntropyMode.CC, word=parameters, word_offset_flag=int(parameters.offset != 0),
-                  entry_count_minus1=entries - 1)
-    part = Part(c, matrix, dtype, predictor, plane_rows=plane_rows)
-    return candidate(words, dtype, part, column_scan, prediction)
-
-
-def levels_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, column_scan: int, mantissa: int,
-                     exponent: int, states: int, mode: EntropyMode, kernel_size: int, entries: int,
-                     prediction: Prediction | None = None) -> Candidate:
-    """Uniform or trellis-coded levels."""
-    c = Component(Quantiser.UNIFORM, mode,
-                  uniform=UniformParameters(states.bit_length() - 2 if states else 0, mantissa, exponent),
-                  entry_count_minus1=entries - 1)
-    part = Part(c, levels, dtype, kernel_size=1 if column_scan else kernel_size)
-    return candidate(words, dtype, part, column_scan, prediction)
-
-
-def codebook_candidate(words: np.ndarray, codebook: np.ndarray, zero_index: int, levels: np.ndarray | None,
-                       dtype: DType, kernel_size: int, entries: int) -> Candidate:
-    """Indices of a codebook; levels None where it has one entry."""
-    data = codebook.astype(dtype.word.newbyteorder("<")).tobytes()
-    c = Component(Quantiser.CODEBOOK, EntropyMode.CC, codebook=Codebook(len(codebook) - 1, zero_index, data),
-                  entry_count_minus1=entries - 1)
-    return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size))
-
-
-def grid_candidate(words: np.ndarray, halves: np.ndarray, scales: np.ndarray, column_scan: int,
-                   parameters: WordParameters, entries: int, plane_rows: int = 1) -> Candidate:
-    """A scaled half-precision grid."""
-    c = Component(Quantiser.GRID, EntropyMode.CC, grid_scales=scales.astype("<f4").tobytes(), word=parameters,
-                  entry_count_minus1=entries - 1)
-    return candidate(words, BY_NAME["float32"], Part(c, halves, BY_NAME["float16"], plane_rows=plane_rows), column_scan)
-
-
-def decimal_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, decimal_exponent: int,
-                      entropy_mode: EntropyMode, kernel_size: int, entries: int,
-                      prediction: Prediction | None = None) -> Candidate:
-    """Levels over a power of ten. levels: int64."""
-    c = Component(Quantiser.DECIMAL, entropy_mode, decimal_exponent=decimal_exponent, entry_count_minus1=entries - 1)
-    return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size), 0, prediction)
-
-
-def fixed_point_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, width: int, fraction_bits: int,
-                          entropy_mode: EntropyMode, kernel_size: int, entries: int,
-                          prediction: Prediction | None = None) -> Candidate:
-    """Levels of `width` bits over 2^fraction_bits."""
-    c = Component(Quantiser.FIXED_POINT, entropy_mode, fixed_point=FixedPoint(width, fraction_bits),
-                  entry_count_minus1=entries - 1)
-    return candidate(words, dtype, Part(c, levels, dtype, kernel_size=kernel_size), 0, prediction)
-
-
-def integer_codebook_candidate(words: np.ndarray, levels: np.ndarray, dtype: DType, integers: Sequence[int],
-                               zero_index: int, mantissa: int, exponent: int, entropy_mode: EntropyMode,
-                               kernel_size: int, entries: int, prediction: Prediction | None = None) -> Candidate:
-    """Indices of listed integers of one step."""
-    c = Component(Quantiser.INTEGER_CODEBOOK, entropy_mode, uniform=UniformParameters(0, mantissa, exponent),
-                  integer_codebook=IntegerCodebook(len(integers) - 1, zero_index, [int(n) for n in integers]),
-                  entry_count_minus1=entries - 1)
-    array = levels if len(integers) > 1 else None
-    return candidate(words, dtype, Part(c, array, dtype, kernel_size=kernel_size), 0, prediction)
-
-
 def copy_candidate(prediction: Prediction, dtype: DType) -> Candidate:
     """The predicting tensor itself."""
     d = TensorDescriptor()
     set_prediction(d, prediction, PredictionMode.COPY)
     return Candidate(d, prediction.words, dtype)
-
-
-def candidate(words: np.ndarray, dtype: DType, part: Part, column_scan: int = 0,
-              prediction: Prediction | None = None) -> Candidate:
-    """A candidate of the representation DIRECT."""
-    d = TensorDescriptor(column_scan_flag=column_scan)
-    set_prediction(d, prediction)
-    return Candidate(d, words, dtype, [part])
 
 
 def set_prediction(d: TensorDescriptor, prediction: Prediction | None, mode: PredictionMode | None = None) -> None:

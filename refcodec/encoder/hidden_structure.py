@@ -20,24 +20,45 @@ WORTHWHILE = 0.95               # a codebook must save 5 % of the estimate for w
 
 
 @dataclass
-class Structure:
-    """kind 'constant': word.  'codebook': words in order of value, zero_index, levels.  'uniform': step_mantissa
-    (1..65535), step_exponent, levels: value = level * mantissa * 2^exponent.  'grid': halves, scales:
-    value = Round(float32, half * scale of its row).
+class Constant:
+    """One word for all elements."""
 
-    codebook: unsigned words [n].  levels: int32 [rows, cols], for a codebook index - zero_index.
+    word: int
+
+
+@dataclass
+class Listed:
+    """Few words. codebook: unsigned [n], in order of value.  levels: index - zero_index, int32 [rows, cols]."""
+
+    codebook: np.ndarray
+    zero_index: int
+    levels: np.ndarray
+
+
+@dataclass
+class Multiples:
+    """Multiples of a step: value = level * step_mantissa * 2^step_exponent.
+
+    step_mantissa: 1..65535.  levels: int32 [rows, cols].
+    """
+
+    step_mantissa: int
+    step_exponent: int
+    levels: np.ndarray
+
+
+@dataclass
+class ScaledHalves:
+    """float32 values of half precision times a scale: value = Round(float32, half * scale of its row).
+
     halves: uint16 words of float16 [rows, cols].  scales: float32 [rows].
     """
 
-    kind: str
-    word: int = 0
-    codebook: np.ndarray | None = None
-    zero_index: int = 0
-    step_mantissa: int = 1
-    step_exponent: int = 0
-    levels: np.ndarray | None = None
-    halves: np.ndarray | None = None
-    scales: np.ndarray | None = None
+    halves: np.ndarray
+    scales: np.ndarray
+
+
+Structure = Constant | Listed | Multiples | ScaledHalves
 
 
 def find_structure(words: np.ndarray, dtype: DType) -> Structure | None:
@@ -48,8 +69,8 @@ def find_structure(words: np.ndarray, dtype: DType) -> Structure | None:
     if words.size == 0:
         return None
     if (words == words.flat[0]).all():
-        return Structure("constant", word=int(words.flat[0]))
-    return _uniform(words, dtype) or _codebook(words, dtype) or _grid(words, dtype)
+        return Constant(int(words.flat[0]))
+    return _multiples(words, dtype) or _listed(words, dtype) or _scaled_halves(words, dtype)
 
 
 # Uniform grid: the greatest common divisor of all values.
@@ -72,10 +93,10 @@ def _integers(words: np.ndarray, dtype: DType) -> tuple[np.ndarray, int] | None:
     return scaled.astype(np.int64), exponent
 
 
-def _uniform(words: np.ndarray, dtype: DType) -> Structure | None:
+def _multiples(words: np.ndarray, dtype: DType) -> Multiples | None:
     if words.size > 2 * SAMPLE:                     # an ordinary tensor shows in a part of it
         part = words.reshape(-1)[:SAMPLE][None]
-        if part.any() and _uniform(part, dtype) is None:
+        if part.any() and _multiples(part, dtype) is None:
             return None
     whole = _integers(words, dtype)
     if whole is None:
@@ -95,7 +116,7 @@ def _uniform(words: np.ndarray, dtype: DType) -> Structure | None:
         return None
     if dtype.kind == "f" and not -1074 <= exponent <= 970:
         return None
-    return Structure("uniform", step_mantissa=divisor, step_exponent=exponent, levels=levels.astype(np.int32))
+    return Multiples(divisor, exponent, levels.astype(np.int32))
 
 
 # Codebook: few distinct words.
@@ -108,7 +129,7 @@ def _by_value(words: np.ndarray, dtype: DType) -> np.ndarray:
     return np.where(keys < 0, keys ^ np.iinfo(np.int64).max, keys) if dtype.kind == "f" else keys
 
 
-def _codebook(words: np.ndarray, dtype: DType) -> Structure | None:
+def _listed(words: np.ndarray, dtype: DType) -> Listed | None:
     if np.unique(words.reshape(-1)[:2 * CODEBOOK_MAX]).size > CODEBOOK_MAX:
         return None
     if dtype.bits <= 16:
@@ -129,7 +150,7 @@ def _codebook(words: np.ndarray, dtype: DType) -> Structure | None:
     usual = int(counts.argmax())
     zero = int(zeros[0]) if zeros.size and counts[zeros[0]] * 2 >= counts[usual] else usual
     levels = (rank[np.searchsorted(distinct, words)] - rank[zero]).astype(np.int32)
-    return Structure("codebook", codebook=distinct[order], zero_index=int(rank[zero]), levels=levels)
+    return Listed(distinct[order], int(rank[zero]), levels)
 
 
 # Scaled half-precision grid: float32 values that are rounded products of a float16 and the scale of the row.
@@ -140,23 +161,23 @@ TRIED = 8                       # elements against which a candidate is tested
 ROWS_TRIED = 3
 
 
-def _grid(words: np.ndarray, dtype: DType) -> Structure | None:
+def _scaled_halves(words: np.ndarray, dtype: DType) -> ScaledHalves | None:
     if dtype.name != "float32" or words.shape[1] < TRIED:
         return None
     values = words.view(np.float32)
     busy = np.flatnonzero(np.count_nonzero(values[:256], axis=1) >= TRIED)[:ROWS_TRIED]
-    if busy.size == 0 or any(_row_grid(values[i]) is None for i in busy):
+    if busy.size == 0 or any(_row_halves(values[i]) is None for i in busy):
         return None
     halves, scales = np.zeros(words.shape, np.uint16), np.ones(words.shape[0], np.float32)
     for i, row in enumerate(values):
-        found = _row_grid(row)
+        found = _row_halves(row)
         if found is None:
             return None
         halves[i], scales[i] = found
-    return Structure("grid", halves=halves, scales=scales)
+    return ScaledHalves(halves, scales)
 
 
-def _row_grid(row: np.ndarray) -> tuple[np.ndarray, np.float32] | None:
+def _row_halves(row: np.ndarray) -> tuple[np.ndarray, np.float32] | None:
     """(words of the halves, scale) that give exactly this row of float32, or None."""
     w = row.astype(np.float64)
     if not np.isfinite(w).all():

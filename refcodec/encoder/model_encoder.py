@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..model import Model, Tensor, model_digest, tensor_digest
 from ..parallel import in_order, run_all
 from ..prediction import fitted
+from ..reconstruction import folded
 from ..topology import layer_structure, topology_of
 from .candidate import Candidate, Prediction, copy_candidate
 from .config import Config
@@ -90,7 +91,7 @@ class ModelEncoder:
         def error(step: float) -> float:
             for job in jobs:
                 job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step)
-            return sum(run_all(lambda job: squared_error(job, config, step), jobs, config.threads))
+            return sum(run_all(lambda job: squared_error(job, step), jobs, config.threads))
 
         matrices, uniform = [self._matrix(job.index) for job in jobs], config.uniform
         step = step_for_snr(matrices, target, uniform.states, uniform.lam, error)
@@ -130,8 +131,7 @@ class ModelEncoder:
     def _matrix(self, i: int) -> np.ndarray:
         array = self.model.tensors[i].array
         array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
-        job = TensorJob(i, Tensor("", array), self.folds[i], Treatment.QUANTISE)
-        return job.matrix(array.reshape(-1))
+        return folded(array.reshape(-1), array.shape, 1, self.folds[i], 0)
 
     def _deviation(self, numbers: Sequence[int]) -> float:
         total = sum(float(np.square(self.model.tensors[i].array.astype(np.float64)).sum()) for i in numbers)
@@ -234,7 +234,7 @@ class ModelEncoder:
             job = self._job(i, config, references, names)
             job.choice = None if earlier else self.choices.get(i)
             job.point = points.get(i)
-            candidate = self._unchanged(job, earlier, config) or code_tensor(job, config, step)
+            candidate = self._unchanged(job, earlier) or code_tensor(job, step)
             found = {k: tensor_digest(tensors[k].name, tensors[k].dtype, tensors[k].shape, candidate.words)
                      for k in (i, *same.get(i, ()))}           # copies have the decoded values of their source
             if not keep:
@@ -271,16 +271,16 @@ class ModelEncoder:
         jobs = [self._job(i, config, [], []) for i in quantised_tensors(self.model, config)]
         return plan_hybrid(jobs, config.own_quantiser)
 
-    def _unchanged(self, job: TensorJob, earlier: Sequence[Earlier], config: Config) -> Candidate | None:
+    def _unchanged(self, job: TensorJob, earlier: Sequence[Earlier]) -> Candidate | None:
         """A copy from a model of this stream that has the same original tensor, treated alike and no more coarsely."""
-        for p in job.predictions if config.lossy else ():
+        for p in job.predictions if job.config.lossy else ():
             source = earlier[p.reference_index - 1] if p.reference_index <= len(earlier) else None
             if source is None or source.encoder is self or not p.same_shape:
                 continue
             theirs, k = source.encoder, job.index + p.tensor_delta
             alike = theirs.treatments[k] == self.treatments[job.index]
-            as_fine = source.step is None or config.aim.step is None or source.step <= config.aim.step
-            if alike and as_fine and np.array_equal(job.tensor.words, theirs.model.tensors[k].words):
+            as_fine = source.step is None or job.config.aim.step is None or source.step <= job.config.aim.step
+            if alike and as_fine and np.array_equal(job.words, theirs.model.tensors[k].words):
                 return copy_candidate(p, job.dtype)
         return None
 
@@ -296,7 +296,7 @@ class ModelEncoder:
 
     def _job(self, i: int, config: Config, references: list[Model], names: list[dict[str, int]]) -> TensorJob:
         tensor = self.model.tensors[i]
-        job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), self._joins(i))
+        job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), config, self._joins(i))
         for number, (reference, by_name) in enumerate(zip(references, names)):
             k = by_name.get(tensor.name, i)
             if k < len(reference.tensors) and tensor.size:

@@ -1,16 +1,24 @@
-"""What is known of one tensor when it is coded (informative)."""
+"""What is known of one tensor when it is coded, and the candidates that follow from coded integers (informative)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from ..dtypes import DType
+from ..bitstream.derive import ENTRY_MIN_ELEMENTS, segment_borders
+from ..bitstream.structures import Component, PredictionMode, Quantiser, SpatialPredictor, TensorDescriptor
+from ..dtypes import BY_NAME, DType
 from ..fold import Fold
 from ..model import Tensor
+from ..quantization.values import Place, values
 from ..reconstruction import folded, unfolded
-from .candidate import Candidate, Prediction
+from ..reconstruction.components import factor_of
+from ..reconstruction.representations import rebuilt
+from .candidate import Candidate, Part, Prediction, set_prediction
+from .components import is_constant
 from .config import Config
 from .hybrid.operating_points import HybridPoint
 from .treatment import Treatment
@@ -32,6 +40,7 @@ class TensorJob:
     tensor: Tensor
     fold: Fold
     treatment: Treatment
+    config: Config
     joined: bool = False                   # it will share a unit with others
     predictions: list[Prediction] = field(default_factory=list)
     choice: Choice | None = None           # made before, or when the tensor is coded
@@ -41,8 +50,21 @@ class TensorJob:
     def dtype(self) -> DType:
         return self.tensor.dtype
 
+    @cached_property
+    def words(self) -> np.ndarray:
+        """The words of the tensor, row-major, one dimension; they stay in memory while the job does."""
+        return self.tensor.words
+
+    @property
+    def values(self) -> np.ndarray:
+        """The same as elements."""
+        return self.words.view(self.dtype.numpy)
+
     def matrix(self, words: np.ndarray, column_scan: int = 0) -> np.ndarray:
         return folded(words, self.tensor.shape, self.dtype.parts, self.fold, column_scan)
+
+    def flat(self, matrix: np.ndarray, column_scan: int = 0) -> np.ndarray:
+        return unfolded(matrix, self.tensor.shape, self.dtype.parts, self.fold, column_scan)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,10 +76,53 @@ class TensorJob:
         """Rows of the matrix that make up one plane (SPEC 8.3)."""
         return self.fold.plane_rows(self.tensor.shape)
 
-    def coded(self, candidate: Candidate, config: Config) -> Candidate:
+    # Candidates
+
+    def direct(self, c: Component, integers: np.ndarray, prediction: Prediction | None = None, *, entries: int = 1,
+               column_scan: int = 0, spatial_predictor: SpatialPredictor | None = None) -> Candidate:
+        """The candidate of the representation DIRECT that codes integers as a component says, and what it decodes to.
+
+        integers: words or levels of the matrix [rows, columns], as values() takes them.  entries: entry points.
+        """
+        c.entry_count_minus1 = entries - 1
+        d = TensorDescriptor(column_scan_flag=column_scan)
+        set_prediction(d, prediction)
+        if spatial_predictor is not None:
+            d.prediction_mode, d.spatial_predictor = PredictionMode.SPATIAL, spatial_predictor
+        predictor = None if prediction is None else self.matrix(prediction.words, column_scan)
+        kernel_size, planes = 1 if column_scan else self.fold.kernel_size, self.fold.plane_rows(self.tensor.shape,
+                                                                                                column_scan)
+        part = Part(c, None if is_constant(c) else integers, self.dtype, kernel_size=kernel_size, plane_rows=planes)
+        if c.quantiser == Quantiser.NONE:
+            part.predictor = predictor
+            return Candidate(d, self.words, self.dtype, [part])
+        if c.quantiser == Quantiser.GRID:
+            part.dtype = BY_NAME["float16"]
+        decoded = np.empty(integers.shape, self.dtype.word)
+        borders = segment_borders(len(integers), entries)
+        for first, end in zip(borders, borders[1:]):
+            base, place = None if predictor is None else predictor[first:end], Place(first, planes, spatial_predictor)
+            decoded[first:end] = values(c, integers[first:end], self.dtype, base, place)
+        return Candidate(d, self.flat(decoded, column_scan), self.dtype, [part])
+
+    def factored(self, d: TensorDescriptor, components: Sequence[tuple[Component, np.ndarray]],
+                 base: np.ndarray | None) -> Candidate:
+        """The candidate of a representation by factors. components: with their levels.  base: values of the
+        prediction."""
+        factors = [factor_of(c, levels) for c, levels in components]
+        decoded = rebuilt(d, factors, self.dtype, base).view(self.dtype.word)
+        return Candidate(d, self.flat(decoded), self.dtype, [Part(c, levels, self.dtype) for c, levels in components])
+
+    def coded(self, candidate: Candidate) -> Candidate:
         """The candidate with its payloads, in the best entropy modes that the configuration allows; range coded if
         joined."""
-        return candidate.code(config.threads, [] if self.joined else config.tools.modes, config.tools.one_mode)
+        tools = self.config.tools
+        return candidate.code(self.config.threads, [] if self.joined else tools.modes, tools.one_mode)
 
-    def flat(self, matrix: np.ndarray, column_scan: int = 0) -> np.ndarray:
-        return unfolded(matrix, self.tensor.shape, self.dtype.parts, self.fold, column_scan)
+    def entries(self, matrix: np.ndarray) -> int:
+        """Entry points of a matrix: about one per entry_elements, never one of fewer than 65536 elements."""
+        rows, columns = matrix.shape
+        entries = max(1, min(rows, rows * columns // max(self.config.units.entry_elements, ENTRY_MIN_ELEMENTS)))
+        while entries > 1 and rows // entries * columns < ENTRY_MIN_ELEMENTS:
+            entries -= 1
+        return entries

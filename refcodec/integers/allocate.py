@@ -74,7 +74,7 @@ def adapt(model: Model, inputs: dict[str, np.ndarray], config: Config, mean_widt
         raise ConfigError("BAD_CONFIG", "activation formats are chosen for the quantiser hybrid (preset s5-hybrid)")
     folds, proto = folds_of(model), network_of(model)
     tensors, smallest = model.tensors, config.units.join_below
-    jobs = [TensorJob(i, tensors[i], folds[i], Treatment.QUANTISE, tensors[i].size < smallest)
+    jobs = [TensorJob(i, tensors[i], folds[i], Treatment.QUANTISE, config, tensors[i].size < smallest)
             for i in quantised_tensors(model, config)]
     points, price = priced_points(jobs, config.own_quantiser.snr)
     users: dict[str, list[str]] = {}
@@ -86,7 +86,7 @@ def adapt(model: Model, inputs: dict[str, np.ndarray], config: Config, mean_widt
         ways = list(dict.fromkeys(cheapest(found, price * step) for step in STEPS))
         chosen[job.tensor.name] = ways
         if len(users.get(job.tensor.name, ())) == 1:
-            options[users[job.tensor.name][0]] = job.tensor.name, [_option(job, point, config) for point in ways]
+            options[users[job.tensor.name][0]] = job.tensor.name, [_option(job, point) for point in ways]
     found = allocate_widths(proto, inputs, mean_width, {layer: ways for layer, (_, ways) in options.items()}, prices)
     taken = {options[layer][0]: number for layer, number in found.options.items() if layer in options}
     layers = [replace(layer, activation=found.formats.get(layer.name)) for layer in model.layers]
@@ -94,9 +94,8 @@ def adapt(model: Model, inputs: dict[str, np.ndarray], config: Config, mean_widt
         config, points={name: ways[taken.get(name, 0)] for name, ways in chosen.items()})
 
 
-def _option(job: TensorJob, point: HybridPoint, config: Config) -> WeightOption:
-    job = replace(job, point=point)
-    coded = code_hybrid(job, job.tensor.array.reshape(-1), config)
+def _option(job: TensorJob, point: HybridPoint) -> WeightOption:
+    coded = code_hybrid(replace(job, point=point))
     return WeightOption(coded.words.view(job.dtype.numpy).reshape(job.tensor.shape), 8.0 * coded.size)
 
 

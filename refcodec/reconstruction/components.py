@@ -13,19 +13,13 @@ from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
 from ..entropy.modes import Block, whole_array
 from ..entropy.payload import PayloadReader, check_elements
-from ..entropy.watch import observer
 from ..entropy.words import add_difference
 from ..errors import EntropyError, OmcError, ReconstructionError
 from ..parallel import run_all
-from ..prediction.spatial import add_spatial
-from ..quantization.codebook import reconstruct_codebook
-from ..quantization.decimal import reconstruct_decimal
-from ..quantization.fixed_point import check_width
-from ..quantization.grid import reconstruct_grid
-from ..quantization.uniform import indices, reconstruct, reconstruct_indices
+from ..quantization.values import Place, check_words, indices, levels_type, step_of, values
 from .factors import Factor
 
-LEVEL_LIMIT = 1 << 31      # of all quantisers but DECIMAL
+LEVEL_LIMIT = 1 << 31      # of levels of 32 bits
 
 
 @dataclass
@@ -79,6 +73,10 @@ class Segment:
     def shape(self) -> tuple[int, int]:
         return self.rows.stop - self.rows.start, self.component.column_count
 
+    @property
+    def place(self) -> Place:
+        return Place(self.rows.start, self.layout.plane_rows, self.layout.spatial_predictor)
+
     def read(self, array: np.ndarray, dtype: DType, predictor: np.ndarray | None = None) -> np.ndarray:
         """The array, filled with the block that comes next in the payload."""
         assert self.reader is not None
@@ -95,10 +93,10 @@ def decode_words(c: Component, layout: Layout, payloads: Payloads, predictor: np
 
     def decode(s: Segment) -> None:
         base = None if predictor is None else predictor[s.rows]
-        if c.words_flag:
-            _read_words(s, out[s.rows], base)
+        if c.quantiser == Quantiser.NONE:
+            _read_words(s, out[s.rows], layout.dtype, base)
         else:
-            _values(c, layout, _read_levels(s), base, s.rows, out[s.rows])
+            out[s.rows] = values(c, _read_integers(s), layout.dtype, base, s.place)
 
     _segments(c, layout, payloads, decode, threads)
     return out
@@ -106,7 +104,7 @@ def decode_words(c: Component, layout: Layout, payloads: Payloads, predictor: np
 
 def decode_levels(c: Component, layout: Layout, payloads: Payloads, threads: int = 1) -> np.ndarray:
     """The levels of a component that has no words: [rows, columns], int32, or int64 for DECIMAL."""
-    out = np.zeros((c.row_count, c.column_count), np.int64 if c.quantiser == Quantiser.DECIMAL else np.int32)
+    out = np.zeros((c.row_count, c.column_count), levels_type(c))
 
     def decode(s: Segment) -> None:
         out[s.rows] = _read_levels(s)
@@ -120,10 +118,15 @@ def decode_factor(c: Component, layout: Layout, payloads: Payloads, threads: int
     out = np.zeros((c.row_count, c.column_count), np.int64)
 
     def decode(s: Segment) -> None:
-        out[s.rows] = _indices(c, _read_levels(s), layout, s.rows)
+        out[s.rows] = indices(c, _read_levels(s), s.place)
 
     _segments(c, layout, payloads, decode, threads)
     return Factor(out, *step_of(c))
+
+
+def factor_of(c: Component, levels: np.ndarray) -> Factor:
+    """The factor that levels [rows, columns] of a component stand for."""
+    return Factor(indices(c, levels), *step_of(c))
 
 
 def _segments(c: Component, layout: Layout, payloads: Payloads, decode: Callable[[Segment], None],
@@ -147,34 +150,37 @@ def _segments(c: Component, layout: Layout, payloads: Payloads, decode: Callable
 
 # Integers
 
-def _read_words(s: Segment, out: np.ndarray, predictor: np.ndarray | None) -> None:
-    c, grid = s.component, s.component.quantiser == Quantiser.GRID
+def _read_integers(s: Segment) -> np.ndarray:
+    """What values() takes: the levels of a segment, or the halves of a grid."""
+    if s.component.quantiser != Quantiser.GRID:
+        return _read_levels(s)
+    half = BY_NAME["float16"]
+    return _read_words(s, np.empty(s.shape, half.word), half)
+
+
+def _read_words(s: Segment, out: np.ndarray, dtype: DType, predictor: np.ndarray | None = None) -> np.ndarray:
+    """`out`, filled with the words of a segment; differences from the predictor are added up."""
+    mode = s.component.entropy_mode
     if out.size == 0:
-        return
-    dtype = BY_NAME["float16"] if grid else s.layout.dtype
-    words = np.empty(out.shape, dtype.word) if grid else out
-    if c.entropy_mode in RANGE_CODED:
-        s.read(words, dtype, predictor)
-    else:
-        words[...] = _integers(c, s.payloads, dtype).reshape(out.shape)
-        _check_words(words, dtype, whole_array(c.entropy_mode).word_rule)
-        if predictor is not None:
-            add_difference(words, predictor, dtype)
-    if grid:
-        observer().values_begin(c)
-        scales = np.frombuffer(c.grid_scales, "<f4")[s.rows].astype(np.float32)
-        out[...] = reconstruct_grid(words, scales).view(np.uint32)
+        return out
+    if mode in RANGE_CODED:
+        return s.read(out, dtype, predictor)
+    out[...] = _integers(s.component, s.payloads, dtype).reshape(out.shape)
+    check_words(out, dtype, whole_array(mode).word_rule)
+    if predictor is not None:
+        add_difference(out, predictor, dtype)
+    return out
 
 
 def _read_levels(s: Segment) -> np.ndarray:
-    """Levels of a segment: int32, or integers of up to 64 bits for DECIMAL."""
+    """The levels of a segment, of levels_type()."""
     c = s.component
     if 0 in s.shape or not c.coded_flag:
-        return np.zeros(s.shape, np.int32)
+        return np.zeros(s.shape, levels_type(c))
     if c.entropy_mode in RANGE_CODED:
         return s.read(np.empty(s.shape, np.int32), s.layout.dtype)
     levels = _integers(c, s.payloads, None).reshape(s.shape)
-    if c.quantiser == Quantiser.DECIMAL:
+    if levels_type(c) == np.int64:
         return levels.astype(np.int64, copy=False)
     if not -LEVEL_LIMIT <= int(levels.min()) <= int(levels.max()) < LEVEL_LIMIT:
         raise ReconstructionError("OUT_OF_RANGE", "SPEC 9.10.1: a level is beyond 32 bits", rules="R9.10.1-2")
@@ -189,52 +195,3 @@ def _integers(c: Component, payloads: Payloads, dtype: DType | None) -> np.ndarr
         if isinstance(error, EntropyError) and error.bit is None:
             error.bit = payloads.bit()
         raise
-
-
-def _check_words(words: np.ndarray, dtype: DType, rule: str) -> None:
-    if dtype.bits < 8 * dtype.word.itemsize and int(words.max()) >> dtype.bits:
-        raise ReconstructionError("OUT_OF_RANGE", f"SPEC 5.2: a word is no {dtype.name}", rules=rule)
-
-
-# Values
-
-def step_of(c: Component) -> tuple[int, int]:
-    """Mantissa and exponent of the step of a quantiser whose values are index * step."""
-    if c.quantiser == Quantiser.FIXED_POINT:
-        return 1, -c.fixed_point.fraction_bits
-    return c.uniform.step_mantissa, c.uniform.step_exponent
-
-
-def _indices(c: Component, levels: np.ndarray, layout: Layout, part: slice) -> np.ndarray:
-    """Levels of a segment to int64 indices, of which each stands for index * step (SPEC 8.5.4, 8.5.9, 8.5.10,
-    8.7.1)."""
-    if c.quantiser == Quantiser.INTEGER_CODEBOOK:
-        codebook = np.array(c.integer_codebook.codebook_integer, np.int64)
-        return reconstruct_codebook(levels, codebook, c.integer_codebook.zero_index, "R8.5-11")
-    if layout.spatial_predictor is not None:
-        n = add_spatial(levels, layout.spatial_predictor, layout.plane_rows, part.start % layout.plane_rows)
-    else:
-        n = indices(levels, c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0)
-    if c.quantiser == Quantiser.FIXED_POINT:
-        check_width(n, c.fixed_point.fixed_point_width)
-    return n
-
-
-def _values(c: Component, layout: Layout, levels: np.ndarray, predictor: np.ndarray | None, part: slice,
-            out: np.ndarray) -> None:
-    """Levels of a segment to words, in place (SPEC 8.5)."""
-    observer().values_begin(c)
-    if levels.size == 0:
-        return
-    dtype, base = layout.dtype, None if predictor is None else predictor.view(layout.dtype.numpy)
-    if c.quantiser == Quantiser.CODEBOOK:
-        codebook = np.frombuffer(c.codebook.codebook_words, dtype.word.newbyteorder("<")).astype(dtype.word)
-        _check_words(codebook, dtype, "R7.7.5-1")
-        values = reconstruct_codebook(levels, codebook, c.codebook.zero_index, "R8.5-7")
-    elif c.quantiser == Quantiser.DECIMAL:
-        values = reconstruct_decimal(levels.astype(np.int64, copy=False), c.decimal_exponent, dtype, base)
-    elif c.quantiser == Quantiser.UNIFORM and layout.spatial_predictor is None:
-        values = reconstruct(levels, c.uniform.states, *step_of(c), dtype, base)       # in pieces: one index at a time
-    else:
-        values = reconstruct_indices(_indices(c, levels, layout, part), *step_of(c), dtype, base)
-    out[...] = values.view(dtype.word)

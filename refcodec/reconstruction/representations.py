@@ -85,5 +85,10 @@ def _masked(d: TensorDescriptor, layout: Layout, payloads: Payloads, predictor: 
     mask, c = chosen(d), d.component[0]
     kept = None if predictor is None else gather(predictor, mask).reshape(c.row_count, c.column_count)
     words = decode_words(c, Layout(layout.dtype), payloads, kept, threads)
+    return filled(d, words, mask, predictor)
+
+
+def filled(d: TensorDescriptor, kept: np.ndarray, mask: np.ndarray, predictor: np.ndarray | None) -> np.ndarray:
+    """The words [rows, columns] of a matrix of which a mask chooses the ones that are kept (SPEC 8.6.5)."""
     # What is not sent stays as it is predicted, but removed rows are removed: their words are 0.
-    return scatter(words, mask, predictor if d.representation == Representation.RANDOM_MASK else None)
+    return scatter(kept, mask, predictor if d.representation == Representation.RANDOM_MASK else None)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
-from ...bitstream.structures import (
-    DECOMPOSED,
-    MASKS,
-    Component,
-    EntropyMode,
-    Quantiser,
-    Representation,
-    TensorDescriptor,
-    UniformParameters,
-)
-from ...entropy.words import choose_parameters
+from ...bitstream.structures import DECOMPOSED, MASKS, Representation, TensorDescriptor
 from ...errors import ConfigError
 from ...reconstruction.decomposition import Decomposition, decompose
-from ...reconstruction.factors import Factor
-from ...reconstruction.masks import gather, scatter
+from ...reconstruction.masks import gather
 from ...reconstruction.random_integers import random_choice
-from ...reconstruction.representations import chosen, rebuilt
+from ...reconstruction.representations import chosen, filled
 from ..candidate import Candidate, Part, Prediction, set_prediction
-from ..config import Config
+from ..components import uniform_component, words_component
 from ..config_parts import DECOMPOSING, Update
 from ..tensor_job import TensorJob
 from .factors import (
@@ -40,134 +32,141 @@ from .factors import (
 FACTOR_SIDE = 1024        # smaller side of the matrices whose difference is tried as a product unasked
 
 
-def code_update(job: TensorJob, config: Config) -> Candidate | None:
+@dataclass
+class Change:
+    """What an update of a matrix leads from and to: values [rows, columns].
+
+    prediction: where base is from.  base: finite, or None: what replaces a tensor without a reference.
+    """
+
+    target: np.ndarray
+    prediction: Prediction | None = None
+    base: np.ndarray | None = None
+
+    @cached_property
+    def decomposition(self) -> Decomposition | None:
+        """Of base."""
+        return None if self.base is None else decompose(self.base.astype(np.float64))
+
+    def delta(self, additive: bool = True) -> np.ndarray:
+        """float64: what is to be added to base, if the update is; else the target."""
+        base = self.base.astype(np.float64) if self.base is not None and additive else 0.0
+        return self.target.astype(np.float64) - base
+
+
+def _change(job: TensorJob, prediction: Prediction | None) -> Change | None:
+    """From a prediction to the tensor; None where it is not finite."""
+    target = job.matrix(job.words).view(job.dtype.numpy)
+    base = None if prediction is None else job.matrix(prediction.words).view(job.dtype.numpy)
+    finite = base is None or np.isfinite(base.astype(np.float64)).all()
+    return Change(target, prediction, base) if finite else None
+
+
+def code_update(job: TensorJob) -> Candidate | None:
     """A tensor as an update of its first reference: the one made elsewhere, or one that is fitted; None if none
     applies.
 
     Raises ConfigError BAD_CONFIG for factors that do not fit the tensor.
     """
-    asked = config.updating
-    if asked.kind == "fp" and job.tensor.name not in asked.factors:
-        return row_mask_candidate(job, job.tensor.words, config)
-    prediction = job.predictions[0] if job.predictions else None
+    asked = job.config.updating
     given = asked.factors.get(job.tensor.name)
+    if asked.kind == "fp" and given is None:
+        return row_mask_candidate(job)
+    prediction = job.predictions[0] if job.predictions else None
     if job.dtype.parts != 1 or job.dtype.kind != "f" or not job.tensor.size or (prediction is None and given is None):
         return None
-    base = None if prediction is None else job.matrix(prediction.words).view(job.dtype.numpy)
-    if base is not None and not np.isfinite(base.astype(np.float64)).all():
+    change = _change(job, prediction)
+    if change is None:
         return None
-    target = job.matrix(job.tensor.words).view(job.dtype.numpy)
-    decomposition = None
-    needs = given.representation in DECOMPOSED if given else asked.kind in DECOMPOSING
-    if needs and base is not None:
-        decomposition = decompose(base.astype(np.float64))
-    update = given or _fitted(asked, target, base, decomposition)
-    if update.representation in MASKS:
-        return masked(job, update, target, base, prediction, config)
-    return _factored(job, update, target, base, prediction, decomposition, config)
+    update = given or _fitted(asked, change)
+    return _masked(job, update, change) if update.representation in MASKS else _factored(job, update, change)
 
 
-def low_rank_candidates(job: TensorJob, config: Config, step: float) -> list[Candidate]:
-    """Differences from the references as products, with about the error that levels of `step` would have."""
+def low_rank_candidates(job: TensorJob, quantiser_step: float) -> list[Candidate]:
+    """Differences from the references as products, with about the error that levels of a quantiser step would have."""
+    if min(job.shape) > FACTOR_SIDE:
+        return []
     found = []
-    for prediction in job.predictions if min(job.shape) <= FACTOR_SIDE else []:
-        base = job.matrix(prediction.words).view(job.dtype.numpy)
-        target = job.matrix(job.tensor.words).view(job.dtype.numpy)
-        if not np.isfinite(base.astype(np.float64)).all():
-            continue
-        fit = fit_low_rank_to_error(target.astype(np.float64) - base.astype(np.float64), step * step / 12)
+    for change in filter(None, (_change(job, prediction) for prediction in job.predictions)):
+        fit = fit_low_rank_to_error(change.delta(), quantiser_step * quantiser_step / 12)
         if fit is not None:
-            found.append(_factored(job, fit[0], target, base, prediction, None, config, fit[1]))
+            found.append(_factored(job, fit[0], change, fit[1]))
     return found
 
 
-def _fitted(asked: Update, target: np.ndarray, base: np.ndarray, decomposition: Decomposition | None) -> FactorUpdate:
-    delta = target.astype(np.float64) - base.astype(np.float64)
+def _fitted(asked: Update, change: Change) -> FactorUpdate:
+    delta = change.delta()
     rank = min(asked.rank, *delta.shape)
-    if asked.kind == "ka":
-        return fit_augmentation(delta, decomposition, rank)
-    if asked.kind == "ml":
-        return fit_mapping(delta, decomposition, max(1, rank))
-    if asked.kind == "lru":
-        return fit_low_rank_update(delta, max(1, rank), asked.seed)
     if asked.kind == "rm":
         return fit_random_mask(asked.fraction, asked.seed)
-    if asked.kind == "fp":
-        return fit_row_mask(target.view(f"u{target.itemsize}"))
+    if asked.kind == "lru":
+        return fit_low_rank_update(delta, max(1, rank), asked.seed)
+    if asked.kind in DECOMPOSING:
+        assert change.decomposition is not None
+        if asked.kind == "ka":
+            return fit_augmentation(delta, change.decomposition, rank)
+        return fit_mapping(delta, change.decomposition, max(1, rank))
     return fit_low_rank(delta, max(1, rank))
 
 
-def _factored(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.ndarray | None,
-              prediction: Prediction | None, decomposition: Decomposition | None, config: Config,
-              error: float | None = None) -> Candidate:
-    if base is None and update.representation in DECOMPOSED:
+def _factored(job: TensorJob, update: FactorUpdate, change: Change, error: float | None = None) -> Candidate:
+    """error: what quantising may add to the mean squared error; None: balanced."""
+    decomposed = update.representation in DECOMPOSED
+    if change.base is None and decomposed:
         raise ConfigError("BAD_CONFIG",
                           f"{job.tensor.name}: {update.representation.name} updates a reference, there is none")
-    added = base is not None and update.additive
-    delta = target.astype(np.float64) - (base.astype(np.float64) if added else 0.0)
+    decomposition = change.decomposition if decomposed else None
     if error is None:
-        error = balanced_error(update, delta, decomposition)
-    factors = update.quantised(target.shape, error, decomposition)
-    d = _descriptor(update, target.shape, prediction)
+        error = balanced_error(update, change.delta(update.additive), decomposition)
+    shape = change.target.shape[0], change.target.shape[1]
+    factors = update.quantised(shape, error, decomposition)
+    d = _descriptor(update, change)
     shapes = [f.indices.shape for f in factors]
     augmented = update.representation == Representation.AUGMENTATION
     without_product = 0 if augmented else shapes[0][1]
     d.factor.factor_rank = shapes[-1][0] if len(shapes) > 1 else without_product
     d.factor.gain_count_minus1 = shapes[0][1] - 1 if augmented else 0
-    values = rebuilt(d, factors, job.dtype, base)
-    found = Candidate(d, job.flat(values.view(job.dtype.word)), job.dtype, [_part(f, job, config) for f in factors])
-    return job.coded(found, config)
+    components = [(uniform_component((f.mantissa, f.exponent), mode=job.config.tools.level_mode),
+                   np.ascontiguousarray(f.indices, np.int32)) for f in factors]
+    return job.coded(job.factored(d, components, change.base))
 
 
-def _part(factor: Factor, job: TensorJob, config: Config) -> Part:
-    c = Component(Quantiser.UNIFORM, config.tools.level_mode,
-                  uniform=UniformParameters(0, factor.mantissa, factor.exponent))
-    narrow = np.ascontiguousarray(factor.indices, np.int32)
-    return Part(c, narrow, job.dtype)
-
-
-def _descriptor(update: FactorUpdate, shape: tuple[int, int], prediction: Prediction | None) -> TensorDescriptor:
-    d = TensorDescriptor(representation=update.representation, row_count=shape[0], column_count=shape[1])
-    set_prediction(d, prediction)
+def _descriptor(update: FactorUpdate, change: Change) -> TensorDescriptor:
+    rows, columns = change.target.shape
+    d = TensorDescriptor(representation=update.representation, row_count=rows, column_count=columns)
+    set_prediction(d, change.prediction)
     d.factor.additive_flag = int(update.additive)
     d.factor.random_seed, d.factor.random_density = update.seed, update.density
     return d
 
 
-def masked(job: TensorJob, update: FactorUpdate, target: np.ndarray, base: np.ndarray | None,
-           prediction: Prediction | None, config: Config) -> Candidate:
+def _masked(job: TensorJob, update: FactorUpdate, change: Change) -> Candidate:
     """The chosen elements or rows, lossless, as differences where there is a prediction."""
-    d = _descriptor(update, target.shape, prediction)
-    words = target.view(job.dtype.word)
-    predictor = None if base is None else base.view(job.dtype.word)
-    if update.representation == Representation.ROW_MASK:
+    d = _descriptor(update, change)
+    words = change.target.view(job.dtype.word)
+    predictor = None if change.base is None else change.base.view(job.dtype.word)
+    update.check((d.row_count, d.column_count))
+    if update.rows is not None:
         d.factor.row_mask = np.packbits(update.rows).tobytes()
         d.factor.selected_count = int(np.count_nonzero(update.rows))
+        shape = -1, d.column_count
     else:
-        d.factor.selected_count = _selected(update, target.size)
+        d.factor.selected_count = int(random_choice(update.seed, update.density, words.size).sum())
+        shape = 1, d.factor.selected_count
     mask = chosen(d)
-    shape = (1, d.factor.selected_count) if update.representation == Representation.RANDOM_MASK else (-1,
-                                                                                                      target.shape[1])
     kept = gather(words, mask).reshape(shape)
     kept_base = None if predictor is None else gather(predictor, mask).reshape(shape)
-    parameters = choose_parameters(kept, job.dtype, kept_base)
-    c = Component(Quantiser.NONE, EntropyMode.CC, word=parameters, word_offset_flag=int(parameters.offset != 0))
-    decoded = scatter(kept, mask, predictor if update.representation == Representation.RANDOM_MASK else None)
-    part = Part(c, kept if kept.size else None, job.dtype, kept_base)
-    found = Candidate(d, job.flat(decoded), job.dtype, [part])
-    return job.coded(found, config)
+    part = Part(words_component(kept, job.dtype, kept_base), kept if kept.size else None, job.dtype, kept_base)
+    decoded = job.flat(filled(d, kept, mask, predictor))
+    return job.coded(Candidate(d, decoded, job.dtype, [part]))
 
 
-def _selected(update: FactorUpdate, count: int) -> int:
-    return int(random_choice(update.seed, update.density, count).sum())
-
-
-def row_mask_candidate(job: TensorJob, words: np.ndarray, config: Config) -> Candidate | None:
+def row_mask_candidate(job: TensorJob) -> Candidate | None:
     """The rows that are not all zero; None where there are no others, or masks do not pay."""
-    if job.joined or job.dtype.parts != 1 or not words.size:
+    if job.joined or job.dtype.parts != 1 or not job.words.size:
         return None
-    matrix = job.matrix(words)
+    matrix = job.matrix(job.words)
     update = fit_row_mask(matrix)
-    if update.rows.all():
+    if update.rows is None or update.rows.all():
         return None
-    return masked(job, update, matrix.view(job.dtype.numpy), None, None, config)
+    return _masked(job, update, Change(matrix.view(job.dtype.numpy)))

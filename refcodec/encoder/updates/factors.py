@@ -65,6 +65,8 @@ class FactorUpdate:
             raise ConfigError("BAD_CONFIG", f"factors of {arrays[-2].shape} and {arrays[-1].shape} have no product")
         if not self.additive and self.representation != Representation.MAPPING:
             raise ConfigError("BAD_CONFIG", "only a mapping can replace its reference")
+        if (self.rows is not None) != (self.representation == Representation.ROW_MASK):
+            raise ConfigError("BAD_CONFIG", "a row mask, and nothing else, has flags of rows")
         if not (0 <= self.seed < 1 << 64 and 0 <= self.density < 1 << 32):
             raise ConfigError("BAD_CONFIG", "a seed has 64 bits, a density 32")
         object.__setattr__(self, "arrays", arrays)
