@@ -1,4 +1,7 @@
-"""Dynamic fixed point: integers of n bits with g of them, or more, or fewer than none, after the point (SPEC 8.5.9)."""
+"""Dynamic fixed point: integers of n bits with g of them, or more, or fewer than none, after the point (SPEC 8.5.9).
+
+The value of a level is level * 2^-g: see values.py.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,11 @@ import math
 
 import numpy as np
 
-from ..dtypes import DType
 from ..errors import ReconstructionError
-from .uniform import STEP_EXPONENT_MAX, STEP_EXPONENT_MIN, reconstruct_indices
+from .uniform import STEP_EXPONENT_MAX, STEP_EXPONENT_MIN
 
 WIDTH_MAX = 32
 FRACTION_MIN, FRACTION_MAX = -STEP_EXPONENT_MAX, -STEP_EXPONENT_MIN
-
-
-def reconstruct_fixed_point(levels: np.ndarray, width: int, fraction_bits: int, dtype: DType,
-                            prediction: np.ndarray | None = None) -> np.ndarray:
-    """Round(type, [prediction +] level * 2^-fraction_bits).
-
-    levels: integers of any shape, within the two's complement range of `width` bits.  width: 1..32.
-    fraction_bits: -970..1074.  prediction: as of assemble().
-    Returns an array of the shape of `levels` and of dtype.numpy.
-    Raises ReconstructionError: OUT_OF_RANGE for a width, a number of fraction bits or a level beyond these, OVERFLOW
-    where a value does not fit into the dtype.
-    """
-    check_width(levels, width)
-    return reconstruct_indices(levels.astype(np.int64, copy=False), 1, -fraction_bits, dtype, prediction)
 
 
 def level_range(width: int) -> tuple[int, int]:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from refcodec.dtypes import BY_NAME
+from refcodec.encoder.components import integer_codebook_component
 from refcodec.encoder.quantisers.kmeans import integer_codebook, kmeans_centres, kmeans_codebook
 from refcodec.encoder.rate_control import representable, step_parts
 from refcodec.quantization.codebook import reconstruct_codebook
-from refcodec.quantization.integer_codebook import reconstruct_integer_codebook
+from refcodec.quantization.values import values
 
 FLOAT32 = BY_NAME["float32"]
 
@@ -75,12 +76,13 @@ def test_integer_codebook(fixed_zero):
     x = np.random.default_rng(6).laplace(0, 0.05, (40, 70)).astype(np.float32)
     step = representable(0.003)
     found = integer_codebook(x, 24, step, fixed_zero)
-    values = reconstruct_integer_codebook(found.levels, found.entries, found.zero_index, *step_parts(step), FLOAT32)
+    component = integer_codebook_component(found.entries, found.zero_index, step_parts(step))
+    decoded = values(component, found.levels, FLOAT32).view(np.float32)
     assert found.entries.dtype == np.int64 and len(found.entries) <= 24 and (np.diff(found.entries) > 0).all()
-    assert set(np.unique(values)) <= set((found.entries * step).astype(np.float32))
+    assert set(np.unique(decoded)) <= set((found.entries * step).astype(np.float32))
     plain = kmeans_codebook(x, 24, FLOAT32, fixed_zero)
     ideal = reconstruct_codebook(plain.levels, plain.entries, plain.zero_index)
-    assert np.square(values - x).mean() < 1.1 * np.square(ideal - x).mean() + step**2 / 12
+    assert np.square(decoded - x).mean() < 1.1 * np.square(ideal - x).mean() + step**2 / 12
 
 
 def test_what_has_no_codebook():

@@ -21,7 +21,9 @@ import syntax_tables  # noqa: E402
 import refcodec.errors as errors  # noqa: E402
 from refcodec.bitstream import derive, parser, structures  # noqa: E402
 from refcodec.bitstream.limits import DECOMPOSITION_WORK, LEVELS, Profile  # noqa: E402
+from refcodec.bitstream.structures import Component  # noqa: E402
 from refcodec.dtypes import BY_CODE, BY_NAME  # noqa: E402
+from refcodec.encoder import components as made  # noqa: E402
 from refcodec.entropy import (  # noqa: E402
     huffman,
     huffman_loop,
@@ -36,15 +38,12 @@ from refcodec.entropy import (  # noqa: E402
 from refcodec.model import Role, SlotCoding  # noqa: E402
 from refcodec.prediction import spatial  # noqa: E402
 from refcodec.quantization import decimal  # noqa: E402
-from refcodec.quantization.fixed_point import reconstruct_fixed_point  # noqa: E402
-from refcodec.quantization.integer_codebook import (  # noqa: E402
-    reconstruct_integer_codebook,
-)
 from refcodec.quantization.rounding import (  # noqa: E402
     NARROW_FORMATS,
     round_to_dtype,
 )
-from refcodec.quantization.uniform import TRELLIS, reconstruct, trellis  # noqa: E402
+from refcodec.quantization.uniform import TRELLIS, trellis  # noqa: E402
+from refcodec.quantization.values import levels_type, values  # noqa: E402
 from refcodec.reconstruction import (  # noqa: E402
     components,
     decomposition,
@@ -453,22 +452,28 @@ def words_of(cells: str, dtype) -> list[int]:
 
 
 def example_values(case: str, dtype, states: str, step: str, levels: list[int]) -> np.ndarray:
-    """What the codec makes of a row of 8.5.11, but for the prediction of values after the first ones."""
+    """The words that the codec makes of a row of 8.5.11, but for the prediction of values after the first ones."""
     base = re.search(r"prediction ((?:[^,;]+, )*[^,;]+)", case)
     if base:
         words = words_of(base[1].replace("NaN", "0x7FC00000").replace("+inf", "0x7F800000"), dtype)
         words = words * len(levels) if len(words) == 1 else words
-        base = np.array(words[: len(levels)], dtype.word).view(dtype.numpy)
+        base = np.array(words[: len(levels)], dtype.word)
+    component = example_component(case, states, step)
+    return values(component, np.array(levels, levels_type(component)), dtype, base)
+
+
+def example_component(case: str, states: str, step: str) -> Component:
+    """The quantiser of a row."""
     if step.startswith("p = "):
-        return decimal.reconstruct_decimal(np.array(levels, np.int64), int(step[4:]), dtype, base)
+        return made.decimal_component(int(step[4:]))
     if step.startswith("("):
-        return reconstruct_fixed_point(np.array(levels), *map(int, step.strip("()").split(", ")), dtype, base)
+        return made.fixed_point_component(*map(int, step.strip("()").split(", ")))
     mantissa, exponent = map(int, step.split(" * 2^"))
     listed = re.match(r"integers (.*), zero_index (\d+)", case)
     if listed:
-        integers = np.array(listed[1].split(", "), np.int64)
-        return reconstruct_integer_codebook(np.array(levels), integers, int(listed[2]), mantissa, exponent, dtype, base)
-    return reconstruct(np.array(levels, np.int32), int(states), mantissa, exponent, dtype, base)
+        return made.integer_codebook_component(np.array(listed[1].split(", "), np.int64), int(listed[2]),
+                                               (mantissa, exponent))
+    return made.uniform_component((mantissa, exponent), int(states))
 
 
 @pytest.mark.parametrize("case, element_type, states, step, given, expected", example_rows())
@@ -476,7 +481,7 @@ def test_examples_of_quantisers(case, element_type, states, step, given, expecte
     dtype, levels, cells = BY_NAME[element_type], [int(x) for x in given.split(", ")], expected.split(", ")
     assert len(levels) == len(cells)
     good = [x for x, cell in zip(levels, cells) if not cell.startswith("error")]
-    found = example_values(case, dtype, states, step, good).view(dtype.word).tolist()
+    found = example_values(case, dtype, states, step, good).tolist()
     assert found == words_of(", ".join(c for c in cells if not c.startswith("error")), dtype)
     for level, cell in zip(levels, cells):
         if cell.startswith("error"):

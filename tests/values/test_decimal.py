@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refcodec.bitstream.structures import Component
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
+from refcodec.encoder.components import fixed_point_component, integer_codebook_component
 from refcodec.encoder.quantisers.decimal import qbits_levels, rp_levels
 from refcodec.errors import ConfigError, ReconstructionError
 from refcodec.quantization.decimal import reconstruct_decimal
-from refcodec.quantization.fixed_point import best_fraction_bits, fixed_point_levels, reconstruct_fixed_point
-from refcodec.quantization.integer_codebook import reconstruct_integer_codebook
+from refcodec.quantization.fixed_point import best_fraction_bits, fixed_point_levels
 from refcodec.quantization.rounding import supports
 from refcodec.quantization.uniform import reconstruct, reconstruct_indices
+from refcodec.quantization.values import values
 
 FLOAT32, FLOAT64 = BY_NAME["float32"], BY_NAME["float64"]
 FLOATS = [d for d in BY_CODE.values() if d.kind == "f" and supports(d)]
@@ -168,24 +170,28 @@ def test_what_cannot_be_quantised():
 
 # Fixed point and integer codebook
 
+def elements(c: Component, levels: np.ndarray, dtype: DType, base: np.ndarray | None = None) -> np.ndarray:
+    return values(c, levels, dtype, None if base is None else base.view(dtype.word)).view(dtype.numpy)
+
+
 @pytest.mark.parametrize("width", [1, 2, 8, 16, 32])
 @pytest.mark.parametrize("fraction_bits", [-3, 0, 7, 40, 1074, -970])
 def test_fixed_point_is_exact(width, fraction_bits):
     low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
     levels = np.unique(np.array([low, low + 1, -1, 0, 1, high - 1, high]).clip(low, high))
-    found = reconstruct_fixed_point(levels, width, fraction_bits, FLOAT64)
+    found = elements(fixed_point_component(width, fraction_bits), levels, FLOAT64)
     assert [Fraction(float(v)) for v in found] == [Fraction(int(q)) / Fraction(2) ** fraction_bits for q in levels]
     for bad in (low - 1, high + 1):
-        assert code_of(lambda: reconstruct_fixed_point(np.array([bad]), width, 0, FLOAT64)) == "OUT_OF_RANGE"
+        assert code_of(lambda: elements(fixed_point_component(width, 0), np.array([bad]), FLOAT64)) == "OUT_OF_RANGE"
 
 
 def test_fixed_point_errors_and_prediction():
     one = np.ones(1, np.int32)
     for width, fraction_bits in ((0, 0), (33, 0), (8, 1075), (8, -971)):
-        assert code_of(lambda: reconstruct_fixed_point(one, width, fraction_bits, FLOAT32)) == "OUT_OF_RANGE"
-    assert code_of(lambda: reconstruct_fixed_point(one, 8, -128, FLOAT32)) == "OVERFLOW"
+        assert code_of(lambda: elements(fixed_point_component(width, fraction_bits), one, FLOAT32)) == "OUT_OF_RANGE"
+    assert code_of(lambda: elements(fixed_point_component(8, -128), one, FLOAT32)) == "OVERFLOW"
     base = np.array([1.0, np.nan], np.float32)
-    assert reconstruct_fixed_point(np.array([3, 3]), 3, 1, FLOAT32, base).tolist() == [2.5, 1.5]
+    assert elements(fixed_point_component(3, 1), np.array([3, 3]), FLOAT32, base).tolist() == [2.5, 1.5]
 
 
 def test_best_fraction_bits():
@@ -196,7 +202,7 @@ def test_best_fraction_bits():
             g = best_fraction_bits(x, width)
 
             def error(bits):
-                rebuilt = reconstruct_fixed_point(fixed_point_levels(x, width, bits), width, bits, FLOAT32)
+                rebuilt = elements(fixed_point_component(width, bits), fixed_point_levels(x, width, bits), FLOAT32)
                 return np.square(rebuilt.astype(np.float64) - x).sum()
             assert error(g) <= min(error(g + 1), error(g - 1)), (scale, width)
     assert best_fraction_bits(np.zeros(4), 8) == 0
@@ -206,15 +212,18 @@ def test_best_fraction_bits():
 def test_integer_codebook_errors_and_prediction():
     integers = np.array([-7, 0, 3, 1 << 32], np.int64)
     levels = np.array([[-1, 0], [1, 2]], np.int32)
-    found = reconstruct_integer_codebook(levels, integers, 1, 3, -1, FLOAT64)
-    assert found.tolist() == [[-10.5, 0.0], [4.5, 1.5 * 2**32]]
+
+    def found(levels: np.ndarray, step: tuple[int, int], dtype: DType = FLOAT64, more: int = 0, **base) -> np.ndarray:
+        return elements(integer_codebook_component(integers + more, 1, step), levels, dtype, **base)
+
+    assert found(levels, (3, -1)).tolist() == [[-10.5, 0.0], [4.5, 1.5 * 2**32]]
     base = np.array([[0.5, np.inf], [1.0, 0.0]])
-    assert reconstruct_integer_codebook(levels, integers, 1, 3, -1, FLOAT64, base).tolist()[0] == [-10.0, 0.0]
-    for bad in (levels - 1, levels + 1):
-        assert code_of(lambda: reconstruct_integer_codebook(bad, integers, 1, 1, 0, FLOAT64)) == "OUT_OF_RANGE"
-    assert code_of(lambda: reconstruct_integer_codebook(levels, integers, 1, 0, 0, FLOAT64)) == "OUT_OF_RANGE"
-    assert code_of(lambda: reconstruct_integer_codebook(levels, integers + 1, 1, 1, 0, FLOAT64)) == "OUT_OF_RANGE"
-    assert code_of(lambda: reconstruct_integer_codebook(levels, integers, 1, 1, 970, FLOAT32)) == "OVERFLOW"
+    assert found(levels, (3, -1), base=base).tolist()[0] == [-10.0, 0.0]
+    for bad in (-1, 1):
+        assert code_of(lambda bad=bad: found(levels + bad, (1, 0))) == "OUT_OF_RANGE"
+    assert code_of(lambda: found(levels, (0, 0))) == "OUT_OF_RANGE"
+    assert code_of(lambda: found(levels, (1, 0), more=1)) == "OUT_OF_RANGE"
+    assert code_of(lambda: found(levels, (1, 970), FLOAT32)) == "OVERFLOW"
 
 
 def test_indices_are_levels_without_a_trellis():
