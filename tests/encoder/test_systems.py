@@ -58,7 +58,7 @@ def components(stream: bytes, references=()) -> list:
             for c in d.component]
 
 
-@pytest.mark.parametrize("name", ["raw", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma", "cc", "cm"])
+@pytest.mark.parametrize("name", [mode.name.lower() for mode in EntropyMode if mode.facts.levels])
 def test_the_mode_that_is_asked_for_is_taken(name, subjects):
     (new,), _ = subjects["model"]
     config = Config(step=0.01, states=0, entropy=name, join_below=1)
@@ -70,7 +70,7 @@ def test_auto_is_no_larger_than_any_single_mode(subjects):
     for uses, lossy in (("model", {}), ("model", {"step": 0.01, "states": 0}), ("maps", {})):
         models, _ = subjects[uses]
         best = min(len(encode(models, Config(entropy=name, join_below=1, **lossy)))
-                   for name in ("raw", "cc", "map", "huffman", "fixed", "deflate", "bzip2", "lzma"))
+                   for name in (mode.name.lower() for mode in EntropyMode if mode.facts.words))
         assert len(encode(models, Config(entropy="auto", join_below=1, **lossy))) <= best
 
 

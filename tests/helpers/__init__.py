@@ -18,10 +18,9 @@ from helpers.models import (
 )
 from helpers.places import DATA, ROOT
 from helpers.processes import FIRST_USE, environment, run_cli, run_python, uncompiled
-from helpers.streams import BYTE_MODES, cut, glue, plain, reseal, system_cases, tool_streams
+from helpers.streams import cut, glue, plain, reseal, system_cases, tool_streams
 
 __all__ = [
-    "BYTE_MODES",
     "DATA",
     "FIRST_USE",
     "ROOT",

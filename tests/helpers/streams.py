@@ -19,7 +19,7 @@ from helpers.models import (
 )
 from refcodec import Config, Model, Tensor, encode
 from refcodec.bitstream.parser import Parser
-from refcodec.bitstream.structures import Representation, UnitType
+from refcodec.bitstream.structures import RANGE_CODED, EntropyMode, Representation, UnitType
 from refcodec.bitstream.units import ByteSource, leb, read_body, seal
 from refcodec.encoder.config import Rule
 from refcodec.encoder.updates.factors import FactorUpdate
@@ -49,7 +49,7 @@ def tool_streams() -> dict[str, tuple[bytes, list[Model]]]:
     return {name: (encode(model, config, references), references) for name, (model, config, references) in made.items()}
 
 
-BYTE_MODES = ("raw", "huffman", "fixed", "deflate", "gzip", "bzip2", "lzma")
+WHOLE_MODES = [mode.name.lower() for mode in EntropyMode if mode not in RANGE_CODED]
 
 
 def system_cases() -> dict[str, tuple[list[Model], Config, list[Model]]]:
@@ -64,9 +64,9 @@ def system_cases() -> dict[str, tuple[list[Model], Config, list[Model]]]:
     product = Model([Tensor("a.weight", weights((12, 16))),
                      Tensor("b.weight", weights((24, 4)) @ weights((4, 30), seed=2))])
     cases = {
-        **{f"words {m}": ([sparse], {"entropy": m}, []) for m in BYTE_MODES},
-        **{f"differences {m}": ([new], {"entropy": m}, [base]) for m in (*BYTE_MODES, "map")},
-        **{f"levels {m}": ([sparse], {"entropy": m, "step": 0.01, "states": 0}, []) for m in BYTE_MODES},
+        **{f"words {m}": ([sparse], {"entropy": m}, []) for m in WHOLE_MODES},
+        **{f"differences {m}": ([new], {"entropy": m}, [base]) for m in (*WHOLE_MODES, "map")},
+        **{f"levels {m}": ([sparse], {"entropy": m, "step": 0.01, "states": 0}, []) for m in WHOLE_MODES},
         "maps": ([maps], {"entropy": "map"}, []),
         "frames": ([maps, maps_model(1)], {"entropy": "map"}, []),
         "spatial": ([maps], {"preset": "s3-features", "step": 0.25, "states": 0, "rules": [Rule("*", "quantise")]}, []),
