@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
-from .bitstream.structures import BY_TENSOR, Component, PredictionMode, Representation, TensorDescriptor
+from .bitstream.structures import BY_TENSOR, Bytes, Component, PredictionMode, Representation, TensorDescriptor
 from .bitstream.units import ByteSource
+from .dtypes import DType
 from .entropy.payload import PayloadReader, check_elements
-from .errors import OmcError, ReconstructionError, SemanticsError
+from .errors import ConfigError, OmcError, ReconstructionError, SemanticsError
 from .model import Model, Tensor, model_digest, tensor_digest
 from .parallel import in_order
 from .prediction import fitted
@@ -23,21 +25,26 @@ from .reconstruction.components import Layout, Payloads
 from .reconstruction.representations import decode_matrix, working_memory
 from .topology import layers_of, source_of
 
+Progress = Callable[[int, int, str], None]      # (bytes done, bytes in all, name of the tensor)
 KEPT_BYTES = 32 << 20     # of decoded units that others are predicted from
+NAMES_SHOWN = 16          # of models, in messages
 
 
 class StreamDecoder:
     """A parsed stream whose tensors are decoded when they are asked for.
 
-    stream: bytes or a path.  references: the external models that it may refer to.
-    max_memory: bytes that one tensor may need while it is decoded; None: the memory of the machine.
-    threads: over tensors and entry points.
+    stream:       bytes or a path.
+    references:   the external models that it may refer to.
+    threads:      over tensors and entry points.
+    max_memory:   bytes that one tensor may need while it is decoded; None: the memory of the machine.
     allow_prefix: take a stream that was cut after a whole model.
-    make_parser: Parser or a subclass (of the validator).
-    Raises OmcError of the phases container, syntax and semantics at once; the others on access.
+    make_parser:  Parser or a subclass (of the validator).
+
+    A context manager; on leaving it a file is closed.
+    Raises OmcError of the phases container, syntax and semantics at once (SPEC 6, 7); the others on access (SPEC 8, 9).
     """
 
-    def __init__(self, stream: bytes | str | os.PathLike | ByteSource, references: Sequence[Model] = (), *,
+    def __init__(self, stream: Bytes | str | os.PathLike[str] | ByteSource, references: Sequence[Model] = (), *,
                  threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False,
                  make_parser: Callable[..., Parser] = Parser):
         self.references = list(references)
@@ -55,22 +62,51 @@ class StreamDecoder:
     def __enter__(self) -> StreamDecoder:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.parsed.source.close()
 
     def find_reference(self, digest: bytes) -> Model | None:
+        """The external model of this digest, if it was given."""
         if self._by_digest is None:
             self._by_digest = {m.digest(): m for m in self.references}
         return self._by_digest.get(digest)
 
     # 8.2 Models and tensors
 
-    def model_number(self, number: int = -1) -> int:
-        """The model asked for (negative: from the end). Raises SemanticsError where there is none."""
+    def model_number(self, which: int | str = -1) -> int:
+        """The number of the model asked for: a number (negative: from the end), or a name, in its finest quality.
+
+        A name that no model has may be a number in digits.
+        Raises SemanticsError MISSING_UNIT for a number, ConfigError BAD_CONFIG for a name, of no (one) model.
+        """
+        if isinstance(which, str):
+            named = [i for i, name in enumerate(self.model_names) if name == which and not self.is_enhancement(i)]
+            if len(named) == 1:
+                return self.finest(named[0])
+            if not re.fullmatch("-?[0-9]{1,9}", which):
+                there = [f"{i} {name!r}" for i, name in enumerate(self.model_names) if not self.is_enhancement(i)]
+                names = ", ".join(there[:NAMES_SHOWN]) + (", ..." if len(there) > NAMES_SHOWN else "")
+                raise ConfigError("BAD_CONFIG", f"{len(named) or 'no'} models are named {which!r}; there are {names}")
+            which = int(which)
         count = len(self.parsed.models)
-        if not -count <= number < count:
-            raise SemanticsError("MISSING_UNIT", f"the stream holds {count} models, there is no number {number}")
-        return number % count
+        if not -count <= which < count:
+            raise SemanticsError("MISSING_UNIT", f"the stream holds {count} models, there is no number {which}")
+        return which % count
+
+    @property
+    def model_names(self) -> list[str]:
+        """model_name of each model of the stream, in order; quality layers count."""
+        return [model.header.model_name for model in self.parsed.models]
+
+    def is_enhancement(self, number: int) -> bool:
+        """True if a model is a finer quality layer of the one before (enhancement_flag)."""
+        return bool(self.parsed.models[number].header.enhancement_flag)
+
+    def finest(self, number: int) -> int:
+        """The last of the quality layers that begin with a model."""
+        while number + 1 < len(self.parsed.models) and self.is_enhancement(number + 1):
+            number += 1
+        return number
 
     def words(self, number: int, index: int) -> np.ndarray:
         """Decoded words of tensor `index` of model `number`, row-major, verified by its digest."""
@@ -93,25 +129,33 @@ class StreamDecoder:
                   if only is None or any(d.tensor_index in only for d in u.descriptors)]
         sizes = [sum(d.word_count * d.word_bytes for d in model.tensor_units[p].descriptors) for p in wanted]
 
-        def work(position: int):
+        def work(position: int) -> list[tuple[int, np.ndarray, bytes]]:
             decoded, digests = self.decode_unit(number, position)
             return [(i, w, digests[i]) for i, w in decoded.items() if only is None or i in only]
 
         for results in in_order(work, wanted, sizes, self.threads):
             yield from results
 
-    def model(self, number: int = -1) -> Model:
-        """The model with all its tensors in memory, verified by its digest."""
-        number = self.model_number(number)
+    def model(self, which: int | str = -1, progress: Progress | None = None) -> Model:
+        """The model with all its tensors in memory, verified by its digest. which: see model_number.
+
+        progress: called with (bytes done, bytes in all, name) after each tensor.
+        """
+        number = self.model_number(which)
         state = self.parsed.models[number].state
         size = sum(math.prod(t.dimension) * state.dtype(i).itemsize for i, t in enumerate(state.tensors))
         if size > self.max_memory:
             raise ReconstructionError(
                 "RESOURCE_LIMIT", f"the model has {size} bytes, {self.max_memory} are allowed; decode it "
                 "tensor by tensor, or raise max_memory")
-        words, digests = {}, {}
+        words: dict[int, np.ndarray] = {}
+        digests: dict[int, bytes] = {}
+        done = 0
         for i, w, digest in self.tensors(number):
             words[i], digests[i] = w, digest
+            done += w.nbytes
+            if progress:
+                progress(done, size, state.tensors[i].tensor_name)
         self.check_model_digest(number, digests)
         return self.describe(number, lambda i: words[i])
 
@@ -122,7 +166,7 @@ class StreamDecoder:
         for i, entry in enumerate(parsed.state.tensors):
             dtype = parsed.state.dtype(i)
 
-            def load(i=i, dtype=dtype):
+            def load(i: int = i, dtype: DType = dtype) -> np.ndarray:
                 return words(i).view(dtype.numpy)
 
             tensors.append(Tensor(entry.tensor_name, dtype=dtype, shape=entry.dimension, load=load))
@@ -134,9 +178,10 @@ class StreamDecoder:
         """SPEC 8.8: the digest over all tensors must be that of the model end unit."""
         parsed = self.parsed.models[number]
         found = model_digest([digests[i] for i in range(len(parsed.state.tensors))])
-        if found != bytes(parsed.end.model_digest):
+        end, unit = parsed.ended()
+        if found != bytes(end.model_digest):
             raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.8: the decoded model differs from its model_digest",
-                                      parsed.end_unit.number, rules="R8.8-2")
+                                      unit.number, rules="R8.8-2")
 
     # 8.3 Tensor data units
 
@@ -169,7 +214,7 @@ class StreamDecoder:
                        decoded: dict[int, np.ndarray], joined: PayloadReader | None) -> np.ndarray:
         self._check_memory(d)
         predicting = self._predicting(number, d, decoded)
-        if d.prediction_mode == PredictionMode.COPY:
+        if d.prediction_mode == PredictionMode.COPY and predicting is not None:
             return predicting
         state = self.parsed.models[number].state
         parts = [self._payloads(tensor_unit, c, joined) for c in d.component]
@@ -220,7 +265,7 @@ class StreamDecoder:
         model, index = self.parsed.models[number], d.predicting_tensor
         if d.within_model:
             words = decoded[index] if index in decoded else self.words(number, index)
-            from_shape = model.state.tensors[index].dimension
+            from_shape: Sequence[int] = model.state.tensors[index].dimension
         else:
             words, from_shape = self._reference_words(number, d.reference_index - 1, index)
         shape = model.state.tensors[d.tensor_index].dimension
@@ -235,9 +280,15 @@ class StreamDecoder:
         model = self.find_reference(bytes(entry.reference_digest))
         if model is None:
             raise ReconstructionError(
-                "MISSING_REFERENCE", "SPEC 8.2: the stream is an update of a model that was not given; "
-                f"pass the reference with digest {bytes(entry.reference_digest).hex()[:16]}...", rules="R8.2-1")
+                "MISSING_REFERENCE", "SPEC 8.2: the stream is an update of a model that was not given; wanted: digest "
+                f"{shown_digest(entry.reference_digest)}, given: {self._given()}", rules="R8.2-1")
         return model.tensors[index].words, model.tensors[index].shape
+
+    def _given(self) -> str:
+        """The references at hand, for a message: digests, and files where they are known."""
+        models = (self._by_digest or {}).items()
+        return ", ".join(shown_digest(digest) + (f" ({os.path.basename(m.origin)!r})" if m.origin else "")
+                         for digest, m in models) or "none"
 
     # 8.8 Digests
 
@@ -251,17 +302,9 @@ class StreamDecoder:
         return digest
 
 
-def decode(stream: bytes | str | os.PathLike, references: Sequence[Model] = (), *, model: int = -1, threads: int = 1,
-           max_memory: int | None = None, allow_prefix: bool = False) -> Model:
-    """Decode a stream into the model that was coded, verified by its digests (SPEC 8).
-
-    stream: bytes or a path.  references: models that an update refers to.  model: which model of a
-    stream of several, the last (finest) by default.  threads, max_memory (bytes), allow_prefix: see
-    StreamDecoder.  Raises OmcError with code, unit and bit; no partial model is returned.
-    """
-    with StreamDecoder(stream, references, threads=threads, max_memory=max_memory,
-                       allow_prefix=allow_prefix) as decoder:
-        return decoder.model(model)
+def shown_digest(digest: Bytes) -> str:
+    """The beginning of a digest, as messages have it."""
+    return f"{bytes(digest).hex()[:16]}..."
 
 
 def machine_memory() -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 
 class OmcError(Exception):
     """Base of every error that refcodec raises on purpose.
@@ -11,6 +14,8 @@ class OmcError(Exception):
     unit:    index of the unit in the stream, counted from 0, or None outside a stream.
     bit:     bit position inside that unit's body, or None where it has no meaning.
     rules:   ids of the requirements of SPEC that the stream breaks by this, the nearest first; given as one string.
+
+    It can be pickled, with all of these.
     """
 
     phase = "usage"
@@ -21,10 +26,20 @@ class OmcError(Exception):
         self.code, self.message, self.unit, self.bit = code, message, unit, bit
         self.rules = tuple(rules.split())
 
+    def __reduce__(self) -> tuple[Callable[..., OmcError], tuple[type[OmcError], dict[str, Any]]]:
+        return _again, (type(self), self.__dict__)
+
     def __str__(self) -> str:
         where = "" if self.unit is None else f" [unit {self.unit}" + (
             "" if self.bit is None else f", bit {self.bit}") + "]"
         return f"{self.code}: {self.message}{where}"
+
+
+def _again(kind: type[OmcError], state: dict[str, Any]) -> OmcError:
+    # From a pickle; subclasses may be made of other arguments than these, so none is made.
+    error = kind.__new__(kind, state["message"])
+    error.__dict__.update(state)
+    return error
 
 
 class ContainerError(OmcError):

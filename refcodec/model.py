@@ -13,32 +13,46 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from .dtypes import DType, dtype_of
+from .errors import FormatError
 from .fold import Fold
 
 
 class Tensor:
-    """A named array.
+    """A named array, in memory or lazy.
 
     name:  unique in its model.
-    array: numpy array of `shape` and `dtype.numpy`, C order; loaded on each access when lazy.
+    array: of a type that numpy or ml_dtypes has and SPEC 5.2 lists; dtype and shape are its own then.
+    dtype, shape, load: of a lazy tensor; load() gives an array of dtype.numpy with as many elements.
+
+    Equal tensors have equal names, element types, shapes and words: NaN payloads and -0 differ. They have no hash.
+    A pickle holds the array of a lazy tensor, too.
+    Raises FormatError UNSUPPORTED_TYPE for an array of another type.
     """
 
-    def __init__(self, name: str, array: np.ndarray | None = None, *, dtype: DType | None = None,
+    def __init__(self, name: str, array: npt.ArrayLike | None = None, *, dtype: DType | None = None,
                  shape: Sequence[int] | None = None, load: Callable[[], np.ndarray] | None = None):
+        self._array: np.ndarray | None = None
         if array is not None:
-            array = np.asarray(array, order="C")
-            array = array.astype(array.dtype.newbyteorder("="), copy=False)
-            dtype, shape = dtype_of(array), array.shape
+            self._array = _plain(name, array)
+            dtype, shape = dtype_of(self._array), self._array.shape
+        if dtype is None or shape is None or (load is None and self._array is None):
+            raise ValueError("a tensor has an array; or dtype, shape and load")
         self.name: str = name
         self.dtype: DType = dtype
         self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
-        self._array, self._load = array, load
+        self._load = load
 
     @property
     def array(self) -> np.ndarray:
-        return self._array if self._array is not None else self._load().reshape(self.shape)
+        """The elements: `shape`, `dtype.numpy`, C order. A lazy tensor is loaded at each access."""
+        if self._array is not None:
+            return self._array
+        if self._load is None:
+            raise ValueError("a tensor has an array; or dtype, shape and load")
+        return self._load().reshape(self.shape)
 
     @property
     def size(self) -> int:
@@ -51,15 +65,44 @@ class Tensor:
 
     @property
     def words(self) -> np.ndarray:
-        """The elements as unsigned words, one dimension, row-major (complex: real, imaginary, ...)."""
+        """The elements as unsigned words `dtype.word`, one dimension, row-major (complex: real, imaginary, ...)."""
         return np.ascontiguousarray(self.array).reshape(-1).view(self.dtype.word)
 
     def digest(self) -> bytes:
         """SHA-256 over name, dtype, shape and little-endian values (SPEC 8.8)."""
         return tensor_digest(self.name, self.dtype, self.shape, self.words)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tensor):
+            return NotImplemented
+        if self is other:
+            return True
+        alike = (self.name, self.dtype, self.shape) == (other.name, other.dtype, other.shape)
+        return alike and np.array_equal(self.words, other.words)
+
+    def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[str, DType, tuple[int, ...], np.ndarray]]:
+        return _of_words, (self.name, self.dtype, self.shape, self.words)
+
     def __repr__(self) -> str:
         return f"Tensor({self.name!r}, {self.dtype.name}, {list(self.shape)})"
+
+
+def _plain(name: str, array: npt.ArrayLike) -> np.ndarray:
+    """An array as a tensor keeps it: C order, native byte order, of an element type of SPEC 5.2."""
+    try:
+        found = np.asarray(array, order="C")
+        found = found.astype(found.dtype.newbyteorder("="), copy=False)
+        dtype_of(found)
+    except (KeyError, TypeError, ValueError) as error:
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise FormatError("UNSUPPORTED_TYPE", f"tensor {name[:100]!r} is of {kind}, which is no element type of SPEC "
+                                              "5.2") from error
+    return found
+
+
+def _of_words(name: str, dtype: DType, shape: tuple[int, ...], words: np.ndarray) -> Tensor:
+    # From a pickle: of words, since not every pickle of numpy knows the types of ml_dtypes.
+    return Tensor(name, words.view(dtype.numpy).reshape(shape))
 
 
 def tensor_digest(name: str, dtype: DType, shape: Sequence[int], words: np.ndarray) -> bytes:
@@ -163,17 +206,39 @@ class Source:
     files: list[SourceFile] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Model:
-    """tensors: in the order of the file. layers: what is known of their use. source: None for npz."""
+    """What is coded.
+
+    tensors:  in the order of the file.
+    name:     '' for none.
+    layers:   what is known of the tensors' use (SPEC 7.6).
+    source:   the file or files without the tensors, where they come back byte for byte (SPEC 7.5), else None.
+    metadata: by keys (SPEC 7.8).
+    origin:   path of the file that it was read from, for messages.
+
+    Equal models have equal tensors in the same order, and so the same digest; the rest does not count. They have no
+    hash. A pickle holds the arrays of lazy tensors, too.
+    """
 
     tensors: list[Tensor] = field(default_factory=list)
     name: str = ""
     layers: list[Layer] = field(default_factory=list)
     source: Source | None = None
     metadata: dict[str, bytes] = field(default_factory=dict)
+    origin: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Model):
+            return NotImplemented
+        return self is other or self.tensors == other.tensors
+
+    def __repr__(self) -> str:
+        kind = f", from {self.source.format}" if self.source else ""
+        return f"<Model {self.name!r}: {len(self.tensors)} tensors, {sum(t.nbytes for t in self.tensors)} bytes{kind}>"
 
     def __getitem__(self, name: str) -> Tensor:
+        """The tensor of this name. Raises KeyError."""
         for t in self.tensors:
             if t.name == name:
                 return t

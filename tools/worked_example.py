@@ -20,6 +20,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
+from refcodec import decode
 from refcodec.bitstream import structures as s
 from refcodec.bitstream import syntax
 from refcodec.bitstream.context import ModelState
@@ -29,7 +30,6 @@ from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import Component, EntropyMode, Quantiser, UniformParameters, UnitType, WordParameters
 from refcodec.bitstream.units import MAGIC, ByteSource, seal_unit
 from refcodec.bitstream.visitor import Tracer, Writer
-from refcodec.decoder import decode
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
 from refcodec.entropy.huffman import decode_huffman, encode_huffman

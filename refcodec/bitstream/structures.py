@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from .limits import Profile
 
-Bytes = bytes | memoryview         # what a reader gives are views of the unit's body
+Bytes = bytes | bytearray | memoryview        # what a reader gives are views of the unit's body
 
 
 class UnitType(IntEnum):

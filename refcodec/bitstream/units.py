@@ -23,7 +23,7 @@ DICTIONARY_SIZE = 32768              # bytes from the end of a model header's bo
 class ByteSource:
     """Random access to the bytes of a stream: bytes in memory, or a file of any size."""
 
-    def __init__(self, stream: Bytes | bytearray | str | os.PathLike[str]):
+    def __init__(self, stream: Bytes | str | os.PathLike[str]):
         self._file = None
         if isinstance(stream, (bytes, bytearray, memoryview)):
             self._view = memoryview(stream)

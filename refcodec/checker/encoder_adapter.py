@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..decoder import decode
+from ..api import decode, encode
 from ..encoder.config import Config
-from ..encoder.encoding import encode
 from ..errors import ConfigError
 from ..formats import load
 from .dump import write_dump

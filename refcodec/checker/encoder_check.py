@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..decoder import decode
+from ..api import decode
 from ..errors import FormatError, OmcError
 from ..formats import load
 from ..model import Model

@@ -90,38 +90,17 @@ def _decode(arguments: argparse.Namespace, references: Sequence[Model]) -> dict[
 
 
 def _model_number(decoder: StreamDecoder, arguments: argparse.Namespace) -> int:
-    models = decoder.parsed.models
-    finest = decoder.model_number(-1) if arguments.model is None else _named_model(decoder, arguments.model)
+    finest = decoder.model_number(-1 if arguments.model is None else arguments.model)
     if arguments.quality is None:
         return finest
     base = finest
-    while models[base].header.enhancement_flag:
+    while decoder.is_enhancement(base):
         base -= 1
-    last = _finest_layer(decoder, base)
+    last = decoder.finest(base)
     if not 1 <= arguments.quality <= last - base + 1:
         raise ConfigError("BAD_CONFIG",
                           f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
     return base + arguments.quality - 1
-
-
-def _named_model(decoder: StreamDecoder, name: str) -> int:
-    """The model of this name, in its finest quality; else of this number."""
-    headers = [m.header for m in decoder.parsed.models]
-    found = [i for i, h in enumerate(headers) if h.model_name == name and not h.enhancement_flag]
-    if len(found) == 1:
-        return _finest_layer(decoder, found[0])
-    try:
-        return decoder.model_number(int(name))
-    except ValueError:
-        names = ", ".join(f"{i} {h.model_name!r}" for i, h in enumerate(headers) if not h.enhancement_flag)
-        raise ConfigError("BAD_CONFIG", f"{len(found) or 'no'} models are named {name!r}; there are {names}") from None
-
-
-def _finest_layer(decoder: StreamDecoder, number: int) -> int:
-    models = decoder.parsed.models
-    while number + 1 < len(models) and models[number + 1].header.enhancement_flag:
-        number += 1
-    return number
 
 
 def _holds_features(decoder: StreamDecoder) -> bool:

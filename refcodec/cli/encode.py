@@ -116,8 +116,9 @@ def _add_systems(e: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from ..encoder.encoding import encode_to
     from ..files import atomic_file
+    from ..inputs import name_models
     from ..inspection.describe import unused
-    from .encode_options import check_models, config_of, name_models, named_root
+    from .encode_options import check_models, config_of, named_root
 
     config = config_of(arguments)
     models = _features(arguments, config) or load_all(arguments.input)

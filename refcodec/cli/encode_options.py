@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from ..bitstream.structures import EntropyMode
@@ -83,19 +81,6 @@ def check_models(config: Config, models: Sequence[Model], references: Sequence[M
         _refuse(f"s4-{config.update} codes an update: name the model that the receiver has with --reference FILE")
     if config.root is not None and len(models) < 2:
         _refuse("--root is for a set: give several models")
-
-
-def name_models(models: Sequence[Model], paths: Sequence[str]) -> None:
-    """Give each of several models the stem of its file as name, where it has none of its own that no other has."""
-    if len(models) < 2:
-        return
-    stems = [Path(p).stem for p in paths]
-    if len(set(stems)) < len(stems):
-        stems = [str(Path(p).with_suffix("")) for p in paths]
-    own = Counter(m.name for m in models)
-    names = [m.name if m.name and own[m.name] == 1 else stem for m, stem in zip(models, stems)]
-    for model, name, stem in zip(models, names, stems):
-        model.name = stem if names.count(name) > 1 else name
 
 
 def named_root(root: str | None, models: Sequence[Model], paths: Sequence[str]) -> str | None:

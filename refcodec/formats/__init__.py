@@ -28,13 +28,16 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises FormatError: MISSING_FILE, UNSUPPORTED_TYPE (with the way to convert it where one is known), or what is wrong
     with the file.
     """
-    path = os.path.abspath(os.fspath(path))
+    origin = os.fspath(path)
+    path = os.path.abspath(origin)
     if os.path.isdir(path):
         refuse_folder(path)
     try:
-        return recognised(path).load(path)
+        model = recognised(path).load(path)
     except OSError as error:
         raise FormatError("MISSING_FILE", f"cannot read {path!r}: {error.strerror or error}") from error
+    model.origin = origin
+    return model
 
 
 def open_writer(path: str | os.PathLike[str], source: Source | None, tensors: Sequence[Tensor],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..bitstream.structures import SourceFormat
+from ..bitstream.units import MAGIC
 from ..errors import FormatError
 from .foreign import foreign_endings, refuse_foreign
 
@@ -110,6 +111,8 @@ def recognised(path: str) -> Format:
         return row
     with open(path, "rb") as f:
         head = f.read(HEAD)
+    if head.startswith(MAGIC):
+        raise FormatError("UNSUPPORTED_TYPE", f"{os.path.basename(path)!r} is an OMC stream: decode it")
     refuse_foreign(path, head)
     for row in FORMATS:
         if row.begins(head):

@@ -32,6 +32,6 @@ def test_what_syntax_needs_is_loaded(after_syntax, module):
     assert module in after_syntax
 
 
-def test_the_package_alone_loads_only_its_errors():
+def test_the_package_alone_loads_its_names_and_errors():
     mine = {name for name in loaded("import refcodec") if name.startswith("refcodec")}
-    assert mine == {"refcodec", "refcodec.errors"}
+    assert mine == {"refcodec", "refcodec.api", "refcodec.errors"}

@@ -11,10 +11,11 @@ import pytest
 from helpers import DATA, changed, network_model, run_cli, weights
 
 from refcodec import Model, Tensor, decode, load, save
-from refcodec.cli.encode_options import SERVES, name_models
+from refcodec.cli.encode_options import SERVES
 from refcodec.cli.main import main
 from refcodec.encoder.config import PRESETS, QUANTISERS
 from refcodec.encoder.config_parts import ENTROPY, UPDATES
+from refcodec.inputs import name_models
 
 V1, V2 = str(DATA / "digits_v1.onnx"), str(DATA / "digits_v2.onnx")
 FORMAT, CONFIG = 12, 13

@@ -356,10 +356,3 @@ def test_streams_from_paths_and_missing_files(tmp_path):
         with pytest.raises(OmcError) as error:
             action()
         assert error.value.code == "MISSING_FILE"
-
-
-def test_the_public_names():
-    for name in refcodec.__all__:
-        assert getattr(refcodec, name).__doc__
-    with pytest.raises(AttributeError):
-        refcodec.nothing

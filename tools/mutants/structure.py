@@ -170,7 +170,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "decoder.py": [
         ('if int.from_bytes(digest[:8], "big") != d.tensor_digest:', 'if False:', "tensor_digest is not checked"),
-        ('if found != bytes(parsed.end.model_digest):', 'if False:', "model_digest is not checked"),
+        ('if found != bytes(end.model_digest):', 'if False:', "model_digest is not checked"),
         ('if joined:\n                joined.finish()', 'if False:\n                joined.finish()',
          "the end of a joined payload is not checked"),
         ('Layout(state.dtype(d.tensor_index), 1 if d.column_scan_flag else fold.kernel_size, d.plane_rows, spatial)',
