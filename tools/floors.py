@@ -36,8 +36,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("decoder",),
     ("formats",),
     ("encoder",),
+    ("inputs", "opened"),
+    ("api",),
     ("",),                                      # refcodec itself: the names that it gives to its users
-    ("inputs",),
     ("inspection",),
     ("integers", "validator"),
     ("checker",),

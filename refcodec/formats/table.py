@@ -28,7 +28,8 @@ HEAD = 16                       # bytes by which a file is told whose name says 
 class Format:
     """One row.
 
-    title:     as messages have it; in lower case it is the `name` that `refcodec info` and Source.format have.
+    title:     as messages have it; in lower case it is the `name` that `refcodec info` and Source.format have, and that
+               of SourceFormat, too.
     endings:   of file names, in lower case; a new file gets the first.
     source:    source_format of streams that give such a file back byte for byte; None: they keep its tensors alone.
     begins:    tells by the first HEAD bytes whether a file is one.

@@ -51,6 +51,7 @@ def test_rows_are_those_of_the_standard(row):
 @pytest.mark.parametrize("row", OF_SOURCES, ids=lambda row: row.name)
 def test_rows_are_found_by_name_and_value(row):
     assert by_name(row.name) is row is by_source(row.source)
+    assert row.name == row.source.name.lower()
 
 
 @pytest.mark.parametrize("row", OF_SOURCES, ids=lambda row: row.name)
