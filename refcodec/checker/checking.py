@@ -53,7 +53,7 @@ def check(command: str, manifest: Manifest, *, profile: str = "high", only: Sequ
         return result
 
     try:
-        with Session(command, timeout=timeout, memory=memory, root=root / "smoke") as first:
+        with Session(command, persistent=False, timeout=timeout, memory=memory, root=root / "smoke") as first:
             report.smoke = first.run(manifest[manifest.smoke])
             if report.smoke.passed:
                 _choose_form(first, persistent, report)

@@ -235,7 +235,7 @@ def copied_suite(folder: Path, ids: Collection[str], change: Callable[[dict], No
 # Served, or once per stream
 
 SERVERS = {
-    "no_server": "exit code 1", "hanging_server": "no answer within 10 s", "dying_server": "signal 9",
+    "no_server": "exit code 1", "hanging_server": "no answer within 1 s", "dying_server": "signal 9",
     "greeting_server": 'no JSON object with "contract": 1', "chatting_server": "more than one line|no JSON object",
     "shouting_server": "no JSON object", "later_server": 'no JSON object with "contract": 1',
 }
@@ -250,7 +250,9 @@ def test_a_decoder_that_answers_hello_is_served(manifest, truth):
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_who_does_not_answer_hello_is_started_for_each_stream(server, manifest, truth):
+def test_who_does_not_answer_hello_is_started_for_each_stream(server, manifest, truth, monkeypatch):
+    if server == "hanging_server":
+        monkeypatch.setattr(session, "HELLO_SECONDS", 1.0)
     notices = []
     report = check(f"{LIAR} {server}", manifest, only=STREAMS, notice=notices.append)
     assert report.exit_code == 0, report.text()
@@ -265,10 +267,14 @@ def test_serving_may_be_insisted_on(server, manifest, truth):
         check(f"{LIAR} {server}", manifest, only=STREAMS, persistent=True)
 
 
-def test_a_decoder_that_shall_not_serve_is_not_asked(manifest, truth):
-    report = check(f"{LIAR} hanging_server", manifest, only=[VALID], persistent=False)
+@pytest.mark.parametrize(("persistent", "times"), [(None, 1), (True, 1), (False, 0)])
+def test_hello_is_said_once_but_not_to_who_shall_not_serve(persistent, times, manifest, truth, monkeypatch):
+    asked, hello = [], session.Session.hello
+    monkeypatch.setattr(session.Session, "hello", lambda self: asked.append(self.root.name) or hello(self))
+    report = check(f"{LIAR} honest", manifest, only=[VALID], persistent=persistent, jobs=2)
     assert report.exit_code == 0, report.text()
-    assert not report.persistent and not report.not_served and not report.hello
+    assert report.persistent == bool(times) == bool(report.hello)
+    assert asked == ["smoke"] * times
 
 
 def test_a_session_serves_if_it_can(manifest, truth):
