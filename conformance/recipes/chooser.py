@@ -14,12 +14,14 @@ from collections.abc import Callable
 import numpy as np
 
 from refcodec.dtypes import DType
-from refcodec.entropy import levels, map_coding, word_loop, words
+from refcodec.entropy import levels, map_coding, words
 from refcodec.entropy.map_loop import MAPS
 from refcodec.entropy.modes import Block
 from refcodec.entropy.payload import PayloadReader
 from refcodec.entropy.range_coder import Coder, encoder_finish, encoder_start
 from refcodec.entropy.watch import ENCODE, Observer, watching
+from refcodec.entropy.word_parts import code_class
+from refcodec.entropy.word_steps import WORDS
 from refcodec.errors import EntropyError
 from refcodec.reconstruction.random_integers import random_words
 
@@ -85,7 +87,7 @@ class Chooser(Observer):
             parameters = self.map_parameters(block.dtype)
             map_coding.put_parameters(parameters, block.dtype, payload.raw, payload.raw_bit)
             layout = map_coding.layout_of(block.dtype, parameters, block.plane_rows)
-        elif self.table is word_loop.WORDS:
+        elif self.table is WORDS:
             layout = words.layout_of(block.dtype, block.predictor, block.component.word)
         else:
             return
@@ -133,7 +135,7 @@ class Chooser(Observer):
         def met(cls: int) -> list[tuple[int, int, int]]:
             probe = Probe()
             with watching(probe):
-                word_loop.code_class(ENCODE, encoder_start(SCRATCH), SCRATCH, spare, place, centre, cls)
+                code_class(ENCODE, encoder_start(SCRATCH), SCRATCH, spare, place, centre, cls)
             return [(self.table.size, i, bit) for i, bit in probe.bins]
         return self.best(near + steps + wide, met)
 

@@ -25,7 +25,7 @@ from .map_loop import (
     encode_map_rows,
 )
 from .range_coder import Coder, encoder_start, new_contexts
-from .word_loop import BAD_SHIFT
+from .word_parts import BAD_SHIFT
 from .words import as_int64, median, signed
 
 __all__ = ["BAD_SHIFT", "BUFFER_FULL", "OK", "RAW_EXHAUSTED", "MapParameters", "choose_map_parameters", "decode_map",
@@ -168,7 +168,7 @@ def decode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, pl
                ) -> tuple[Coder, int, int]:
     """Inverse of encode_map: fills words [rows, columns], reading buf through r and raw from bit raw_bit on.
 
-    Returns (coder, next raw bit, status of word_loop); after an error the contents of words are undefined.
+    Returns (coder, next raw bit, status of word_parts); after an error the contents of words are undefined.
     """
     params, raw_bit = _get_parameters(dtype, raw, raw_bit)
     if raw_bit < 0:

@@ -11,7 +11,7 @@ from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
 from .range_coder import WORD_COUNT_LIMIT
 from .watch import DECODE, ENCODE, ContextTable, clause
-from .word_loop import (
+from .word_parts import (
     BAD_ESCAPE,
     BUFFER_FULL,
     CLASS_NODES,

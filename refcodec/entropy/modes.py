@@ -15,7 +15,7 @@ import numpy as np
 
 from ..bitstream.structures import WORDS, Component, EntropyMode, Quantiser
 from ..dtypes import DType
-from . import byte_coding, map_coding, map_loop, word_loop
+from . import byte_coding, map_coding, map_loop, word_parts, word_steps
 from . import words as word_coding
 from .byte_coding import ByteCoder
 from .context_coding import CC, decode_levels_cc, encode_levels_cc, new_cc_contexts
@@ -170,16 +170,16 @@ def _decode_map(block: Block, p: PayloadState, contexts: Any) -> int:
 
 
 WORD_FAILURES = {
-    word_loop.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.5.3: a class does not exist", "R9.5-1 R8.4-1"),
-    word_loop.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.5.5: the bypass string ends too early", "R9.5-2"),
-    word_loop.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.5.3: a row shift is too large", "R9.5-4"),
-    word_loop.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")
+    word_parts.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.5.3: a class does not exist", "R9.5-1 R8.4-1"),
+    word_parts.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.5.5: the bypass string ends too early", "R9.5-2"),
+    word_parts.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.5.3: a row shift is too large", "R9.5-4"),
+    word_parts.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")
 }
 MAP_FAILURES = {
-    word_loop.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.6: a class does not exist", "R9.6-3"),
-    word_loop.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.6: the bypass string ends too early", "R9.6-2"),
-    word_loop.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.6: map_shift is too large", "R9.6-1"),
-    word_loop.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")
+    word_parts.MALFORMED: ("OUT_OF_RANGE", "SPEC 9.6: a class does not exist", "R9.6-3"),
+    word_parts.RAW_EXHAUSTED: ("ENTROPY_END", "SPEC 9.6: the bypass string ends too early", "R9.6-2"),
+    word_parts.BAD_SHIFT: ("OUT_OF_RANGE", "SPEC 9.6: map_shift is too large", "R9.6-1"),
+    word_parts.BAD_ESCAPE: ("OUT_OF_RANGE", "SPEC 9.5.4: an escape is too long", "R9.5-5")
 }
 
 
@@ -219,7 +219,7 @@ def _bytes(coder: ByteCoder, word_rule: str = "R9.9.1-1") -> WholeArray:
 MODES: dict[EntropyMode, RangeCoded | WholeArray] = {
     EntropyMode.RAW: _bytes(byte_coding.RAW, "R9.10.2-2"),
     EntropyMode.CC: RangeCoded(
-        words=BlockCoder(word_loop.WORDS, word_coding.new_word_contexts, _encode_words, _decode_words, WORD_FAILURES,
+        words=BlockCoder(word_steps.WORDS, word_coding.new_word_contexts, _encode_words, _decode_words, WORD_FAILURES,
                          ("R9.5-3",)),
         levels=_level_coder(CC, new_cc_contexts, encode_levels_cc, decode_levels_cc)),
     EntropyMode.CM: RangeCoded(levels=_level_coder(CM, new_cm_state, encode_levels_cm, decode_levels_cm)),

@@ -15,20 +15,9 @@ import numpy as np
 from ..bitstream.structures import WordParameters
 from ..dtypes import DType
 from .range_coder import Coder, encoder_start, new_contexts
-from .word_loop import (
-    BUFFER_FULL,
-    CONTEXTS,
-    MALFORMED,
-    MODELLED_SIGNS,
-    NO_SIGNS,
-    OCTAVE,
-    OK,
-    RAW_EXHAUSTED,
-    WEIGHT_START,
-    WINDOW_MAX,
-    decode_rows,
-    encode_rows,
-)
+from .word_loop import decode_rows, encode_rows
+from .word_parts import BUFFER_FULL, MALFORMED, OCTAVE, OK, RAW_EXHAUSTED
+from .word_steps import CONTEXTS, MODELLED_SIGNS, NO_SIGNS, WEIGHT_START, WINDOW_MAX
 
 __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "choose_parameters", "decode_words",
            "encode_words", "estimate_bits", "new_word_contexts"]
@@ -172,7 +161,7 @@ def decode_words(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, 
                  ) -> tuple[Coder, int, int]:
     """Inverse of encode_words: fills words [rows, cols], reading buf through r and raw from bit raw_bit on.
 
-    Returns (coder, next raw bit, status of word_loop); after an error the contents of words are undefined.
+    Returns (coder, next raw bit, status of word_parts); after an error the contents of words are undefined.
     """
     layout = layout_of(dtype, predictor, params)
     state = _new_state(words.shape, dtype, predictor, params)
