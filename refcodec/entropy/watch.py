@@ -12,9 +12,9 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ..compiler import COMPILE
+from ..compiler import COMPILE, Function
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class Observer:
     def payload_ends(self, payload: PayloadReader) -> None:
         """After the last block, before the end condition is tested (SPEC 9.1.4)."""
 
-    def choose(self, kind: str, where: tuple) -> int | None:
+    def choose(self, kind: str, where: tuple[Any, ...]) -> int | None:
         """What a step of a decoder gives in place of what the payload holds, written there as an encoder does; None:
         the payload is read. kind: of `step`.  where: what stands between buffer and value in the step's arguments."""
         return None
@@ -87,19 +87,24 @@ def watching(one: Observer) -> Iterator[None]:
 
 # Marks of functions
 
-def step(kind: str) -> Callable:
-    """Marks function(mode, r, buf, *where, value) -> (value, coder, ...), which codes one value, for the observer."""
-    def mark(function: Callable) -> Callable:
+def step(kind: str) -> Callable[[Function], Function]:
+    """Marks function(mode, r, buf, *where, value) -> (value, coder, ...), which codes one value, for the observer.
+
+    kind: "bin" and "bypass" are those of the range coder; any other name is one that Observer.choose gets.
+    """
+    def mark(function: Function) -> Function:
         if COMPILE:
             return function
 
         @functools.wraps(function)
-        def told(mode: int, r: Coder, buf: np.ndarray, *arguments: Any) -> tuple:
+        def told(mode: int, r: Coder, buf: np.ndarray, *arguments: Any) -> Any:
             if _observer is NOBODY:
                 return function(mode, r, buf, *arguments)
             *where, value = arguments
             chosen = _observer.choose(kind, tuple(where)) if mode == DECODE else None
-            result = function(mode, r, buf, *arguments) if chosen is None else function(ENCODE, r, buf, *where, chosen)
+            if chosen is not None:
+                mode, value = ENCODE, chosen
+            result = function(mode, r, buf, *where, value)
             if kind == "bin":
                 (places, node, states), p = where
                 contexts = [(place + node, state) for place, state in zip(places, states)]
@@ -107,11 +112,11 @@ def step(kind: str) -> Callable:
             elif kind == "bypass":
                 _observer.bypass(where[0], result[0], r, result[1])
             return result
-        return told
+        return cast(Function, told)
     return mark
 
 
-def clause(number: str) -> Callable:
+def clause(number: str) -> Callable[[Function], Function]:
     """Names the clause of SPEC.md that a function carries out, for readers of its source."""
     return lambda function: function
 
