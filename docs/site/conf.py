@@ -27,12 +27,11 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/site/contents"
 include_patterns = ["README.md", "SPEC.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSES.md",
                     "docs/*.md", "docs/site/contents.md", "conformance/*.md", "conformance/decoder_c/*.md",
-                    "tools/**/*.md"]
+                    "tools/*.md", "tools/**/*.md"]
 exclude_patterns = ["build", ".venv"]
 
 smartquotes = False                                  # the text stays as it is written
 myst_heading_anchors = 4                             # as GitHub makes them
-suppress_warnings = ["toc.not_included"]             # pages are reached by their links, too
 
 html_theme = "furo"
 html_title = project

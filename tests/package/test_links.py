@@ -83,3 +83,9 @@ def test_every_page_of_docs_is_reached_from_the_first():
     docs = ROOT / "docs"
     linked = {(docs / t.partition("#")[0]).resolve() for t in targets(docs / "index.md")}
     assert set(docs.glob("*.md")) - linked == {docs / "index.md"}
+
+
+def test_every_tool_is_on_the_page_of_tools():
+    page = (ROOT / "tools" / "README.md").read_text()
+    tools = [*(ROOT / "tools").glob("*.py"), *(path.parent for path in (ROOT / "tools").glob("*/*.py"))]
+    assert {t.name for t in tools if f"`{t.name}`" not in page and f"`{t.name}/`" not in page} == set()

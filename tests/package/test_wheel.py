@@ -118,7 +118,7 @@ class TestWheel:
     def test_it_passes_the_suite_that_comes_with_it(self, installed, empty):
         words = shlex.split(re.search(r"^\$ refcodec (check .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)[1])
         path = os.pathsep.join([str(installed), os.environ["PATH"]])
-        run(installed / "refcodec", *words, "--json", "run.json", folder=empty, PATH=path)
+        run(installed / "refcodec", *words, "--persistent", "--json", "run.json", folder=empty, PATH=path)
         results = json.loads((empty / "run.json").read_text())["results"]
         assert {r["verdict"] for r in results} == {"PASS"}
         assert [r["id"] for r in results] == [s.id for s in load_manifest(MANIFEST).streams]
