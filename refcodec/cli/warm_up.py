@@ -79,6 +79,7 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
             *(([base], [], {"entropy": mode.name.lower()}) for mode in EntropyMode if mode.facts.words),
             *(([base], [], {"step": 0.01, "entropy": mode.name.lower(), "states": 0})
               for mode in EntropyMode if mode.facts.levels),
+            ([base], [], {"quantiser": "rp", "entropy": "cc"}), ([base], [], {"quantiser": "rp", "entropy": "cm"}),
             ([base], [], {"step": 0.01, "entropy": "raw"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
             ([maps], [], {"preset": "s3-features", "step": 0.2, "rules": [Rule("*", "quantise")]}),
             ([new], [base], {"preset": "s4-ml", "update_rank": 3})):

@@ -76,11 +76,12 @@ def test_warm_up_compiles_all_that_streams_need():
     """Prints what the streams of all tools need besides."""
     code = "\n".join([
         "from refcodec.cli import warm_up", "from refcodec.compiler import ENTRY_POINTS",
-        "from helpers import system_cases, tool_streams", "from refcodec import decode, encode",
+        "from helpers import network_model, system_cases, tool_streams", "from refcodec import Config, decode, encode",
         "def forms(): return {(loop.py_func.__name__, str(form)) for loop in ENTRY_POINTS for form in loop.signatures}",
         "for trial in warm_up._trials(): warm_up._code(*trial)", "ready = forms()",
         "for stream, references in tool_streams().values(): decode(stream, references)",
         "for models, config, known in system_cases().values(): decode(encode(models, config, known), known)",
+        "for name in ('cc', 'cm'): encode(network_model(), Config(preset='s1-rp', entropy=name))",
         "print(len(ready), sorted(forms() - ready))"])
     count, found = run_python("-c", code).stdout.split(maxsplit=1)
     assert int(count) > 30
