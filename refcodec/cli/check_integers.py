@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..integers.inputs import network_inputs
 
     references = load_all(arguments.reference)
-    with references_named(arguments.reference, references):
+    with references_named(arguments.reference):
         (model,) = load_all([arguments.input], references)
     inputs, others = network_inputs(arguments.inputs, network_of(model))
     labels = others.get(arguments.labels or "labels")

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..inspection.compare import compare_models, print_comparison
 
     references = load_all(arguments.reference)
-    with references_named(arguments.reference, references):
+    with references_named(arguments.reference):
         result = compare_models(*load_all([arguments.a, arguments.b], references))
     if arguments.json:
         print(json.dumps(result, indent=1))

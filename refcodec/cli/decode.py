@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     refuse_overwriting(arguments.output, [arguments.input])
     for path, model in zip(arguments.reference, references):
         refuse_overwriting(arguments.output, files_of(path, model))
-    with references_named(arguments.reference, references):
+    with references_named(arguments.reference):
         result = _decode(arguments, references)
     which = f"model {result['model']} '{shown(result['name'])}', " if "model" in result else ""
     print_result(arguments, result, f"{arguments.output}: {which}{result['tensors']} tensors, digests verified, "

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         from ..inspection.why import alternatives, summed
 
         references = load_all(arguments.reference)
-        with (references_named(arguments.reference, references),
+        with (references_named(arguments.reference),
               StreamDecoder(arguments.input, references) as decoder):
             for number, model in enumerate(description["models"]):
                 only = {t["index"] for t in model["tensors"]}

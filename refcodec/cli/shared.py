@@ -102,16 +102,13 @@ def files_of(path: str, model: Model) -> list[str]:
 
 
 @contextmanager
-def references_named(paths: Sequence[str], models: Sequence[Model] = ()) -> Iterator[None]:
-    """A missing reference is reported with those that were given: their files and digests.  models: of the files, where
-    they are loaded."""
+def references_named(paths: Sequence[str]) -> Iterator[None]:
+    """Of a missing reference, where none was given, it is said how one is (the decoder names those that were)."""
     try:
         yield
     except OmcError as error:
-        if error.code == "MISSING_REFERENCE":
-            given = ", ".join(f"{path} ({model.digest().hex()[:16]}...)"
-                              for path, model in zip(paths, models or load_all(paths)))
-            error.message += f"; given: {given or 'none (--reference FILE)'}"
+        if error.code == "MISSING_REFERENCE" and not paths:
+            error.message += "; pass the model as --reference FILE"
         raise
 
 
