@@ -20,6 +20,7 @@ from .errors import ConfigError, OmcError, ReconstructionError, SemanticsError
 from .model import Model, Tensor, model_digest, tensor_digest
 from .parallel import in_order
 from .prediction import fitted
+from .prediction.neighbours import Neighbours
 from .reconstruction import folded, unfolded
 from .reconstruction.components import Layout, Payloads
 from .reconstruction.representations import decode_matrix, working_memory
@@ -232,8 +233,8 @@ class StreamDecoder:
     def _layout(self, number: int, d: TensorDescriptor) -> Layout:
         state = self.parsed.models[number].state
         fold = state.fold(d.tensor_index)
-        spatial = d.spatial_predictor if d.prediction_mode == PredictionMode.SPATIAL else None
-        return Layout(state.dtype(d.tensor_index), 1 if d.column_scan_flag else fold.kernel_size, d.plane_rows, spatial)
+        return Layout(state.dtype(d.tensor_index), 1 if d.column_scan_flag else fold.kernel_size, d.plane_rows,
+                      Neighbours.of(d))
 
     def _payloads(self, tensor_unit: TensorUnit, c: Component, joined: PayloadReader | None = None) -> Payloads:
         return Payloads(self.parsed.source, tensor_unit.unit, tensor_unit.places[c.first_payload :], joined,

@@ -16,6 +16,7 @@ import numpy as np
 from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.structures import (
     BY_DIFFERENCE,
+    BY_NEIGHBOURS,
     DECOMPOSED,
     FACTORED,
     INDICES,
@@ -142,7 +143,7 @@ def drawn_parts(s: Drawn, d: TensorDescriptor, m: Matrix, quantiser: Quantiser, 
     """The components of a representation."""
     draw, rank = s.draw, s.draw.between(1, max(1, min(m.rows, m.columns)))
     if d.representation == R.DIRECT:
-        return [quantised(s.chooser, m, quantiser, mode, s.profile, d.prediction_mode == P.SPATIAL)]
+        return [quantised(s.chooser, m, quantiser, mode, s.profile, d.prediction_mode in BY_NEIGHBOURS)]
     if d.representation in MASKS:
         seed, density = draw.word(), draw.below(1 << 32)
         flags = np.array([draw.below(2) for _ in range(m.rows)], bool)

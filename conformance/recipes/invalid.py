@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from refcodec.bitstream.structures import UnitCoding, UnitType
+from refcodec.bitstream.limits import Profile
+from refcodec.bitstream.structures import (
+    EntropyMode,
+    PredictionMode,
+    Quantiser,
+    Representation,
+    SourceFormat,
+    SpatialPredictor,
+    UnitCoding,
+    UnitType,
+)
 
 from . import byte_faults, huffman_scripts, mode_faults, scripted
 from .byte_coders import zlib_stored
@@ -102,12 +112,14 @@ def ranges() -> Iterator[Fault]:
     for value in (0, 17):
         yield fault("R4.4-7", f"modeldistance-{value}", "models", put(MODEL, "model_distance", value, unit=1),
                     "OUT_OF_RANGE" if value == 0 else "OUT_OF_RANGE DANGLING_REFERENCE", f"model_distance is {value}")
-    for parent, unit, name, value in (("smoke", HEADER, "profile", 3), ("smoke", HEADER, "profile", 255),
-                                      ("units-plain", TOPOLOGY, "source_format", 0), ("units-plain", TOPOLOGY,
-                                                                                      "source_format", 3),
-                                      (spatial, DATA, "prediction_mode", 5), (spatial, DATA, "spatial_predictor", 5),
-                                      (uniform, DATA, "representation", 7), (uniform, DATA, "quantiser",
-                                                                             7), (uniform, DATA, "entropy_mode", 10)):
+    for parent, unit, name, value in (
+            ("smoke", HEADER, "profile", max(Profile) + 1), ("smoke", HEADER, "profile", 255),
+            ("units-plain", TOPOLOGY, "source_format", 0),
+            ("units-plain", TOPOLOGY, "source_format", max(SourceFormat) + 1),
+            (spatial, DATA, "prediction_mode", max(PredictionMode) + 1),
+            (spatial, DATA, "spatial_predictor", max(SpatialPredictor) + 1),
+            (uniform, DATA, "representation", max(Representation) + 1),
+            (uniform, DATA, "quantiser", max(Quantiser) + 1), (uniform, DATA, "entropy_mode", max(EntropyMode) + 1)):
         yield fault("R4.4-7", f"{name.replace('_', '')}-{value}", parent, put(unit, name, value), "RESERVED_VALUE",
                     f"{name} is {value}, a reserved value")
 

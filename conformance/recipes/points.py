@@ -13,9 +13,11 @@ from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.parser import _FOLLOWERS
 from refcodec.bitstream.structures import (
     BY_DIFFERENCE,
+    BY_NEIGHBOURS,
     DECOMPOSED,
     FACTORED,
     INDICES,
+    NEAR_INDICES,
     RANGE_CODED,
     WORDS,
     EntropyMode,
@@ -147,8 +149,7 @@ def allowed(prediction: PredictionMode, representation: Representation, quantise
     by_difference = prediction in BY_DIFFERENCE
     if prediction == PredictionMode.COPY or (quantiser in WORDS) != words:
         return False
-    if prediction == PredictionMode.SPATIAL and (representation != Representation.DIRECT
-                                                 or quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT)):
+    if prediction in BY_NEIGHBOURS and (representation != Representation.DIRECT or quantiser not in NEAR_INDICES):
         return False
     if representation in FACTORED and quantiser not in INDICES or representation in DECOMPOSED and not by_difference:
         return False

@@ -14,9 +14,11 @@ from ..fold import Fold
 from .limits import VERSION, Profile, size_needed
 from .structures import (
     BY_DIFFERENCE,
+    BY_NEIGHBOURS,
     DECOMPOSED,
     FACTORED,
     INDICES,
+    NEAR_INDICES,
     RANGE_CODED,
     WORDS,
     Component,
@@ -155,7 +157,7 @@ def check_representation(v: Visitor, x: TensorDescriptor) -> None:
            "a representation other than direct in a joined unit, of complex or of no elements")
     forbid(v, x.representation in FACTORED and (dtype.kind != "f" or dtype.name == "float8_e8m0fnu"), "R7.7.1-9",
            f"factors of {dtype.name}")
-    forbid(v, x.prediction_mode == PredictionMode.SPATIAL and not direct, "R7.7.1-10",
+    forbid(v, x.prediction_mode in BY_NEIGHBOURS and not direct, "R7.7.1-10",
            "spatial prediction of what is not direct")
     forbid(v, x.representation in DECOMPOSED and (not predicted or model.profile < Profile.MAIN), "R7.7.1-11",
            "a decomposition without a predicting tensor, or in the baseline profile")
@@ -219,14 +221,14 @@ def check_tools(v: Visitor, x: Component) -> None:
     dtype = v.context.model.dtype(d.tensor_index)
     factor, predicted = d.representation in FACTORED, d.prediction_mode in BY_DIFFERENCE
     x.words_flag = int(x.quantiser in WORDS)
-    spatial, mode = d.prediction_mode == PredictionMode.SPATIAL, mode_facts(x.entropy_mode)
+    spatial, mode = d.prediction_mode in BY_NEIGHBOURS, mode_facts(x.entropy_mode)
     forbid(v, factor and x.quantiser not in INDICES, "R7.7.3-1", "a factor whose values are not indices times a step")
     forbid(v, x.quantiser in (*INDICES, Quantiser.DECIMAL) and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"),
            "R7.7.3-2", f"quantisation of {dtype.name}")
     forbid(v, x.quantiser == Quantiser.GRID and (dtype.name != "float32" or predicted), "R7.7.3-3",
            "a scaled grid is for float32 without prediction")
     forbid(v, x.quantiser == Quantiser.CODEBOOK and predicted, "R7.7.3-4", "a codebook with prediction")
-    forbid(v, spatial and x.quantiser not in (Quantiser.UNIFORM, Quantiser.FIXED_POINT), "R7.7.3-5",
+    forbid(v, spatial and x.quantiser not in NEAR_INDICES, "R7.7.3-5",
            "spatial prediction of what are no indices")
     forbid(v, not mode.codes(x.words_flag != 0), mode.rule, f"{mode.called} of {'words' if x.words_flag else 'levels'}")
     forbid(v, v.context.model.profile < mode.profile, mode.rule,
@@ -247,7 +249,7 @@ def check_trellis(v: Visitor, x: UniformParameters) -> None:
 
 
 def check_quantiser(v: Visitor, x: Component) -> None:
-    spatial = v.context.descriptor.prediction_mode == PredictionMode.SPATIAL
+    spatial = v.context.descriptor.prediction_mode in BY_NEIGHBOURS
     forbid(v, spatial and x.uniform.trellis_size, "R7.7.3-5", "a trellis with spatial prediction")
     forbid(v, x.quantiser == Quantiser.INTEGER_CODEBOOK and x.uniform.trellis_size, "R7.7.3-9",
            "a trellis with an integer codebook")

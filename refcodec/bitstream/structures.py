@@ -136,8 +136,10 @@ def mode_facts(number: int) -> ModeFacts:
 
 BY_TENSOR = (PredictionMode.COPY, PredictionMode.INTRA, PredictionMode.INTER)      # have a predicting tensor
 BY_DIFFERENCE = (PredictionMode.INTRA, PredictionMode.INTER)          # code differences from the predicting tensor
+BY_NEIGHBOURS = (PredictionMode.SPATIAL,)                             # code differences from indices of the same matrix
 WORDS = (Quantiser.NONE, Quantiser.GRID)                              # code words, the others levels
 INDICES = (Quantiser.UNIFORM, Quantiser.FIXED_POINT, Quantiser.INTEGER_CODEBOOK)   # value = index * step
+NEAR_INDICES = (Quantiser.UNIFORM, Quantiser.FIXED_POINT)             # of which neighbours have near values
 RANGE_CODED = tuple(m for m in EntropyMode if m.facts.range_coded)
 BYTES = tuple(m for m in EntropyMode if m.facts.words == "9.9")       # general-purpose coders of bytes
 MASKS = (Representation.RANDOM_MASK, Representation.ROW_MASK)

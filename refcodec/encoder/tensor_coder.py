@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from ..bitstream.derive import segment_borders
-from ..bitstream.structures import EntropyMode, SpatialPredictor
+from ..bitstream.structures import EntropyMode
 from ..entropy.context_coding import cost_levels_cc, new_cc_contexts
 from ..entropy.levels import LEVEL_MAX
 from ..entropy.words import estimate_bits
 from ..errors import ConfigError
-from ..prediction.spatial import subtract_spatial
+from ..prediction.neighbours import Neighbours
 from .candidate import Candidate, Prediction, copy_candidate
 from .components import codebook_component, grid_component, uniform_component, words_component
 from .config_parts import UniformQuantiser
@@ -130,9 +130,9 @@ def _spatial_candidates(job: TensorJob, step: float) -> list[Candidate]:
     if indices.size == 0 or np.abs(indices).max() >= 1 << 28:
         return []
     indices = indices.astype(np.int32)
-    residuals = {p: subtract_spatial(indices, p, job.plane_rows, 0) for p in SpatialPredictor}
-    best = sorted(residuals, key=lambda p: np.log2(1.0 + np.abs(residuals[p])).sum())[:2]
-    return [job.direct(uniform_component(parts), residuals[p], spatial_predictor=p) for p in best]
+    residuals = {n: n.subtract(indices, job.plane_rows, 0) for n in Neighbours.all()}
+    best = sorted(residuals, key=lambda n: np.log2(1.0 + np.abs(residuals[n])).sum())[:2]
+    return [job.direct(uniform_component(parts), residuals[n], neighbours=n) for n in best]
 
 
 def _lagrangian(candidate: Candidate, values: np.ndarray, step: float, uniform: UniformQuantiser) -> float:

@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from ..bitstream.derive import ENTRY_MIN_ELEMENTS, segment_borders
-from ..bitstream.structures import Component, PredictionMode, Quantiser, SpatialPredictor, TensorDescriptor
+from ..bitstream.structures import Component, Quantiser, TensorDescriptor
 from ..dtypes import BY_NAME, DType
 from ..fold import Fold
 from ..model import Tensor
+from ..prediction.neighbours import Neighbours
 from ..quantization.values import Place, values
 from ..reconstruction import folded, unfolded
 from ..reconstruction.components import factor_of
@@ -79,7 +80,7 @@ class TensorJob:
     # Candidates
 
     def direct(self, c: Component, integers: np.ndarray, prediction: Prediction | None = None, *, entries: int = 1,
-               column_scan: int = 0, spatial_predictor: SpatialPredictor | None = None) -> Candidate:
+               column_scan: int = 0, neighbours: Neighbours | None = None) -> Candidate:
         """The candidate of the representation DIRECT that codes integers as a component says, and what it decodes to.
 
         integers: words or levels of the matrix [rows, columns], as values() takes them.  entries: entry points.
@@ -87,8 +88,8 @@ class TensorJob:
         c.entry_count_minus1 = entries - 1
         d = TensorDescriptor(column_scan_flag=column_scan)
         set_prediction(d, prediction)
-        if spatial_predictor is not None:
-            d.prediction_mode, d.spatial_predictor = PredictionMode.SPATIAL, spatial_predictor
+        if neighbours is not None:
+            neighbours.enter(d)
         predictor = None if prediction is None else self.matrix(prediction.words, column_scan)
         kernel_size, planes = 1 if column_scan else self.fold.kernel_size, self.fold.plane_rows(self.tensor.shape,
                                                                                                 column_scan)
@@ -101,7 +102,7 @@ class TensorJob:
         decoded = np.empty(integers.shape, self.dtype.word)
         borders = segment_borders(len(integers), entries)
         for first, end in zip(borders, borders[1:]):
-            base, place = None if predictor is None else predictor[first:end], Place(first, planes, spatial_predictor)
+            base, place = None if predictor is None else predictor[first:end], Place(first, planes, neighbours)
             decoded[first:end] = values(c, integers[first:end], self.dtype, base, place)
         return Candidate(d, self.flat(decoded, column_scan), self.dtype, [part])
 

@@ -14,13 +14,13 @@ from ..bitstream.structures import (
     PredictionMode,
     Quantiser,
     Representation,
-    SpatialPredictor,
     TensorDescriptor,
     UnitType,
 )
 from ..bitstream.units import EXTENSION_TYPES, ByteSource, Unit
 from ..encoder.config import Config
 from ..formats.table import by_source
+from ..prediction.neighbours import Neighbours
 from .selection import units_of
 
 
@@ -153,8 +153,8 @@ def _detail(d: TensorDescriptor) -> str:
     kind, f = Representation(d.representation), d.factor
     words = kind.name.lower().replace("_", " ")
     quantisers = "; ".join(filter(None, (_quantiser_detail(c) for c in d.component)))
-    if d.prediction_mode == PredictionMode.SPATIAL:
-        quantisers = f"{SpatialPredictor(d.spatial_predictor).name.lower()} neighbours, {quantisers}"
+    if neighbours := Neighbours.of(d):
+        quantisers = f"{neighbours}, {quantisers}"
     if kind == Representation.DIRECT:
         return quantisers
     if kind == Representation.RANDOM_MASK:

@@ -16,7 +16,7 @@ from ..bitstream.structures import Component, Quantiser
 from ..dtypes import DType
 from ..entropy.watch import observer
 from ..errors import ReconstructionError
-from ..prediction.spatial import add_spatial
+from ..prediction.neighbours import Neighbours
 from . import uniform
 from .codebook import reconstruct_codebook
 from .decimal import reconstruct_decimal
@@ -29,16 +29,16 @@ from .uniform import reconstruct_indices
 class Place:
     """Where a segment stands in its matrix.
 
-    first_row: number of its first row in the matrix.  plane_rows: rows of a plane (SPEC 8.3).  spatial_predictor: None
-    without spatial prediction (SPEC 8.7.1).
+    first_row: number of its first row in the matrix.  plane_rows: rows of a plane (SPEC 8.3).  neighbours: what
+    indices are predicted from (SPEC 8.7.1), or None.
     """
 
     first_row: int = 0
     plane_rows: int = 1
-    spatial_predictor: int | None = None
+    neighbours: Neighbours | None = None
 
 
-WHOLE = Place()                     # a matrix of one segment, without spatial prediction
+WHOLE = Place()                     # a matrix of one segment, without prediction from neighbours
 
 
 def values(c: Component, integers: np.ndarray, dtype: DType, predictor: np.ndarray | None = None,
@@ -94,7 +94,7 @@ def _words(c: Component, words: np.ndarray, dtype: DType, base: np.ndarray | Non
 
 
 def _uniform(c: Component, levels: np.ndarray, dtype: DType, base: np.ndarray | None, place: Place) -> np.ndarray:
-    if place.spatial_predictor is not None:
+    if place.neighbours is not None:
         return _indexed(c, levels, dtype, base, place)
     return uniform.reconstruct(levels, c.uniform.states, *step_of(c), dtype, base)     # in pieces: one index at a time
 
@@ -121,12 +121,14 @@ def _indexed(c: Component, levels: np.ndarray, dtype: DType, base: np.ndarray | 
 # Indices and steps of those that have them
 
 def _uniform_indices(c: Component, levels: np.ndarray, place: Place) -> np.ndarray:
-    return _by_neighbours(levels, place) if place.spatial_predictor is not None else uniform.indices(
-        levels, c.uniform.states)
+    if place.neighbours is not None:
+        return _by_neighbours(levels, place.neighbours, place)
+    return uniform.indices(levels, c.uniform.states)
 
 
 def _fixed_point_indices(c: Component, levels: np.ndarray, place: Place) -> np.ndarray:
-    n = _by_neighbours(levels, place) if place.spatial_predictor is not None else levels.astype(np.int64, copy=False)
+    by = place.neighbours
+    n = levels.astype(np.int64, copy=False) if by is None else _by_neighbours(levels, by, place)
     check_width(n, c.fixed_point.fixed_point_width)
     return n
 
@@ -136,8 +138,8 @@ def _listed_indices(c: Component, levels: np.ndarray, place: Place) -> np.ndarra
     return reconstruct_codebook(levels, codebook, c.integer_codebook.zero_index, "R8.5-11")
 
 
-def _by_neighbours(levels: np.ndarray, place: Place) -> np.ndarray:
-    return add_spatial(levels, place.spatial_predictor, place.plane_rows, place.first_row % place.plane_rows)
+def _by_neighbours(levels: np.ndarray, neighbours: Neighbours, place: Place) -> np.ndarray:
+    return neighbours.add(levels, place.plane_rows, place.first_row % place.plane_rows)
 
 
 def _uniform_step(c: Component) -> tuple[int, int]:

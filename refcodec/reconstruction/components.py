@@ -16,6 +16,7 @@ from ..entropy.payload import PayloadReader, check_elements
 from ..entropy.words import add_difference
 from ..errors import EntropyError, OmcError, ReconstructionError
 from ..parallel import run_all
+from ..prediction.neighbours import Neighbours
 from ..quantization.values import Place, check_words, indices, levels_type, step_of, values
 from .factors import Factor
 
@@ -27,13 +28,13 @@ class Layout:
     """What the loops know of a matrix. kernel_size: elements of a kernel in a row; plane_rows: rows of a plane (SPEC
     8.3).
 
-    spatial_predictor: None without spatial prediction.
+    neighbours: what indices are predicted from, or None.
     """
 
     dtype: DType
     kernel_size: int = 1
     plane_rows: int = 1
-    spatial_predictor: int | None = None
+    neighbours: Neighbours | None = None
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Segment:
 
     @property
     def place(self) -> Place:
-        return Place(self.rows.start, self.layout.plane_rows, self.layout.spatial_predictor)
+        return Place(self.rows.start, self.layout.plane_rows, self.layout.neighbours)
 
     def read(self, array: np.ndarray, dtype: DType, predictor: np.ndarray | None = None) -> np.ndarray:
         """The array, filled with the block that comes next in the payload."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refcodec.bitstream.structures import INDICES, Component, Quantiser, SpatialPredictor
+from refcodec.bitstream.structures import INDICES, Component, PredictionMode, Quantiser, SpatialPredictor
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.components import (
     codebook_component,
@@ -16,10 +16,12 @@ from refcodec.encoder.components import (
     uniform_component,
 )
 from refcodec.errors import ReconstructionError
+from refcodec.prediction.neighbours import Neighbours
 from refcodec.prediction.spatial import subtract_spatial
 from refcodec.quantization.values import QUANTISERS, Place, indices, levels_type, step_of, values
 
 FLOAT32 = BY_NAME["float32"]
+LEFT = Neighbours(PredictionMode.SPATIAL, SpatialPredictor.LEFT)
 RNG = np.random.default_rng(3)
 LEVELS = RNG.integers(-8, 8, (12, 5)).astype(np.int32)
 HALVES = RNG.normal(size=(12, 5)).astype(np.float16).view(np.uint16)
@@ -83,17 +85,17 @@ def test_a_segment_may_be_empty(quantiser):
 @pytest.mark.parametrize("first, plane_rows", [(0, 1), (0, 5), (8, 5)])
 def test_neighbours(c, predictor, first, plane_rows):
     differences = subtract_spatial(LEVELS[first:], predictor, plane_rows, first % plane_rows)
-    found = values(c, differences, FLOAT32, None, Place(first, plane_rows, predictor))
+    found = values(c, differences, FLOAT32, None, Place(first, plane_rows, Neighbours(PredictionMode.SPATIAL, predictor)))
     assert np.array_equal(found, values(c, LEVELS[first:], FLOAT32))
 
 
 def test_the_range_of_fixed_point_is_that_of_indices():
     """Not of the differences that are coded (R8.5-10)."""
     far = np.array([[7, -8, 7]], np.int32)
-    differences = subtract_spatial(far, SpatialPredictor.LEFT, 1, 0)
+    differences = LEFT.subtract(far, 1, 0)
     assert np.abs(differences).max() == 15
     c = fixed_point_component(4, 0)
-    found = values(c, differences, FLOAT32, None, Place(spatial_predictor=SpatialPredictor.LEFT))
+    found = values(c, differences, FLOAT32, None, Place(neighbours=LEFT))
     assert np.array_equal(found.view(np.float32), far)
     with pytest.raises(ReconstructionError):
         values(c, differences, FLOAT32)
