@@ -1,9 +1,9 @@
 """How much the conformance suite sees: faults are put into the reference decoder one by one, to be found by it.
 
-    python tools/mutation_study.py                          # all mutants (about an hour), a table on standard output
-    python tools/mutation_study.py --json mutation.json     # goes on where it was
-    python tools/mutation_study.py --json mutation.json --again   # and runs those again that survived
-    python tools/mutation_study.py --only entropy/words     # those of some files
+    python -m tools.mutation_study                          # all mutants (about an hour), a table on standard output
+    python -m tools.mutation_study --json mutation.json     # goes on where it was
+    python -m tools.mutation_study --json mutation.json --again   # and runs those again that survived
+    python -m tools.mutation_study --only entropy/words     # those of some files
 
 Each mutant of tools/mutants/ is a copy of the package with one text replaced.  `refcodec check` of the unchanged
 package runs it over the required set, uncompiled and in persistent mode, until the first stream that does not pass.
@@ -29,8 +29,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from refcodec.checker import check, load_manifest
 from refcodec.checker.manifest import Manifest
 from refcodec.checker.verdicts import Result

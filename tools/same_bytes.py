@@ -3,8 +3,8 @@
     python tools/same_bytes.py record FILE [--models FOLDER]     digests of what this encoder makes, as JSON
     python tools/same_bytes.py compare FILE [--models FOLDER]    exit code 1 where it makes other bytes
 
-Every preset, quantiser, entropy mode, effort and kind of input, on the bundled models and on made ones; with --models on
-every model of a folder, too.  To compare two commits, run this file in a checkout of either.
+Every preset, quantiser, entropy mode, effort and kind of input, on the bundled models and on made ones; with --models
+on every model of a folder, too.  To compare two commits, run this file in a checkout of either.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def _figures(results: Results) -> list[Figure]:
     figures = []
     for scenarios, model, title in ((OVER_TIME, "VGG-16", "Single model and differences over time"),
                                     (PARTIAL, "ResNet-50", "Partial update, and a corrupted prediction")):
-        names = [n for n in dict.fromkeys(n for n, s in _pairs(results) if s == scenarios[-1])]
+        names = list(dict.fromkeys(n for n, s in _pairs(results) if s == scenarios[-1]))
         name = "vgg" if "vgg" in names else names[0]
         lines = [_line(results, name, s, "ratio") for s in scenarios]
         lines += [Series(f"{model}, paper: {s}", [rp for rp, r in zip(PAPER_RP, PAPER[s][1]) if r],

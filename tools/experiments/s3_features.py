@@ -44,7 +44,8 @@ def run(context: Context) -> Section:
     section = Section(
         "S3: intermediate deep features",
         "Intermediate Deep Feature Compression: the Next Battlefield of Intelligent Sensing",
-        "How small do activations get without loss, by type of feature, and how coarse may they be before the end task notices?"
+        "How small do activations get without loss, by type of feature, and how coarse may they be before the end "
+        "task notices?"
     )
     measured = _lossless(context)
     section.tables += [_by_type(measured), _findings(measured)]
@@ -114,8 +115,9 @@ def _findings(measured: list[Measured]) -> Table:
     sparse = [m for m in maps if m.nonzero < 90]
     ours = {
         "best_general": f"on {best} of {len(maps)} maps",
-        "zlib": f"zlib {_speed(maps, 'zlib'):.1f}, gzip {_speed(maps, 'gzip'):.1f}, bzip2 {_speed(maps, 'bzip2'):.1f}, LZMA "
-        f"{_speed(maps, 'LZMA'):.1f} MB/s; zlib's maps take {_share(maps, 'zlib') / _share(maps, 'LZMA'):.3f} of LZMA's",
+        "zlib": f"zlib {_speed(maps, 'zlib'):.1f}, gzip {_speed(maps, 'gzip'):.1f}, "
+                f"bzip2 {_speed(maps, 'bzip2'):.1f}, LZMA {_speed(maps, 'LZMA'):.1f} MB/s; "
+                f"zlib's maps take {_share(maps, 'zlib') / _share(maps, 'LZMA'):.3f} of LZMA's",
         "bzip2": f"up to {worst:.2f} of the best of the four",
         "rate": f"on {len(sparse)} maps with zeros LZMA needs {_mean_ratio(sparse, 'LZMA')} of it, "
         f"OMC {_mean_ratio(sparse, 'OMC')}",
@@ -156,8 +158,8 @@ def _lossy(section: Section, split: Split, context: Context) -> None:
         Table(
             f"Lossy: {split.title}", ["aim, dB", *[f"{w}, bit" for w in WAYS], "same answer %", "distance of answers"],
             rows,
-            f"{split.note} Bits per element of the whole stream; the same step in each column. 'Same answer' and the mean total "
-            "variation between the answers' probabilities are those of intra."))
+            f"{split.note} Bits per element of the whole stream; the same step in each column. 'Same answer' and the "
+            "mean total variation between the answers' probabilities are those of intra."))
     section.figures.append(Figure(f"Lossy: {split.title}", "bits per element", "same answer, %", [
         Series(WAYS[way], *map(list, zip(*sorted(found)))) for way, found in curves.items()], log_x=True))
     _count(section.facts, split, curves)
@@ -176,8 +178,8 @@ def _count(facts: dict, split: Split, curves: dict[str, list[tuple[float, float]
 
 def _remarks(facts: dict, context: Context) -> list[str]:
     said = [
-        f"**Without loss** OMC is smaller than the best of the four general-purpose coders on every one of {facts['maps']} "
-        f"maps, by {facts['mean_gain_over_general_percent']:.1f} % in the mean and "
+        "**Without loss** OMC is smaller than the best of the four general-purpose coders on every one of "
+        f"{facts['maps']} maps, by {facts['mean_gain_over_general_percent']:.1f} % in the mean and "
         f"{facts['least_gain_over_general_percent']:.1f} % at least." if facts["least_gain_over_general_percent"] > 0
         else f"**Without loss** OMC is not smaller than the best general-purpose coder on every map: the worst is "
         f"{-facts['least_gain_over_general_percent']:.1f} % larger."
@@ -186,15 +188,15 @@ def _remarks(facts: dict, context: Context) -> list[str]:
         inter, intra = facts[f"{name}_inter_over_intra"], facts[f"{name}_intra_over_direct"]
         reached = facts.get(f"{name}_ratio_of_same_answers")
         said.append(
-            f"**{name}**: intra prediction takes {intra:.3f} of the size without prediction, inter {inter:.3f} of intra, "
-            f"levels in LZMA {1 / facts[f'{name}_over_lzma']:.2f} times the better of the two; "
+            f"**{name}**: intra prediction takes {intra:.3f} of the size without prediction, inter {inter:.3f} of "
+            f"intra, levels in LZMA {1 / facts[f'{name}_over_lzma']:.2f} times the better of the two; "
             + (f"all answers stay the same at a ratio of {reached:.1f}."
                if reached else "some answer changed at each step that was tried."))
     if any(facts[k] > 1 for k in facts if k.endswith("_over_lzma")):
         said.append(
-            "Where LZMA is smaller than OMC, frames repeat each other exactly but for a shift by whole elements, which its "
-            "matches find and our predictions, that look at the same place of the frame before, do not: the standard has no "
-            "motion compensation.")
+            "Where LZMA is smaller than OMC, frames repeat each other exactly but for a shift by whole elements, "
+            "which its matches find and our predictions, that look at the same place of the frame before, do not: "
+            "the standard has no motion compensation.")
     said.append(
         "The paper measured VGG-16 and ResNet-50/101/152 on its own images; here are "
         + ("a small residual network on 8 x 8 digits" if context.

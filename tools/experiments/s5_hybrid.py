@@ -26,7 +26,8 @@ def run(context: Context) -> Section:
     section = Section(
         "S5: hybrid compression for inference",
         "Compressing Deep Neural Networks for Efficient Visual Inference (ICASSP 2018)",
-        "What does each of low rank, fixed point, pruning and Huffman codes with relative indices bring, without training again?"
+        "What does each of low rank, fixed point, pruning and Huffman codes with relative indices bring, without "
+        "training again?"
     )
     resources = []
     for name in tqdm(names, "networks", leave=False, disable=not context.progress):
@@ -62,9 +63,10 @@ def _network(section: Section, name: str, context: Context) -> list:
             ["modules", "dB", "bytes", "ratio", "accuracy %", "non-zero %", "MAC %"],
             [["none (float32)", "", f"{raw:,}", "1",
               spread(before, ".2f"), "100", "100"], *rows],
-            f"Each at the lowest SNR (all layers together) that keeps the accuracy on one half of the held-out images within "
-            f"{LOSS_MAX:g} point; 'accuracy' is that on the other half. Pruning begins with the weights of inputs that are "
-            "hardly ever lit. MAC: multiply-accumulates by weights that are not 0, in percent of the original's."))
+            "Each at the lowest SNR (all layers together) that keeps the accuracy on one half of the held-out "
+            f"images within {LOSS_MAX:g} point; 'accuracy' is that on the other half. Pruning begins with the weights "
+            "of inputs that are hardly ever lit. MAC: multiply-accumulates by weights that are not 0, "
+            "in percent of the original's."))
     full = [m for m in MODULES if m.name in ("all", "all, CM")]
     for module in full:
         streams = [[c.compress(module, snr) for c in pruned] for snr in snrs]
@@ -113,12 +115,14 @@ def _cells(found: list[tuple[Compressed, float]]) -> list:
 
 def _remarks(facts: dict, names: tuple[str, ...]) -> list[str]:
     said = [
-        f"**{workload(n).network.name}**: ratio {facts[f'{n}_ratio']:.2f} at a loss of {facts[f'{n}_loss']:.2f} points; "
-        f"the same levels in CM: {facts[f'{n}_cm_ratio']:.2f}, streams {100 * (1 - facts[f'{n}_cm_over_huffman']):.1f} % smaller."
+        f"**{workload(n).network.name}**: ratio {facts[f'{n}_ratio']:.2f} at a loss of {facts[f'{n}_loss']:.2f} "
+        f"points; the same levels in CM: {facts[f'{n}_cm_ratio']:.2f}, streams "
+        f"{100 * (1 - facts[f'{n}_cm_over_huffman']):.1f} % smaller."
         for n in names
     ]
     said.append(
-        "The paper's networks have 60 to 140 million parameters, nearly all of them in dense layers of low rank; ours have "
-        "thousands, so names, digests and tables of codes weigh more, low rank saves less, and multiply-accumulates are saved "
-        "by pruning. Without training again convolutional networks bear less than fully connected ones, there as here.")
+        "The paper's networks have 60 to 140 million parameters, nearly all of them in dense layers of low rank; "
+        "ours have thousands, so names, digests and tables of codes weigh more, low rank saves less, and "
+        "multiply-accumulates are saved by pruning. Without training again convolutional networks "
+        "bear less than fully connected ones, there as here.")
     return said

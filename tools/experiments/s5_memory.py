@@ -60,8 +60,8 @@ def memory_table() -> tuple[Table, dict, str]:
     least = min(w for w in WIDTHS if facts[f"memory_{w:g}_accuracy"] >= original - 1)
     gain = [facts[f"memory_{w:g}_accuracy"] - facts[f"memory_{w:g}_equal_accuracy"] for w in WIDTHS]
     remark = (
-        f"**Memory**: activations of {least:g} bits in the mean keep the accuracy within a point; against equal widths the "
-        f"chosen ones are worth {min(gain):+.2f} to {max(gain):+.2f} points. " +
+        f"**Memory**: activations of {least:g} bits in the mean keep the accuracy within a point; against "
+        f"equal widths the chosen ones are worth {min(gain):+.2f} to {max(gain):+.2f} points. " +
         ("No accumulator can overflow the width that the stream signals."
          if facts["accumulators_fit"] else "An accumulator can overflow the width that the stream signals."))
     return table, facts, remark

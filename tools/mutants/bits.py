@@ -97,7 +97,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "entropy/byte_coding.py": [
         ('if bytes(data[3:4]) != b"\\0":', 'if False:', "optional fields of gzip headers"),
-        ('ZLIB, GZIP_HEADER = 15, 16 ', 'ZLIB, GZIP_HEADER = 47, 0 ', "gzip where zlib is due, and the other way round"),
+        ('ZLIB, GZIP_HEADER = 15, 16 ', 'ZLIB, GZIP_HEADER = 47, 0 ',
+         "gzip where zlib is due, and the other way round"),
         ('reshape(dtype.itemsize, -1).T).reshape(-1)', 'reshape(dtype.itemsize, -1)[::-1].T).reshape(-1)',
          "byte planes from the highest"),
         ('if len(data) != size:', 'if False:', "raw integers of another size"),
