@@ -49,6 +49,8 @@ def command(capsys):
         output = Output.of(*capsys.readouterr())
         assert found == code, output.err
         if code:
-            assert output.err.startswith("refcodec: ") and output.err.count("\n") == 1 and "Traceback" not in output.err
+            assert output.err.startswith("refcodec: ")
+            assert output.err.count("\n") == 1
+            assert "Traceback" not in output.err
         return output
     return command

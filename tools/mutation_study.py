@@ -28,12 +28,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
 from refcodec.checker import check, load_manifest
 from refcodec.checker.manifest import Manifest
 from refcodec.checker.verdicts import Result
 from tools.mutants import Mutant, all_mutants, ranking
 
+ROOT = Path(__file__).resolve().parents[1]
 WANTED = 0.95
 SECONDS = 120.0                # per stream; the slowest of the required set takes about one
 

@@ -8,7 +8,6 @@ import dataclasses
 import gzip
 import lzma
 import random
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from helpers import glue, matrices_model, plain, reseal, weights
-from helpers.damage import CODES, damaged, outcome
+from helpers.damage import CODES, at_most, damaged, outcome
 
 from refcodec import Config, Model, OmcError, Tensor, decode, encode
 from refcodec.bitstream import derive, syntax
@@ -140,10 +139,9 @@ def made(d: TensorDescriptor | list[TensorDescriptor], *parts: Part, shape=SHAPE
 
 def answer(stream: bytes, reference: Model | None = None, **options) -> tuple[str, str]:
     """(phase, code) of the error, of the unit with the tensor."""
-    start = time.monotonic()
-    with pytest.raises(OmcError) as error:
+    with at_most(), pytest.raises(OmcError) as error:
         decode(stream, [reference] if reference else [], **options)
-    assert error.value.code in CODES and time.monotonic() - start < 5
+    assert error.value.code in CODES
     return error.value.phase, error.value.code
 
 
@@ -263,7 +261,8 @@ def test_other_elements(system_streams, exact):
         if bad is not None:
             code = outcome(bad, references, exact[name])
             found[code] = found.get(code, 0) + 1
-    assert sum(found.values()) > 700 and set(found) >= {
+    assert sum(found.values()) > 700, found
+    assert set(found) >= {
         "OUT_OF_RANGE", "FORBIDDEN_PATTERN", "RESERVED_VALUE", "ENTROPY_END", "DIGEST_MISMATCH", "BAD_SIZE",
         "DANGLING_REFERENCE"}, found
 
@@ -300,20 +299,21 @@ FACTORED = (R.LOW_RANK, R.MAPPING, R.AUGMENTATION, R.LOW_RANK_UPDATE)
 
 
 @pytest.mark.parametrize("representation", FACTORED)
-def test_factors_of_any_rank(representation):
-    base = deployed()
-    for rank, code in ((0, "OUT_OF_RANGE"), (4, None), (5, "OUT_OF_RANGE"), (1 << 20, "RESOURCE_LIMIT"),
-                       (1 << 62, "RESOURCE_LIMIT")):
-        d = of(representation, P.INTER, factor_rank=rank)
-        sound = code is None or (rank == 0 and representation == R.AUGMENTATION)
-        assert answer(made(d, *factors(d), reference=base), base) == (SOUND if sound else semantics(code)), rank
+@pytest.mark.parametrize(("rank", "code"), [
+    (0, "OUT_OF_RANGE"), (4, None), (5, "OUT_OF_RANGE"), (1 << 20, "RESOURCE_LIMIT"), (1 << 62, "RESOURCE_LIMIT"),
+])
+def test_factors_of_any_rank(representation, rank, code):
+    base, d = deployed(), of(representation, P.INTER, factor_rank=rank)
+    sound = code is None or (rank == 0 and representation == R.AUGMENTATION)
+    assert answer(made(d, *factors(d), reference=base), base) == (SOUND if sound else semantics(code))
 
 
-def test_gains_out_of_range():
-    base = deployed()
-    for count, expected in ((4, SOUND), (5, semantics("OUT_OF_RANGE")), (1 << 40, semantics("OUT_OF_RANGE"))):
-        d = of(R.AUGMENTATION, P.INTER, gain_count_minus1=count - 1)
-        assert answer(made(d, *factors(d), reference=base), base) == expected
+@pytest.mark.parametrize(("count", "expected"), [
+    (4, SOUND), (5, semantics("OUT_OF_RANGE")), (1 << 40, semantics("OUT_OF_RANGE")),
+], ids=["4", "5", "2^40"])
+def test_gains_out_of_range(count, expected):
+    base, d = deployed(), of(R.AUGMENTATION, P.INTER, gain_count_minus1=count - 1)
+    assert answer(made(d, *factors(d), reference=base), base) == expected
 
 
 @pytest.mark.parametrize("representation", FACTORED)
@@ -327,16 +327,14 @@ def test_references_that_are_not_finite(representation, value):
 
 
 @pytest.mark.parametrize("update", ["lra", "ml", "ka", "rm", "lru", "fp"])
-def test_update_of_another_deployed_model(update):
+@pytest.mark.parametrize("there", [False, True], ids=["no reference", "another reference"])
+def test_update_of_another_deployed_model(update, there):
     base = matrices_model()
     other = matrices_model()
     other.tensors[0].array[0, 0] += np.float32(1e-6)
     larger = Model([Tensor(t.name, t.array * np.float32(1.01)) for t in base.tensors])
     stream = encode(larger, Config(preset=f"s4-{update}"), [base])
-    for references in ([], [other]):
-        with pytest.raises(OmcError) as error:
-            decode(stream, references)
-        assert (error.value.phase, error.value.code) == ("reconstruction", "MISSING_REFERENCE")
+    assert answer(stream, other if there else None) == ("reconstruction", "MISSING_REFERENCE")
 
 
 @pytest.mark.parametrize("representation", FACTORED)
@@ -347,12 +345,16 @@ def test_products_beyond_2_to_53(representation):
     assert answer(made(d, *parts, shape=shape, reference=base), base) == ("reconstruction", "OVERFLOW")
 
 
-def test_scales_out_of_range():
+@pytest.mark.parametrize("exponent", [970, 500, -1074, -600])
+def test_scales_out_of_range(exponent):
     """Steps that are allowed, whose product is not: the values would not be finite, or not exact."""
     d = of(R.LOW_RANK, factor_rank=2)
-    for exponent in (970, 500, -1074, -600):
-        parts = factors(d, uniform=UniformParameters(0, 1, exponent))
-        assert answer(made(d, *parts)) == ("reconstruction", "OUT_OF_RANGE")
+    parts = factors(d, uniform=UniformParameters(0, 1, exponent))
+    assert answer(made(d, *parts)) == ("reconstruction", "OUT_OF_RANGE")
+
+
+def test_scales_that_a_wider_type_bears():
+    d = of(R.LOW_RANK, factor_rank=2)
     parts = factors(d, uniform=UniformParameters(0, 65535, 469))
     assert answer(made(d, *parts, dtype="float64")) == SOUND
     assert answer(made(d, *parts)) == ("reconstruction", "OVERFLOW")
@@ -378,11 +380,10 @@ def test_decompositions_that_are_not_allowed(representation, prediction):
     assert answer(made(without, *factors(d))) == semantics("FORBIDDEN_PATTERN")
 
 
-def test_decompositions_beyond_the_level():
-    for shape, expected in (((257, 300), "RESOURCE_LIMIT"), ((256, 4097), "RESOURCE_LIMIT")):
-        base = deployed(shape=shape)
-        d = of(R.MAPPING, P.INTER, shape=shape, factor_rank=1)
-        assert answer(made(d, *factors(d), shape=shape, reference=base), base) == semantics(expected)
+@pytest.mark.parametrize("shape", [(257, 300), (256, 4097)])
+def test_decompositions_beyond_the_level(shape):
+    base, d = deployed(shape=shape), of(R.MAPPING, P.INTER, shape=shape, factor_rank=1)
+    assert answer(made(d, *factors(d), shape=shape, reference=base), base) == semantics("RESOURCE_LIMIT")
 
 
 def test_a_decomposition_that_does_not_converge(monkeypatch):
@@ -407,48 +408,58 @@ def test_factors_without_indices(quantiser):
     assert answer(made(d, *parts)) == semantics("FORBIDDEN_PATTERN")
 
 
-def test_representations_of_nothing():
-    for representation in (*FACTORED, R.RANDOM_MASK, R.ROW_MASK):
-        d = of(representation, shape=(0, 6), factor_rank=1)
-        assert answer(made(d, *[factor(1, 1)] * 3, shape=(0, 6))) == semantics("FORBIDDEN_PATTERN")
+@pytest.mark.parametrize("representation", [*FACTORED, R.RANDOM_MASK, R.ROW_MASK])
+def test_representations_of_nothing(representation):
+    d = of(representation, shape=(0, 6), factor_rank=1)
+    assert answer(made(d, *[factor(1, 1)] * 3, shape=(0, 6))) == semantics("FORBIDDEN_PATTERN")
 
 
 # Masks
+
+HALF_CHOSEN = int(random_choice(7, 1 << 31, 24).sum())         # of 24 elements, by the seed of the tests below
+
 
 def words(rows: int, columns: int, mode: EntropyMode = E.RAW) -> Part:
     return part(Q.NONE, mode, np.arange(rows * columns, dtype=np.uint32).reshape(rows, columns))
 
 
-def test_random_masks_that_do_not_fit():
-    for density, count in ((0, 0), (1 << 31, None), (0xFFFFFFFF, 24)):
-        chosen = int(random_choice(7, density, 24).sum()) if count is None else count
-        for selected in {0, chosen - 1, chosen, chosen + 1, 24} & set(range(25)):
-            d = of(R.RANDOM_MASK, random_seed=7, random_density=density, selected_count=selected)
-            expected = SOUND if selected == chosen else ("reconstruction", "FORBIDDEN_PATTERN")
-            assert answer(made(d, words(1, selected))) == expected
+@pytest.mark.parametrize(("density", "selected"), [
+    (density, selected) for density, chosen in ((0, 0), (1 << 31, HALF_CHOSEN), (0xFFFFFFFF, 24))
+    for selected in sorted({0, chosen - 1, chosen, chosen + 1, 24} & set(range(25)))
+])
+def test_random_masks_that_do_not_fit(density, selected):
+    chosen = {0: 0, 1 << 31: HALF_CHOSEN, 0xFFFFFFFF: 24}[density]
+    d = of(R.RANDOM_MASK, random_seed=7, random_density=density, selected_count=selected)
+    expected = SOUND if selected == chosen else ("reconstruction", "FORBIDDEN_PATTERN")
+    assert answer(made(d, words(1, selected))) == expected
+
+
+def test_random_masks_of_more_than_there_is():
     d = of(R.RANDOM_MASK, random_density=1 << 31, selected_count=25)
     assert answer(made(d, words(1, 25))) == semantics("OUT_OF_RANGE")
 
 
-def test_row_masks():
-    for mask, kept in ((0b1010_0000, 2), (0b1111_0000, 4), (0, 0)):
-        d = of(R.ROW_MASK, row_mask=bytes([mask]), selected_count=kept)
-        assert answer(made(d, words(kept, 6))) == SOUND
-        for padding in (0b1000, 0b1):
-            d = of(R.ROW_MASK, row_mask=bytes([mask | padding]), selected_count=kept)
-            assert answer(made(d, words(kept, 6))) == semantics("FORBIDDEN_PATTERN")
+@pytest.mark.parametrize(("padding", "expected"), [
+    (0, SOUND), (0b1000, semantics("FORBIDDEN_PATTERN")), (0b1, semantics("FORBIDDEN_PATTERN")),
+], ids=["no padding", "first bit of padding", "last bit of padding"])
+@pytest.mark.parametrize(("mask", "kept"), [(0b1010_0000, 2), (0b1111_0000, 4), (0, 0)])
+def test_row_masks(mask, kept, padding, expected):
+    d = of(R.ROW_MASK, row_mask=bytes([mask | padding]), selected_count=kept)
+    assert answer(made(d, words(kept, 6))) == expected
 
 
 # References within a model
 
-def test_predictions_in_a_circle():
+@pytest.mark.parametrize("mode", [P.COPY, P.INTRA])
+@pytest.mark.parametrize("delta", [0, 1, 2, -1, 1 << 40, -(1 << 40)])
+def test_predictions_in_a_circle(mode, delta):
     """A tensor is predicted from what came before, never from itself or a later one, in any mode."""
-    one = [words(4, 6)]
-    for mode in (P.COPY, P.INTRA):
-        for delta in (0, 1, 2, -1, 1 << 40, -(1 << 40)):
-            d = TensorDescriptor(prediction_mode=mode, reference_tensor_delta=delta)
-            stream = made([d], tensors=3, payload=b"") if mode == P.COPY else made(d, *one, tensors=3)
-            assert answer(stream) == semantics("DANGLING_REFERENCE")
+    d = TensorDescriptor(prediction_mode=mode, reference_tensor_delta=delta)
+    stream = made([d], tensors=3, payload=b"") if mode == P.COPY else made(d, words(4, 6), tensors=3)
+    assert answer(stream) == semantics("DANGLING_REFERENCE")
+
+
+def test_tensors_of_a_joined_unit_in_a_circle():
     joined = [TensorDescriptor(prediction_mode=P.COPY, reference_tensor_delta=1),
               TensorDescriptor(prediction_mode=P.COPY, reference_tensor_delta=-1)]
     assert answer(made(joined, tensors=2, payload=b"")) == semantics("DANGLING_REFERENCE")
@@ -456,13 +467,13 @@ def test_predictions_in_a_circle():
 
 # Tools that exclude each other
 
-def test_tools_that_exclude_each_other():
+def exclusive() -> dict[str, bytes]:
+    """Streams of tools that exclude each other, by what they are."""
     zeros, direct = np.zeros(SHAPE, np.int64), TensorDescriptor()
     spatial = TensorDescriptor(prediction_mode=P.SPATIAL)
     trellis = UniformParameters(2, 32768, -20)
-    assert answer(made(spatial, part(Q.UNIFORM, E.CC, zeros, uniform=STEP))) == SOUND
     low_rank = dataclasses.replace(of(R.LOW_RANK, factor_rank=1), prediction_mode=P.SPATIAL)
-    wrong = {
+    return {
         "spatial, trellis": made(spatial, part(Q.UNIFORM, E.CC, zeros, uniform=trellis)),
         "spatial, factors": made(low_rank, *factors(low_rank)),
         "spatial words": made(spatial, words(4, 6)),
@@ -478,8 +489,16 @@ def test_tools_that_exclude_each_other():
         "grid of float64": made(direct, part(Q.GRID, E.RAW, zeros.astype(np.uint16), grid_scales=bytes(16)),
                                 dtype="float64"),
     }
-    for name, stream in wrong.items():
-        assert answer(stream) == semantics("FORBIDDEN_PATTERN"), name
+
+
+@pytest.mark.parametrize("name", exclusive())
+def test_tools_that_exclude_each_other(name):
+    assert answer(exclusive()[name]) == semantics("FORBIDDEN_PATTERN")
+
+
+def test_spatial_levels_without_a_trellis_are_sound():
+    spatial = TensorDescriptor(prediction_mode=P.SPATIAL)
+    assert answer(made(spatial, part(Q.UNIFORM, E.CC, np.zeros(SHAPE, np.int64), uniform=STEP))) == SOUND
 
 
 @pytest.mark.parametrize("mode", WHOLE_ARRAYS)
@@ -501,56 +520,104 @@ def test_entry_points_are_range_coded(mode):
 
 # Integers beyond what they may be
 
-@pytest.mark.parametrize("mode", [E.RAW, E.HUFFMAN, E.FIXED, E.DEFLATE])
-def test_levels_beyond_their_quantiser(mode):
-    def level(n: int, quantiser: Quantiser, dtype: str = "float32", prediction: PredictionMode = P.NONE, **parameters):
-        values = np.zeros(SHAPE, np.int64)
-        values[2, 3] = n
-        d = TensorDescriptor(prediction_mode=prediction)
-        return answer(made(d, part(quantiser, mode, values, **parameters), dtype=dtype))
+BEYOND = "reconstruction", "OUT_OF_RANGE"
+in_modes_of_integers = pytest.mark.parametrize("mode", [E.RAW, E.HUFFMAN, E.FIXED, E.DEFLATE])
 
-    bad = "reconstruction", "OUT_OF_RANGE"
-    for n, found in ((2**31 - 1, SOUND), (-(2**31), SOUND), (2**31, bad), (-(2**31) - 1, bad), (2**62, bad),
-                     (-(2**63), bad)):
-        assert level(n, Q.UNIFORM, uniform=STEP) == found
-        assert level(n, Q.UNIFORM, prediction=P.SPATIAL, uniform=STEP) == found or n == 2**31 - 1
-    for n, found in ((2**53, SOUND), (-(2**53), SOUND), (2**53 + 1, bad), (-(2**63), bad)):
-        assert level(n, Q.DECIMAL, decimal_exponent=3) == found
-    assert level(7, Q.DECIMAL, decimal_exponent=23) == semantics("OUT_OF_RANGE")
-    for n, found in ((7, SOUND), (-8, SOUND), (8, bad), (-9, bad), (2**31 - 1, bad), (2**40, bad)):
-        assert level(n, Q.FIXED_POINT, fixed_point=FixedPoint(4, 2)) == found
-    for width in (0, 33, 64):
-        assert level(1, Q.FIXED_POINT, fixed_point=FixedPoint(width, 2)) == semantics("OUT_OF_RANGE")
-    codebook, integers = Codebook(2, 1, bytes(12)), IntegerCodebook(2, 1, [5, 0, 9])
-    for n, found in ((-1, SOUND), (1, SOUND), (2, bad), (-2, bad), (2**31 - 1, bad), (-(2**31), bad)):
-        assert level(n, Q.CODEBOOK, codebook=codebook) == found
-        assert level(n, Q.INTEGER_CODEBOOK, uniform=STEP, integer_codebook=integers) == found
-    assert level(0, Q.CODEBOOK, codebook=dataclasses.replace(codebook, zero_index=3)) == semantics("OUT_OF_RANGE")
-    assert level(9, Q.UNIFORM, "uint2", uniform=UniformParameters(0, 1, 0)) == ("reconstruction", "OVERFLOW")
+
+def level(mode: EntropyMode, n: int, quantiser: Quantiser, dtype: str = "float32",
+          prediction: PredictionMode = P.NONE, **parameters) -> tuple[str, str]:
+    """The answer to a level n among zeros."""
+    values = np.zeros(SHAPE, np.int64)
+    values[2, 3] = n
+    d = TensorDescriptor(prediction_mode=prediction)
+    return answer(made(d, part(quantiser, mode, values, **parameters), dtype=dtype))
+
+
+@in_modes_of_integers
+@pytest.mark.parametrize(("n", "found"), [
+    (2**31 - 1, SOUND), (-(2**31), SOUND), (2**31, BEYOND), (-(2**31) - 1, BEYOND), (2**62, BEYOND),
+    (-(2**63), BEYOND),
+])
+def test_indices_beyond_32_bits(mode, n, found):
+    assert level(mode, n, Q.UNIFORM, uniform=STEP) == found
+    if n != 2**31 - 1:                                  # its sum with a neighbour is another matter
+        assert level(mode, n, Q.UNIFORM, prediction=P.SPATIAL, uniform=STEP) == found
+
+
+@in_modes_of_integers
+@pytest.mark.parametrize(("n", "found"), [
+    (2**53, SOUND), (-(2**53), SOUND), (2**53 + 1, BEYOND), (-(2**63), BEYOND),
+])
+def test_decimals_beyond_2_to_53(mode, n, found):
+    assert level(mode, n, Q.DECIMAL, decimal_exponent=3) == found
+
+
+@in_modes_of_integers
+def test_an_exponent_of_ten_out_of_range(mode):
+    assert level(mode, 7, Q.DECIMAL, decimal_exponent=23) == semantics("OUT_OF_RANGE")
+
+
+@in_modes_of_integers
+@pytest.mark.parametrize(("n", "found"), [
+    (7, SOUND), (-8, SOUND), (8, BEYOND), (-9, BEYOND), (2**31 - 1, BEYOND), (2**40, BEYOND),
+])
+def test_fixed_points_beyond_their_width(mode, n, found):
+    assert level(mode, n, Q.FIXED_POINT, fixed_point=FixedPoint(4, 2)) == found
+
+
+@in_modes_of_integers
+@pytest.mark.parametrize("width", [0, 33, 64])
+def test_widths_out_of_range(mode, width):
+    assert level(mode, 1, Q.FIXED_POINT, fixed_point=FixedPoint(width, 2)) == semantics("OUT_OF_RANGE")
+
+
+@in_modes_of_integers
+@pytest.mark.parametrize(("n", "found"), [
+    (-1, SOUND), (1, SOUND), (2, BEYOND), (-2, BEYOND), (2**31 - 1, BEYOND), (-(2**31), BEYOND),
+])
+def test_levels_beyond_their_codebook(mode, n, found):
+    integers = IntegerCodebook(2, 1, [5, 0, 9])
+    assert level(mode, n, Q.CODEBOOK, codebook=Codebook(2, 1, bytes(12))) == found
+    assert level(mode, n, Q.INTEGER_CODEBOOK, uniform=STEP, integer_codebook=integers) == found
+
+
+@in_modes_of_integers
+def test_a_zero_that_the_codebook_has_not(mode):
+    assert level(mode, 0, Q.CODEBOOK, codebook=Codebook(2, 3, bytes(12))) == semantics("OUT_OF_RANGE")
+
+
+@in_modes_of_integers
+def test_values_beyond_their_type(mode):
+    assert level(mode, 9, Q.UNIFORM, "uint2", uniform=UniformParameters(0, 1, 0)) == ("reconstruction", "OVERFLOW")
 
 
 @pytest.mark.parametrize("predictor", range(5))
-def test_spatial_sums_beyond_32_bits(predictor):
-    for quantiser in (Q.UNIFORM, Q.FIXED_POINT):
-        for value in (2**31 - 1, -(2**31)):
-            d = TensorDescriptor(prediction_mode=P.SPATIAL, spatial_predictor=predictor)
-            p = part(quantiser, E.RAW, np.full((6, 6), value, np.int64), uniform=STEP, fixed_point=FixedPoint(32, 0))
-            assert answer(made(d, p, shape=(6, 6))) == ("reconstruction", "OUT_OF_RANGE")
+@pytest.mark.parametrize("quantiser", [Q.UNIFORM, Q.FIXED_POINT])
+@pytest.mark.parametrize("value", [2**31 - 1, -(2**31)])
+def test_spatial_sums_beyond_32_bits(predictor, quantiser, value):
+    d = TensorDescriptor(prediction_mode=P.SPATIAL, spatial_predictor=predictor)
+    p = part(quantiser, E.RAW, np.full((6, 6), value, np.int64), uniform=STEP, fixed_point=FixedPoint(32, 0))
+    assert answer(made(d, p, shape=(6, 6))) == BEYOND
+
+
+def test_a_spatial_predictor_that_is_reserved():
     d = TensorDescriptor(prediction_mode=P.SPATIAL, spatial_predictor=5)
+    p = part(Q.FIXED_POINT, E.RAW, np.full((6, 6), 1, np.int64), uniform=STEP, fixed_point=FixedPoint(32, 0))
     assert answer(made(d, p, shape=(6, 6))) == semantics("RESERVED_VALUE")
 
 
 @pytest.mark.parametrize("dtype", ["int4", "uint4", "int2", "uint2", "float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn"])
 @pytest.mark.parametrize("mode", WHOLE_ARRAYS)
-def test_words_narrower_than_a_byte(dtype, mode):
+@pytest.mark.parametrize("prediction", [P.NONE, P.INTER])
+def test_words_narrower_than_a_byte(dtype, mode, prediction):
     """A word beyond 2^bits, also as a difference, in every mode that could hold it."""
     bits, base = BY_NAME[dtype].bits, Model([Tensor("t0", np.zeros(SHAPE, np.uint8).view(BY_NAME[dtype].numpy))])
+    d = TensorDescriptor(prediction_mode=prediction, reference_index=int(prediction == P.INTER))
     for value in ((1 << bits) - 1, 1 << bits, 255):
         array = np.zeros(SHAPE, np.uint8)
         array[3, 5] = value
-        for d in (TensorDescriptor(), TensorDescriptor(prediction_mode=P.INTER, reference_index=1)):
-            found = answer(made(d, part(Q.NONE, mode, array, dtype), dtype=dtype, reference=base), base)
-            assert found[1] == ("OUT_OF_RANGE" if value >> bits else "DIGEST_MISMATCH")
+        found = answer(made(d, part(Q.NONE, mode, array, dtype), dtype=dtype, reference=base), base)
+        assert found[1] == ("OUT_OF_RANGE" if value >> bits else "DIGEST_MISMATCH"), value
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16", "float32", "int64", "uint4", "complex64"])
@@ -601,26 +668,43 @@ def test_payloads_with_errors(mode, quantiser):
     assert codes <= ({"ENTROPY_END", "DIGEST_MISMATCH"} if checked else allowed), codes
 
 
-def test_containers_with_options():
+WORDS = np.arange(24, dtype="<u4").tobytes()
+MEMBER = gzip.compress(WORDS, mtime=0)
+NAMED_MEMBER = MEMBER[:3] + b"\x08" + MEMBER[4:10] + b"name\0" + MEMBER[10:]
+
+
+def with_preset_dictionary() -> bytes:
+    machine = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zdict=b"\1\0\0\0")
+    return machine.compress(WORDS) + machine.flush()
+
+
+def test_a_named_member_of_gzip_is_one_for_the_library():
+    assert gzip.decompress(NAMED_MEMBER) == WORDS
+
+
+@pytest.mark.parametrize(("mode", "payload", "sound"), [
+    pytest.param(E.DEFLATE, zlib.compress(WORDS), True, id="zlib"),
+    pytest.param(E.DEFLATE, with_preset_dictionary(), False, id="zlib, preset dictionary"),
+    pytest.param(E.DEFLATE, zlib.compress(WORDS)[2:-4], False, id="raw deflate"),
+    pytest.param(E.DEFLATE, MEMBER, False, id="gzip for zlib"),
+    pytest.param(E.GZIP, MEMBER, True, id="gzip"),
+    pytest.param(E.GZIP, MEMBER[:4] + b"\1\2\3\4\2\7" + MEMBER[10:], True, id="gzip, time and system"),
+    pytest.param(E.GZIP, NAMED_MEMBER, False, id="gzip, name"),
+    pytest.param(E.GZIP, zlib.compress(WORDS), False, id="zlib for gzip"),
+    pytest.param(E.GZIP, gzip.compress(WORDS[:40]) + gzip.compress(WORDS[40:]), False, id="gzip, two members"),
+    pytest.param(E.GZIP, b"\x1f\x8b\x08", False, id="gzip, part of a header"),
+    pytest.param(E.BZIP2, bz2.compress(WORDS), True, id="bzip2"),
+    pytest.param(E.BZIP2, bz2.compress(WORDS[:40]) + bz2.compress(WORDS[40:]), False, id="bzip2, two streams"),
+    pytest.param(E.LZMA, lzma.compress(WORDS), False, id="xz"),
+    pytest.param(E.LZMA, lzma.compress(WORDS, lzma.FORMAT_ALONE), False, id="lzma alone"),
+    pytest.param(E.LZMA, b"\0", False, id="lzma, end alone"),
+])
+def test_containers_with_options(mode, payload, sound):
     """A preset dictionary, optional fields of gzip, several members, an .xz file: not what SPEC 9.9.2 names."""
-    raw = np.arange(24, dtype="<u4").tobytes()
-    preset = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zdict=b"\1\0\0\0")
-    member = gzip.compress(raw, mtime=0)
-    named = member[:3] + b"\x08" + member[4:10] + b"name\0" + member[10:]
-    assert gzip.decompress(named) == raw
-    cases = [(E.DEFLATE, zlib.compress(raw), True), (E.DEFLATE, preset.compress(raw) + preset.flush(), False),
-             (E.DEFLATE, zlib.compress(raw)[2:-4], False), (E.DEFLATE, member, False), (E.GZIP, member, True),
-             (E.GZIP, member[:4] + b"\1\2\3\4\2\7" + member[10:], True), (E.GZIP, named, False),
-             (E.GZIP, zlib.compress(raw), False),
-             (E.GZIP, gzip.compress(raw[:40]) + gzip.compress(raw[40:]), False), (E.GZIP, b"\x1f\x8b\x08", False),
-             (E.BZIP2, bz2.compress(raw), True), (E.BZIP2, bz2.compress(raw[:40]) + bz2.compress(raw[40:]), False),
-             (E.LZMA, lzma.compress(raw), False), (E.LZMA, lzma.compress(raw, lzma.FORMAT_ALONE), False),
-             (E.LZMA, b"\0", False)]
-    for mode, payload, sound in cases:
-        p = words(4, 6, mode)
-        p.component.byte.byte_planes_flag = 0
-        found = answer(made(TensorDescriptor(), p, payload=payload))
-        assert found == (SOUND if sound else ("entropy", "ENTROPY_END")), (mode, payload[:12])
+    p = words(4, 6, mode)
+    p.component.byte.byte_planes_flag = 0
+    found = answer(made(TensorDescriptor(), p, payload=payload))
+    assert found == (SOUND if sound else ("entropy", "ENTROPY_END"))
 
 
 @pytest.mark.parametrize("mode", BYTES)
@@ -629,11 +713,8 @@ def test_bombs_in_payloads(mode):
     bomb = whole_array(mode).byte_coder.compress(bytes(20 << 20), 0)
     p = words(4, 6, mode)
     stream = made(TensorDescriptor(), p, payload=bomb)
-    tracemalloc.start()
-    start = time.monotonic()
-    assert answer(stream) == ("entropy", "ENTROPY_END")
-    assert time.monotonic() - start < 1 and tracemalloc.get_traced_memory()[1] < (2 << 20) + 3 * len(stream)
-    tracemalloc.stop()
+    with at_most(bytes=(2 << 20) + 3 * len(stream)):
+        assert answer(stream) == ("entropy", "ENTROPY_END")
 
 
 def bits(text: str) -> bytes:
@@ -641,52 +722,50 @@ def bits(text: str) -> bytes:
     return int(text + "0" * (-len(text) % 8), 2).to_bytes((len(text) + 7) // 8, "big")
 
 
-def test_huffman_payloads():
-    """24 elements: entry_count has 5 bits; then tables of one value and one index; the entries have no bits."""
-    count, value, lengths = "00001", "1 000001 01", "00000"          # one entry; the value 1, a code of 0 bits
-    bound, index = "0000000000000000 0000 000", "1 1 00000"
+# 24 elements: entry_count has 5 bits; then tables of one value and one index; the entries have no bits.
+COUNT, VALUE, LENGTHS = "00001", "1 000001 01", "00000"          # one entry; the value 1, a code of 0 bits
+BOUND, INDEX = "0000000000000000 0000 000", "1 1 00000"
+WIDE, SHORT, EVERY = "0" * 16 + " 0000 000", "0" * 16 + " 0000 111", "0000000000111111 1111 000"     # bounds 1, 1, 64
+TWO = "010 000001 01 1 "                                         # two values: 1, a run of one ...
+
+
+@pytest.mark.parametrize(("text", "code"), [
+    pytest.param(COUNT + VALUE + LENGTHS + BOUND + INDEX, "DIGEST_MISMATCH", id="sound"),
+    pytest.param("11000" + VALUE + LENGTHS + BOUND + INDEX, "DIGEST_MISMATCH", id="all 24 are entries"),
+    pytest.param("11001" + VALUE + LENGTHS + BOUND + INDEX, "OUT_OF_RANGE", id="25 entries"),
+    pytest.param(COUNT + VALUE + "00001" + BOUND + INDEX, "FORBIDDEN_PATTERN", id="a lone codeword of 1 bit"),
+    pytest.param(COUNT + TWO + "000000 1 00010 1" + BOUND + INDEX + "1" * 20, "FORBIDDEN_PATTERN", id="incomplete"),
+    pytest.param(COUNT + TWO + "000000 1 00000 1" + BOUND + INDEX + "1" * 20, "FORBIDDEN_PATTERN", id="over-full"),
+    pytest.param(COUNT + VALUE + "10101" + BOUND + INDEX, "OUT_OF_RANGE", id="a codeword of 21 bits"),
+    pytest.param(COUNT + "0" * 25 + "1" + "0" * 25, "RESOURCE_LIMIT", id="2^25 values"),
+    pytest.param(COUNT + "0" * 12 + "1" + "0" * 12, "ENTROPY_END", id="4096 values in no bits"),
+    pytest.param(COUNT + VALUE + LENGTHS + SHORT + "0" * 24 + "1" + "0" * 24, "OUT_OF_RANGE", id="a threshold of 2^24"),
+    pytest.param(COUNT + VALUE + LENGTHS + WIDE + "1 00100", "OUT_OF_RANGE", id="index symbol 3 of 1"),
+    pytest.param(COUNT + VALUE + LENGTHS + EVERY + "1 0000001000000 00000", "OUT_OF_RANGE", id="index 64 of 24"),
+    pytest.param(COUNT + VALUE + LENGTHS + BOUND + INDEX + "00000000", "ENTROPY_END", id="a byte more"),
+    pytest.param(COUNT + VALUE + LENGTHS, "ENTROPY_END", id="no bound"),
+])
+def test_huffman_payloads(text, code):
     p = part(Q.UNIFORM, E.HUFFMAN, np.zeros(SHAPE), uniform=STEP)
-
-    def found(text: str, level: int = 1) -> tuple[str, str]:
-        return answer(made(TensorDescriptor(), p, payload=bits(text), level=level))
-
-    assert found(count + value + lengths + bound + index) == SOUND
-    assert found("11000" + value + lengths + bound + index) == SOUND              # all 24 are entries
-    entropy = {"out of range": "OUT_OF_RANGE", "forbidden": "FORBIDDEN_PATTERN", "end": "ENTROPY_END",
-               "limit": "RESOURCE_LIMIT"}
-    wide, short, every = "0" * 16 + " 0000 000", "0" * 16 + " 0000 111", "0000000000111111 1111 000"   # bounds 1, 1, 64
-    two = "010 000001 01 1 "                                                      # two values: 1, a run of one ...
-    cases = [
-        ("11001" + value + lengths + bound + index, "out of range"),               # 25 entries
-        (count + value + "00001" + bound + index, "forbidden"),              # a lone codeword of 1 bit: incomplete
-        (count + two + "000000 1 00010 1" + bound + index + "1" * 20, "forbidden"),   # lengths 2, 2: incomplete
-        (count + two + "000000 1 00000 1" + bound + index + "1" * 20, "forbidden"),   # lengths 0, 0: over-full
-        (count + value + "10101" + bound + index, "out of range"),                 # a codeword of 21 bits
-        (count + "0" * 25 + "1" + "0" * 25, "limit"),                              # 2^25 values
-        (count + "0" * 12 + "1" + "0" * 12, "end"),                                # 4096 values in no bits
-        (count + value + lengths + short + "0" * 24 + "1" + "0" * 24, "out of range"),         # a threshold of 2^24
-        (count + value + lengths + wide + "1 00100", "out of range"),                         # index symbol 3 of 1
-        (count + value + lengths + every + "1 0000001000000 00000", "out of range"),          # index 64 of 24
-        (count + value + lengths + bound + index + "00000000", "end"),
-        (count + value + lengths, "end"),
-    ]
-    for text, name in cases:
-        assert found(text)[1] == entropy[name], (text, name)
+    assert answer(made(TensorDescriptor(), p, payload=bits(text)))[1] == code
 
 
 @pytest.mark.parametrize("mode", [m for m in E if m not in (E.CM, E.MAP)])
-def test_tensors_of_nothing_and_constants(mode):
-    """Without elements, or with one entry in the codebook, there is no payload in any mode; one is too many."""
+@pytest.mark.parametrize("quantiser", [Q.NONE, Q.UNIFORM, Q.DECIMAL, Q.FIXED_POINT])
+def test_tensors_of_nothing(mode, quantiser):
+    """Without elements there is no payload in any mode; one is too many."""
     for shape in ((0, 6), (3, 0), (0,), (0, 0, 5)):
-        for quantiser in (Q.NONE, Q.UNIFORM, Q.DECIMAL, Q.FIXED_POINT):
-            empty = Component(quantiser, mode, uniform=STEP, fixed_length=8)
-            d = TensorDescriptor(component=[empty])
-            model = decode_past_digests(made([d], shape=shape, payload=b""))
-            assert model.shape == shape
-    for quantiser in (Q.CODEBOOK, Q.INTEGER_CODEBOOK):
-        c = Component(quantiser, mode, uniform=UniformParameters(0, 1, 0), fixed_length=8,
-                      codebook=Codebook(0, 0, np.float32(2).tobytes()), integer_codebook=IntegerCodebook(0, 0, [2]))
-        assert (decode_past_digests(made([TensorDescriptor(component=[c])], payload=b"")) == 2).all()
+        d = TensorDescriptor(component=[Component(quantiser, mode, uniform=STEP, fixed_length=8)])
+        assert decode_past_digests(made([d], shape=shape, payload=b"")).shape == shape
+
+
+@pytest.mark.parametrize("mode", [m for m in E if m not in (E.CM, E.MAP)])
+@pytest.mark.parametrize("quantiser", [Q.CODEBOOK, Q.INTEGER_CODEBOOK])
+def test_tensors_of_one_value(mode, quantiser):
+    """With one entry in the codebook there is no payload in any mode."""
+    c = Component(quantiser, mode, uniform=UniformParameters(0, 1, 0), fixed_length=8,
+                  codebook=Codebook(0, 0, np.float32(2).tobytes()), integer_codebook=IntegerCodebook(0, 0, [2]))
+    assert (decode_past_digests(made([TensorDescriptor(component=[c])], payload=b"")) == 2).all()
 
 
 def decode_past_digests(stream: bytes) -> np.ndarray:
@@ -700,6 +779,7 @@ def decode_past_digests(stream: bytes) -> np.ndarray:
 # Memory
 
 LARGE = (1000, 1400)
+LARGE_NAMES = ("words of one row", "bytes", "levels", "differences", "low rank", "update", "decomposed")
 SLACK = 12 << 20           # what is in flight however large a tensor is
 
 
@@ -732,18 +812,36 @@ def large_streams() -> dict[str, tuple[bytes, Model | None]]:
     }
 
 
-def test_memory_is_what_was_asked_for():
-    """Decoding takes no more than working_memory() tells, and a smaller budget is refused before anything is taken."""
-    for name, (stream, reference) in large_streams().items():
-        references = [reference] if reference else []
-        with StreamDecoder(stream, references) as decoder:
-            need = working_memory(decoder.parsed.models[0].tensor_units[0].descriptors[0])
-        tracemalloc.start()
-        assert answer(stream, reference, max_memory=need) == SOUND, name
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.reset_peak()
-        before = tracemalloc.get_traced_memory()[0]
-        assert answer(stream, reference, max_memory=need - 1) == ("reconstruction", "RESOURCE_LIMIT"), name
-        assert tracemalloc.get_traced_memory()[1] - before < (1 << 20) + 2 * len(stream)
-        tracemalloc.stop()
-        assert need / 4 < peak < need + 2 * len(stream) + SLACK, (name, need, peak)
+@pytest.fixture(scope="module")
+def large() -> dict[str, tuple[bytes, Model | None]]:
+    return large_streams()
+
+
+def needed(stream: bytes, reference: Model | None) -> int:
+    """What working_memory() tells of the first tensor."""
+    with StreamDecoder(stream, [reference] if reference else []) as decoder:
+        return working_memory(decoder.parsed.models[0].tensor_units[0].descriptors[0])
+
+
+@pytest.mark.parametrize("name", LARGE_NAMES)
+def test_memory_is_what_was_asked_for(name, large):
+    """Decoding takes no more than working_memory() tells, and not far less."""
+    stream, reference = large[name]
+    need = needed(stream, reference)
+    tracemalloc.start()
+    assert answer(stream, reference, max_memory=need) == SOUND
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert need / 4 < peak < need + 2 * len(stream) + SLACK
+
+
+@pytest.mark.parametrize("name", LARGE_NAMES)
+def test_a_smaller_budget_is_refused_before_memory_is_taken(name, large):
+    stream, reference = large[name]
+    need = needed(stream, reference)
+    with at_most(bytes=(1 << 20) + 2 * len(stream)):
+        assert answer(stream, reference, max_memory=need - 1) == ("reconstruction", "RESOURCE_LIMIT")
+
+
+def test_all_large_streams_are_tried(large):
+    assert set(large) == set(LARGE_NAMES)

@@ -124,15 +124,16 @@ def test_killed_while_adding(center, tmp_path, kills, timed):
         seen["there" if there else "not"] += 1
         store = is_sound(folder, {"a", "b", "c"} | ({"d"} if there else set()))
         _, new = store.add("d", added, parents=["c"])
-        assert new is not there and same_tensors(store.model("d"), added)
+        assert new is not there
+        assert same_tensors(store.model("d"), added)
         upkeep.collect(store, older_than=0)
         store = is_sound(folder, {"a", "b", "c", "d"})
-        assert store.objects.temporaries(-1) == [] and store.objects.all() == {
-            e.object for e in store.index.edges(True)
-        }
+        assert store.objects.temporaries(-1) == []
+        assert store.objects.all() == {e.object for e in store.index.edges(True) }
         shutil.rmtree(folder)
     print(f"{kills} kills over {len(calls)} calls, {timed} timed over {seconds:.2f} s: {seen}")
-    assert seen["not"] > kills // 2 and seen["there"] > 0                   # the last call comes after the commit
+    assert seen["not"] > kills // 2
+    assert seen["there"] > 0                   # the last call comes after the commit
 
 
 def test_killed_while_a_plan_makes_a_stream_or_gc_removes(center, tmp_path):
@@ -216,11 +217,13 @@ def test_files_that_may_not_grow(center):
 
         status = forked(action)
         there = center.index.version("d") is not None
-        assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == (0 if there else 9), (limit, status)
+        assert os.WIFEXITED(status), (limit, status)
+        assert os.WEXITSTATUS(status) == (0 if there else 9), (limit, status)
         store = is_sound(center.folder, {"a", "b", "c"} | ({"d"} if there else set()))
         if there:
             break
-        assert store.objects.all() == {e.object for e in store.index.edges()} and store.objects.temporaries(-1) == []
+        assert store.objects.all() == {e.object for e in store.index.edges()}
+        assert store.objects.temporaries(-1) == []
     assert limit >= 6000
 
 
@@ -246,7 +249,9 @@ def test_objects_that_rot(center, kind):
     """Found by verify, never delivered; made again where another chain leads to the model, or by adding it again."""
     wrong = harm(center, "b", kind)
     report = upkeep.verify(Store(center.folder))
-    assert not report.clean and report.missing + report.damaged == [wrong] and report.lost == ["b", "c"]
+    assert not report.clean
+    assert report.missing + report.damaged == [wrong]
+    assert report.lost == ["b", "c"]
     assert (report.missing == [wrong]) == (kind in ("missing", "folder"))
     for name in ("b", "c"):
         with refused("DAMAGED"):
@@ -269,7 +274,9 @@ def test_repair_from_other_chains(center, kind):
         planner.plan(want)                                                     # whole streams beside the updates
     wrong = [harm(center, name, kind) for name in ("b", "c")]
     report = upkeep.verify(center, repair=True)
-    assert report.clean and sorted(report.repaired) == sorted(wrong) and not report.lost
+    assert report.clean
+    assert sorted(report.repaired) == sorted(wrong)
+    assert not report.lost
     assert is_sound(center.folder, {"a", "b", "c"}).objects.all() >= set(wrong)  # the same bytes came again
 
 
@@ -279,7 +286,9 @@ def test_an_index_that_lies_is_found(center):
     with center.index.transaction() as db:
         db.execute("UPDATE streams SET model = 1 WHERE object = ?", [edges[2].object])
     report = upkeep.verify(center)
-    assert report.damaged == [edges[2].object] and report.lost == ["c"] and not report.clean
+    assert report.damaged == [edges[2].object]
+    assert report.lost == ["c"]
+    assert not report.clean
 
 
 def test_an_index_that_is_no_index(center):

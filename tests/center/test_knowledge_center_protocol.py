@@ -39,16 +39,19 @@ def test_ranges(store, serving):
     for asked, first, last in (("0-0", 0, 1), ("5-9", 5, 10), (f"{size - 1}-", size - 1, size), ("-7", size - 7, size),
                                (f"-{size * 2}", 0, size), (f"10-{10**17}", 10, size)):
         status, headers, body = ask(serving, "GET", f"/objects/{found}", range=f"bytes={asked}")
-        assert body == data[first:last] and headers["etag"] == f'"{found}"', asked
+        assert body == data[first:last], asked
+        assert headers["etag"] == f'"{found}"', asked
         assert status == 206 and headers["content-range"] == f"bytes {first}-{last - 1}/{size}" or (first,
                                                                                                     last) == (0, size)
     for asked in (f"{size}-", f"{10**17}-", "-0"):
         status, headers, _ = ask(serving, "GET", f"/objects/{found}", range=f"bytes={asked}")
-        assert status == 416 and headers["content-range"] == f"bytes */{size}"
+        assert status == 416
+        assert headers["content-range"] == f"bytes */{size}"
     for asked in ("bytes=9-5", "bytes=-", "bytes=a-b", "bytes=1-2,4-5", "lines=1-2", "bytes=-1-2",
                   "bytes=" + "9" * 400, "x" * 3000):
         status, _, body = ask(serving, "GET", f"/objects/{found}", range=asked)
-        assert status == 200 and body == data, asked
+        assert status == 200, asked
+        assert body == data, asked
     assert ask(serving, "GET", f"/objects/{found}.omc", range="bytes=3-4", if_range=f'"{found}"')[2] == data[3:5]
     assert ask(serving, "GET", f"/objects/{found}", range="bytes=3-4", if_range='"other"')[2] == data
     assert ask(serving, "GET", f"/objects/{found}", if_none_match=f'"x", "{found}"')[0] == 304
@@ -56,8 +59,9 @@ def test_ranges(store, serving):
     assert (status, headers["content-length"], body) == (200, str(size), b"")
 
 
-@pytest.mark.parametrize("header, size, expected", [
-    ("bytes=0-", 0, ()), ("bytes=-5", 0, ()), ("bytes=0-0", 1, (0, 1)), ("bytes=1-", 1, ()), ("bytes=\u0663-", 9, None)])
+@pytest.mark.parametrize(("header", "size", "expected"), [
+    ("bytes=0-", 0, ()), ("bytes=-5", 0, ()), ("bytes=0-0", 1, (0, 1)), ("bytes=1-", 1, ()), ("bytes=\u0663-", 9, None),
+])
 def test_ranges_of_small_objects(header, size, expected):
     assert wanted_range(header, size) == expected
 
@@ -73,7 +77,8 @@ def test_hostile_requests(store, serving):
     ]
     for path in bad_paths:
         status, _, body = ask(serving, "GET", path)
-        assert status in (400, 404) and json.loads(body)["error"]["code"] in ("BAD_REQUEST", "NOT_FOUND"), path
+        assert status in (400, 404), path
+        assert json.loads(body)["error"]["code"] in ("BAD_REQUEST", "NOT_FOUND"), path
     plans = [b"", b"{", b"[]", b"null", b"1", b'"x"', b"\xff\xfe", b"[" * 60_000, b'{"want": 5}', b'{"want": null}',
              b'{"want": "../x"}', b'{"want": "base", "have": "../x"}',
              b'{"want": "base", "have": 7}', b'{"want": "base", "have": {}}',
@@ -83,7 +88,8 @@ def test_hostile_requests(store, serving):
              b'{"want": "base", "have": "' + good.encode() + b'x"}']
     for body in plans:
         status, _, answer = ask(serving, "POST", "/plan", body)
-        assert status == 400 and json.loads(answer)["error"]["code"] == "BAD_REQUEST", body[:60]
+        assert status == 400, body[:60]
+        assert json.loads(answer)["error"]["code"] == "BAD_REQUEST", body[:60]
     assert ask(serving, "POST", "/plan", b'{"want": "' + b"a" * 70_000 + b'"}')[0] == 413
     assert ask(serving, "DELETE", "/versions/base")[0] == 405
     for digest_ in ("x", "../../index.sqlite", good[:-1]):
@@ -111,7 +117,8 @@ def test_hostile_requests(store, serving):
             raw.sendall(junk)
             assert raw.recv(100).startswith(b"HTTP/1.1 4")
     assert ask(serving, "GET", "/health")[0] == 200
-    assert (store.objects.all(), [v.name for v in store.index.versions()]) == before and store.uploads.old(-1) == []
+    assert (store.objects.all(), [v.name for v in store.index.versions()]) == before
+    assert store.uploads.old(-1) == []
 
 
 def test_streams_that_lie(store, serving):
@@ -127,6 +134,8 @@ def test_streams_that_lie(store, serving):
         assert ask(serving, "PATCH", f"/uploads/{name}", data, upload_offset="0")[0] == 204
         body = json.dumps({"object": name, "model_digest": said}).encode()
         got, _, answer = ask(serving, "PUT", "/versions/liar", body)
-        assert got == status and json.loads(answer)["error"]["code"] == code, answer
+        assert got == status, answer
+        assert json.loads(answer)["error"]["code"] == code, answer
         ask(serving, "DELETE", f"/uploads/{name}")
-    assert store.objects.all() == before and store.index.version("liar") is None
+    assert store.objects.all() == before
+    assert store.index.version("liar") is None

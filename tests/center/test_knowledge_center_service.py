@@ -67,8 +67,11 @@ def test_a_hundred_clients_whose_connections_break(store, serving, files, tmp_pa
     with CuttingProxy(serving.port, 5_000, 60_000) as proxy, ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(pull, jobs))
     print(f"{CLIENTS} clients: {time.perf_counter() - start:.1f} s, {sent}, {proxy.cut} connections cut")
-    assert sent["models"] == CLIENTS and sent["bytes"] < 0.8 * sent["whole"] and proxy.cut > CLIENTS
-    assert upkeep.verify(store).clean and not list(tmp_path.glob("*.pull"))
+    assert sent["models"] == CLIENTS
+    assert sent["bytes"] < 0.8 * sent["whole"]
+    assert proxy.cut > CLIENTS
+    assert upkeep.verify(store).clean
+    assert not list(tmp_path.glob("*.pull"))
 
 
 def test_many_clients_push(tmp_path):
@@ -88,7 +91,8 @@ def test_many_clients_push(tmp_path):
             try:
                 version, new, _ = client.push(name, str(tmp_path / f"{n}.npz"), have=str(tmp_path / "base.npz"),
                                               parents=["base"])
-                assert new and version["model_digest"] == models[n].digest().hex()
+                assert new
+                assert version["model_digest"] == models[n].digest().hex()
                 outcome["new"] += 1
             except CenterError as error:
                 assert error.code == "CONFLICT", error
@@ -99,12 +103,15 @@ def test_many_clients_push(tmp_path):
         assert outcome == {"new": 3 * PUSHING // 4, "conflict": PUSHING // 4}
         with Client(serving.url) as client:
             listed = {v["name"]: v for v in client.versions()}
-            assert len(listed) == 1 + 3 * PUSHING // 4 and "`- " in client.lineage()
+            assert len(listed) == 1 + 3 * PUSHING // 4
+            assert "`- " in client.lineage()
             digests = {m.digest().hex() for m in models}
             assert all(v["model_digest"] in digests and v["parents"] == ["base"] for n, v in listed.items()
                        if n != "base")
     report = upkeep.verify(store)
-    assert report.clean and report.versions == 1 + 3 * PUSHING // 4 and not report.unreferenced
+    assert report.clean
+    assert report.versions == 1 + 3 * PUSHING // 4
+    assert not report.unreferenced
 
 
 def test_the_loop_answers_while_models_are_coded(tmp_path):
@@ -121,7 +128,9 @@ def test_the_loop_answers_while_models_are_coded(tmp_path):
             start = time.perf_counter()
             assert ask(serving, "GET", "/health")[0] == 200
             waits.append(time.perf_counter() - start)
-        assert all(p.result()["bytes"] > 0 for p in plans) and len(waits) > 3 and np.median(waits) < 0.25
+        assert all(p.result()["bytes"] > 0 for p in plans)
+        assert len(waits) > 3
+        assert np.median(waits) < 0.25
 
 
 # Transfers that are interrupted
@@ -134,12 +143,15 @@ def test_a_pull_goes_on_in_another_process(store, serving, files, tmp_path):
         client.pull("inverted", output)
     part, = (tmp_path / "out.npz.pull").iterdir()
     had = part.stat().st_size
-    assert not (tmp_path / "out.npz").exists() and 0 < had < 60_000
+    assert not (tmp_path / "out.npz").exists()
+    assert 0 < had < 60_000
     moved = []
     with Client(serving.url, progress=lambda done, total, what: moved.append((done, total))) as client:
         client.pull("inverted", output)
-    assert moved[0][0] > had and moved[-1][0] == moved[-1][1]
-    assert same_tensors(load(output), family()["inverted"]) and not (tmp_path / "out.npz.pull").exists()
+    assert moved[0][0] > had
+    assert moved[-1][0] == moved[-1][1]
+    assert same_tensors(load(output), family()["inverted"])
+    assert not (tmp_path / "out.npz.pull").exists()
 
 
 def test_a_push_goes_on(tmp_path, files):
@@ -147,7 +159,9 @@ def test_a_push_goes_on(tmp_path, files):
     with Serving(store) as serving, CuttingProxy(serving.port, 20_000, 40_000) as proxy:
         with Client(proxy.url, attempts=30) as client:
             version, new, size = client.push("base", files["base"])
-        assert new and size > 100_000 and proxy.cut >= 2
+        assert new
+        assert size > 100_000
+        assert proxy.cut >= 2
         assert version["model_digest"] == family()["base"].digest().hex()
         # Another client had begun, with other bytes under the same digest: they are found out, and sent again.
         stream = encode(load(files["head"]), references=[load(files["base"])])
@@ -161,7 +175,8 @@ def test_a_push_goes_on(tmp_path, files):
             with refused("CONFLICT"):
                 client.push("head", files["noisy"])
             assert client.push("coarse", files["noisy"], config=Config(snr=20))[1]
-    assert upkeep.verify(store).clean and store.uploads.old(-1) == []
+    assert upkeep.verify(store).clean
+    assert store.uploads.old(-1) == []
 
 
 def test_damage_on_the_way_is_found(tmp_path):

@@ -74,7 +74,8 @@ def test_quantisers(run, options, quantiser, entropy, largest_error):
     run("encode", V1, "-o", "a.omc", *options)
     run("decode", "a.omc", "-o", "a.onnx")
     found = matrices(described(run, "a.omc")[0])["3.Conv.weight"]
-    assert found["quantiser"] == quantiser and (entropy is None or found["entropy"] == entropy)
+    assert found["quantiser"] == quantiser
+    assert entropy is None or found["entropy"] == entropy
     a, b = load(V1)["3.Conv.weight"].array, load("a.onnx")["3.Conv.weight"].array
     assert 0 < np.abs(a - b).max() <= largest_error
 
@@ -102,7 +103,8 @@ def test_entropy_modes(run, name):
 
 def test_a_mode_that_codes_nothing_is_told(run, capsys):
     result = json.loads(run("encode", V1, "-o", "a.omc", "--entropy", "huffman", "--json"))
-    assert len(result["notes"]) == 1 and "huffman" in result["notes"][0]
+    assert len(result["notes"]) == 1
+    assert "huffman" in result["notes"][0]
     assert main(["encode", V1, "-o", "a.omc", "--entropy", "huffman"]) == 0
     assert capsys.readouterr().err.startswith("note: --entropy huffman")
     assert json.loads(run("encode", V1, "-o", "a.omc", "--entropy", "lzma", "--json"))["notes"] == []
@@ -130,7 +132,8 @@ def test_updates_by_factors(run, name, representation):
     assert model["references"] == [{"external_digest": load(V1).digest().hex()}]
     detail = matrices(model)["7.Gemm.weight"]["detail"]
     expected = {"rm": "elements, seed 1", "ka": "64 gains, 4 columns", "lru": "rank 4, seed 1"}.get(name, "rank 4")
-    assert representation.replace("_", " ") in detail and expected in detail
+    assert representation.replace("_", " ") in detail
+    assert expected in detail
     target, base, got = (load(p)["7.Gemm.weight"].array for p in (V2, V1, "u.onnx"))
     assert np.square(target - got).sum() < np.square(target - base).sum()
 
@@ -208,7 +211,8 @@ def test_features(run):
         line = run("decode", "f.omc", "-o", back)
         a, b = np.load(source), np.load(back)
         assert all(np.array_equal(a[k], b[k]) for k in a) if source.endswith("npz") else np.array_equal(a, b)
-        assert len(described(run, "f.omc")) == (3 if source == "frames.npz" else 1) and "digests verified" in line
+        assert len(described(run, "f.omc")) == (3 if source == "frames.npz" else 1)
+        assert "digests verified" in line
     run("decode", "f.omc", "-o", "frame.npz", "--model", 1)
     assert np.array_equal(np.load("frame.npz")["conv"], np.roll(maps, 1, 2))
     run("encode", "frames.npz", "-o", "f.omc", "--preset", "s3-features", "--step", 0.05)
@@ -247,7 +251,8 @@ def test_sets(run):
         models = described(run, "set.omc")
         assert sorted(m["name"] for m in models) == ["base", "next", "other"]
         if root in ("base", "base.npz", "1"):
-            assert models[0]["name"] == "base" and models[1]["references"][0]["model"] == 0
+            assert models[0]["name"] == "base"
+            assert models[1]["references"][0]["model"] == 0
             assert models[1]["references"][0]["name"] == "base"
         for name in ("base", "next", "other"):
             assert f"model {[m['name'] for m in models].index(name)} '{name}', 6 tensors" in run(
@@ -256,7 +261,8 @@ def test_sets(run):
     run("encode", *files, "-o", "set.omc", "--root", "base")
     assert run("info", "set.omc").count("reference 1: model 0 'base' of this stream") == 2
     message = run("decode", "set.omc", "-o", "y.npz", "--model", "nobody", code=CONFIG)
-    assert "'base'" in message and not os.path.exists("y.npz")
+    assert "'base'" in message
+    assert not os.path.exists("y.npz")
     assert "no models are named" in run("encode", *files, "-o", "z.omc", "--root", "nobody", code=CONFIG)
 
 
@@ -278,7 +284,8 @@ def test_a_named_model_of_several_qualities(run):
                     load("q.onnx")["7.Gemm.weight"].array
                     - load(str(DATA / f"{name}.onnx"))["7.Gemm.weight"].array).sum())
         assert f"'{name}', 16 tensors" in run("decode", "q.omc", "-o", "finest.onnx", "--model", name)
-        assert load("finest.onnx").digest() == load("q.onnx").digest() and errors[0] > 4 * errors[1]
+        assert load("finest.onnx").digest() == load("q.onnx").digest()
+        assert errors[0] > 4 * errors[1]
 
 
 # Integers
@@ -291,18 +298,22 @@ def test_integers(run):
     run("encode", V1, "-o", "h.omc", "--preset", "s5-hybrid", "--calibration", "few.npz", "--mean-width", 7)
     (model,) = described(run, "h.omc")
     formats = {a["layer"]: a for a in model["activations"]}
-    assert len(formats) == 4 and sum(a["width"] for a in formats.values()) == 28
+    assert len(formats) == 4
+    assert sum(a["width"] for a in formats.values()) == 28
     assert {x.name: (x.activation.width, x.activation.signed) for x in decode("h.omc").layers if x.activation} == {
         name: (a["width"], a["signed"]) for name, a in formats.items()}
     assert "integers: 0.Conv takes unsigned integers of" in run("info", "h.omc")
     x = json.loads(run("check-integers", "h.omc", "--inputs", "x.npz", "--json"))
-    assert x["fits"] and x["accuracy_integers"] > x["accuracy_float"] - 0.03 > 0.8 and x["outputs"][0]["snr_db"] > 15
+    assert x["fits"]
+    assert x["accuracy_integers"] > x["accuracy_float"] - 0.03 > 0.8
+    assert x["outputs"][0]["snr_db"] > 15
     for layer in x["layers"]:
-        assert layer["accumulator_width"] == formats[
-            layer["layer"]]["accumulator_width"] and 0 <= layer["clipped"] < 0.05
+        assert layer["accumulator_width"] == formats[layer["layer"]]["accumulator_width"]
+        assert 0 <= layer["clipped"] < 0.05
         assert layer["worst_case"][0] <= layer["seen"][0] < layer["seen"][1] <= layer["worst_case"][1]
     text = run("check-integers", "h.omc", "--inputs", "x.npz")
-    assert all(name in text for name in formats) and "right answers" in text
+    assert all(name in text for name in formats)
+    assert "right answers" in text
     assert "no array 'nothing'" in run("check-integers", "h.omc", "--inputs", "x.npz", "--labels", "nothing",
                                        code=CONFIG)
     run("check-integers", "h.omc", "--inputs", "x.npz", "--labels", "short", code=CONFIG)
@@ -327,17 +338,19 @@ def test_why(run, options, reference):
     (model,) = described(run, "a.omc", "--why", *reference)
     found, in_all = model["why"], model["why_in_all"]
     (joined,) = [x for x in found if x["joined"]]
-    assert set(joined["joined"]) <= {t["name"]
-                                     for t in model["tensors"] if t["joined_with"]} and not joined["alternatives"]
+    assert set(joined["joined"]) <= {t["name"] for t in model["tensors"] if t["joined_with"]}
+    assert not joined["alternatives"]
     for x in found:
         if not x["joined"]:
-            assert x["alternatives"][x["entropy"]] == x["bytes"] and len(x["alternatives"]) >= 6
+            assert x["alternatives"][x["entropy"]] == x["bytes"]
+            assert len(x["alternatives"]) >= 6
     assert in_all["picked"] == sum(x["bytes"] for x in found)
     assert in_all["smallest"] <= min(way["bytes"] for way in in_all["modes"].values())
     assert in_all["modes"]["lzma"]["bytes"] == joined["bytes"] + sum(x["alternatives"]["lzma"]
                                                                      for x in found if not x["joined"])
     text = run("info", "a.omc", "--why", *reference)
-    assert f"payload shared by {len(joined['joined'])} tensors" in text and "all in one entropy mode" in text
+    assert f"payload shared by {len(joined['joined'])} tensors" in text
+    assert "all in one entropy mode" in text
     ways = [line for line in text.splitlines() if "* " in line and line.startswith("      ")]
     assert len(ways) == len(found) - 1
     for line in ways:

@@ -27,7 +27,8 @@ def test_the_first_use_is_told_and_the_second_is_not(tmp_path):
     first, second = (run_cli("validate", FIXED, REFCODEC_CACHE=str(tmp_path)) for _ in range(2))
     assert first.stderr.startswith(FIRST_USE)
     assert first.stderr.count("\n") == 1
-    assert str(tmp_path) in first.stderr and "refcodec warm-up" in first.stderr
+    assert str(tmp_path) in first.stderr
+    assert "refcodec warm-up" in first.stderr
     assert second.stderr == ""
     assert second.stdout == first.stdout
 

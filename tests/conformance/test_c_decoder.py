@@ -60,7 +60,9 @@ def test_text(tmp_path):
                                              (["--max-work", "x", "serve"], 2), (["decode", "no such file", "out"], 1)])
 def test_trouble_is_no_verdict(decoder, arguments, code, tmp_path):
     done = subprocess.run([decoder, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
-    assert done.returncode == code and not done.stdout and done.stderr
+    assert done.returncode == code
+    assert not done.stdout
+    assert done.stderr
 
 
 def test_a_chosen_model(decoder, tmp_path):

@@ -66,7 +66,8 @@ def test_every_requirement_that_a_stream_can_break_is_covered_or_listed(manifest
     entries = json.loads((SUITE / "manifest.json").read_text())["streams"]
     missing, codes = coverage.uncovered(entries)
     listed = (SUITE / "coverage.md").read_text().split("Open requirements: ")[1].split("\n")[0]
-    assert missing == set(listed.split(", ")) - {"none"} and codes <= {"BAD_PATH"}
+    assert missing == set(listed.split(", ")) - {"none"}
+    assert codes <= {"BAD_PATH"}
 
 
 @pytest.mark.long
@@ -178,13 +179,15 @@ def test_floods_end_before_the_disk_is_full(lie, report_on):
 
 def test_a_difference_is_shown(report_on):
     (failed,) = [r for r in report_on("one_bit", False).failures() if r.stream.id == VALID]
-    assert failed.detail.startswith("tensor 4 'copy': element 5 is 0x") and "1 of 6 words" in failed.detail
+    assert failed.detail.startswith("tensor 4 'copy': element 5 is 0x")
+    assert "1 of 6 words" in failed.detail
     assert shlex.split(failed.command)[-3:] == ["decode", str(failed.stream.file), "OUTDIR"]
 
 
 def test_nothing_runs_when_the_smoke_stream_fails(report_on):
     report = report_on("silent", False)
-    assert {r.verdict for r in report.results} == {Verdict.NOT_RUN} and "there is no index.json" in report.text()
+    assert {r.verdict for r in report.results} == {Verdict.NOT_RUN}
+    assert "there is no index.json" in report.text()
 
 
 def test_state_that_is_kept_from_stream_to_stream_is_no_pass(manifest, truth):
@@ -195,7 +198,8 @@ def test_state_that_is_kept_from_stream_to_stream_is_no_pass(manifest, truth):
 
 def test_a_command_that_does_not_exist(manifest):
     report = check("/nonexistent/decoder --fast", manifest, only=[VALID])
-    assert report.exit_code == NO_SMOKE and report.smoke.verdict == Verdict.CRASH
+    assert report.exit_code == NO_SMOKE
+    assert report.smoke.verdict == Verdict.CRASH
 
 
 def test_a_process_that_outlives_the_decoder_is_found_and_ended(report_on):
@@ -217,7 +221,8 @@ def test_a_decoder_that_changes_the_suite_is_caught(manifest, truth, tmp_path, m
     copied_suite(tmp_path, STREAMS)
     monkeypatch.setenv("OMC_VICTIM", str(tmp_path / name))
     report = check(f"{LIAR} meddler", load_manifest(tmp_path / "manifest.json"))
-    assert report.exit_code == NOT_ALL_PASSED and str(tmp_path / name) in report.strays
+    assert report.exit_code == NOT_ALL_PASSED
+    assert str(tmp_path / name) in report.strays
 
 
 def copied_suite(folder: Path, ids: Collection[str], change: Callable[[dict], None] = lambda entry: None) -> Path:
@@ -245,7 +250,8 @@ def test_a_decoder_that_answers_hello_is_served(manifest, truth):
     notices = []
     report = check(f"{LIAR} honest", manifest, only=STREAMS, notice=notices.append)
     assert report.exit_code == 0, report.text()
-    assert report.persistent and not report.not_served
+    assert report.persistent
+    assert not report.not_served
     assert notices == ["3 streams, 1 at a time, each process serving many"]
 
 
@@ -256,9 +262,11 @@ def test_who_does_not_answer_hello_is_started_for_each_stream(server, manifest, 
     notices = []
     report = check(f"{LIAR} {server}", manifest, only=STREAMS, notice=notices.append)
     assert report.exit_code == 0, report.text()
-    assert not report.persistent and not json.loads(report.json())["persistent"]
+    assert not report.persistent
+    assert not json.loads(report.json())["persistent"]
     assert re.search(SERVERS[server], report.not_served)
-    assert report.not_served in notices[0] and report.not_served in report.text()
+    assert report.not_served in notices[0]
+    assert report.not_served in report.text()
 
 
 @pytest.mark.parametrize("server", ["no_server", "later_server"])
@@ -327,7 +335,9 @@ def test_progress_is_a_bar_on_a_terminal():
         for passed in (True, False, True):
             progress.add(passed)
         progress._bar.refresh()
-    assert "3/4" in file.getvalue() and "1 not PASS" in file.getvalue() and "a note\n" in file.getvalue()
+    assert "3/4" in file.getvalue()
+    assert "1 not PASS" in file.getvalue()
+    assert "a note\n" in file.getvalue()
 
 
 def test_quiet_progress_says_nothing():
@@ -371,14 +381,17 @@ def test_every_model_of_a_stream_is_compared(models_suite, manifest, persistent,
         (tmp_path / stream.sha256 / "reply.json").write_text(json.dumps(reply))
     monkeypatch.setenv("OMC_TRUTH", str(tmp_path))
     (failed,) = check(f"{LIAR} last_model_only", models_suite, persistent=persistent).failures()
-    assert failed.verdict == Verdict.FAIL and failed.detail.startswith("model 0: ") and "--model 0" in failed.command
+    assert failed.verdict == Verdict.FAIL
+    assert failed.detail.startswith("model 0: ")
+    assert "--model 0" in failed.command
 
 
 def test_a_command_may_name_files_of_the_present_folder(manifest, truth, tmp_path, monkeypatch):
     shutil.copy(ROOT / "tests" / "liars" / "liar.py", tmp_path / "mine.py")
     monkeypatch.chdir(tmp_path)
     report = check(f"{sys.executable} mine.py honest", manifest, only=[VALID])
-    assert report.exit_code == 0 and list(report.files) == [sys.executable, "mine.py"], report.text()
+    assert report.exit_code == 0, report.text()
+    assert list(report.files) == [sys.executable, "mine.py"], report.text()
 
 
 # Known failures, going on after an interruption, use from pytest
@@ -386,12 +399,16 @@ def test_a_command_may_name_files_of_the_present_folder(manifest, truth, tmp_pat
 def test_known_failures(manifest, truth):
     known = {INVALID: "issue 7: spatial prediction"}
     report = check(f"{LIAR} no_record", manifest, only=[VALID, INVALID], known=known)
-    assert report.exit_code == 0 and not report.conformant and "1 known failures" in report.text(
-    ) and "issue 7" in report.text()
-    assert not json.loads(report.json())["passed"] and 'skipped="1"' in report.junit()
+    assert report.exit_code == 0
+    assert not report.conformant
+    assert "1 known failures" in report.text()
+    assert "issue 7" in report.text()
+    assert not json.loads(report.json())["passed"]
+    assert 'skipped="1"' in report.junit()
     report = check(f"{LIAR} no_record", manifest, only=[VALID, INVALID], known={**known, VALID: "issue 8"})
-    assert report.exit_code == NOT_ALL_PASSED and "known to fail: p-others" in report.text(
-    ) and 'failures="1"' in report.junit()
+    assert report.exit_code == NOT_ALL_PASSED
+    assert "known to fail: p-others" in report.text()
+    assert 'failures="1"' in report.junit()
     with pytest.raises(KeyError):
         check(f"{LIAR} honest", manifest, known={"no-such-stream": "x"})
 
@@ -406,12 +423,14 @@ def run_check(*options: str) -> subprocess.CompletedProcess:
 def test_a_check_goes_on_where_it_was_interrupted(truth, tmp_path):
     state, report = tmp_path / "state.json", tmp_path / "report.json"
     first = run_check("--decoder", f"{LIAR} no_record", "--resume", str(state))
-    assert first.returncode == NOT_ALL_PASSED and json.loads(state.read_text())["passed"] == [VALID]
+    assert first.returncode == NOT_ALL_PASSED
+    assert json.loads(state.read_text())["passed"] == [VALID]
     again = run_check("--decoder", f"{LIAR} no_record", "--resume", str(state), "--json", str(report))
     assert "1 passed in an earlier run" in again.stdout
     assert {r["id"] for r in json.loads(report.read_text())["results"] if r["resumed"]} == {VALID}
     other = run_check("--decoder", f"{LIAR} honest", "--resume", str(state))            # another command: begun anew
-    assert other.returncode == 0 and "earlier run" not in other.stdout, other.stderr
+    assert other.returncode == 0, other.stderr
+    assert "earlier run" not in other.stdout, other.stderr
     state.write_text('{"passed": 3}')                                                   # damaged: begun anew
     assert run_check("--decoder", f"{LIAR} honest", "--resume", str(state)).returncode == 0
 
@@ -426,12 +445,14 @@ def test_reports_of_the_command(truth, tmp_path):
                     str(tmp_path / "junit.xml"))
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     text = (tmp_path / "page.html").read_text()
-    assert text.count('class="failure known"') == 2 and "honest" in text and "1 of 3 PASS" in (
-        tmp_path / "badge.svg").read_text()
+    assert text.count('class="failure known"') == 2
+    assert "honest" in text
+    assert "1 of 3 PASS" in (tmp_path / "badge.svg").read_text()
     for bad in ('{"no-such-stream": "x"}', f'{{"{VALID}": ""}}', "[]", "{"):
         known.write_text(bad)
         refused = run_check("--decoder", f"{LIAR} honest", "--known", str(known))
-        assert refused.returncode not in (0, 20, 21) and "CRASH" not in refused.stdout
+        assert refused.returncode not in (0, 20, 21)
+        assert "CRASH" not in refused.stdout
 
 
 def test_pytest_parameters(truth, tmp_path):
@@ -444,7 +465,8 @@ def test_pytest_parameters(truth, tmp_path):
     run = subprocess.run([sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider",
                           str(tmp_path)], capture_output=True, text=True, timeout=100, cwd=tmp_path)
     assert "2 failed, 1 xfailed" in run.stdout, run.stdout          # VALID passes though known, DIGEST fails
-    assert f"test_stream[{DIGEST}]" in run.stdout and "without a record" in run.stdout
+    assert f"test_stream[{DIGEST}]" in run.stdout
+    assert "without a record" in run.stdout
 
 
 # Reports

@@ -84,6 +84,7 @@ def test_the_reference_encoder_passes(model, capsys):
 
 def test_no_encoder_and_no_model(model, tmp_path):
     report = check_encoder(str(tmp_path / "none"), [model])
-    assert {r.verdict for r in report.results} == {Verdict.CRASH} and "cannot be started" in report.results[0].detail
+    assert {r.verdict for r in report.results} == {Verdict.CRASH}
+    assert "cannot be started" in report.results[0].detail
     with pytest.raises(FormatError):
         check_encoder(LIAR, [tmp_path / "none.npz"])

@@ -40,7 +40,8 @@ def no_faults(tally: Tally, inputs: int) -> None:
 def test_decoder(seeds):
     tally = campaigns.fuzz_decoder(seeds, 2000, 11)
     no_faults(tally, 2000)
-    assert tally.answers["accepted"] > 100 and len(tally.answers) > 12       # the damage reaches everything
+    assert tally.answers["accepted"] > 100
+    assert len(tally.answers) > 12       # the damage reaches everything
 
 
 def test_info_and_trace(seeds):
@@ -62,7 +63,9 @@ def test_c_decoder(seeds, harness, tmp_path):
     streams = [campaigns.MANIFEST.parent / "streams" / f"{s.name}.omc" for s in seeds.all]
     run = c_harness.run(harness, 4000, 15, streams, seeds.folders, tmp_path / "last")
     assert not run.fault, f"{run.fault}\n{run.last.read_bytes().hex()}"
-    assert run.counts["inputs"] == 4000 and run.counts["sealed"] > 3000 and run.counts["decoded"] > 25
+    assert run.counts["inputs"] == 4000
+    assert run.counts["sealed"] > 3000
+    assert run.counts["decoded"] > 25
 
 
 @needs_compiler
@@ -83,7 +86,8 @@ def corpus() -> list[dict]:
 def test_corpus(seeds):
     """Inputs that lead to all messages of the decoder, and those that once had a wrong answer: accepted or rejected."""
     files = [CORPUS / e["file"] for e in corpus()]
-    assert {p.name for p in CORPUS.iterdir()} == {"index.json", *(p.name for p in files)} and len(files) > 10
+    assert {p.name for p in CORPUS.iterdir()} == {"index.json", *(p.name for p in files)}
+    assert len(files) > 10
     assert campaigns.corpus_outcomes(files, seeds.references) == {e["file"]: e["answer"] for e in corpus()}
 
 
@@ -119,7 +123,9 @@ def test_the_oracle_sees_faults():
             assert python_targets.timed(tally, b"", hangs) is None
         finally:
             python_targets.SECONDS = seconds
-    assert len(tally.faults) == 5 and "over-allocation" in tally.faults[3][0] and "no answer" in tally.faults[4][0]
+    assert len(tally.faults) == 5
+    assert "over-allocation" in tally.faults[3][0]
+    assert "no answer" in tally.faults[4][0]
     for error in (OmcError("NO_SUCH_CODE", ""), OmcError("RESOURCE_LIMIT", "there is not enough memory for this unit")):
         with pytest.raises(Fault):
             python_targets.check_error(error)
@@ -168,4 +174,5 @@ def test_mutants_apply():
         except (ValueError, SyntaxError) as error:
             wrong.append(f"{m.file}: {error}")
     assert not wrong, "\n".join(wrong)
-    assert len(mutants) >= 300 and len({m.key for m in mutants}) == len(mutants)
+    assert len(mutants) >= 300
+    assert len({m.key for m in mutants}) == len(mutants)

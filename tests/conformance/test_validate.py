@@ -76,7 +76,8 @@ def test_valid_streams_break_none(part):
     for stream in VALID[part::4]:
         validation = found(stream)
         if stream.id in UNWRITABLE:
-            assert validation.violations and all(r.startswith("R8.9") for r in rules(validation)), stream.id
+            assert validation.violations, stream.id
+            assert all(r.startswith("R8.9") for r in rules(validation)), stream.id
             continue
         assert (validation.exit_code, validation.violations) == (0, []), stream.id
         assert validation.tensors >= len(stream.expected.tensors), stream.id
@@ -127,7 +128,8 @@ def test_what_depends_on_damage_is_not_checked():
     stream = encode(models)
     first = next(u.number for u in units(stream) if u.type == 5)
     validation = validate(damaged(stream, first, -1), every=True)
-    assert len(validation.violations) == 1 and validation.violations[0].unit == first
+    assert len(validation.violations) == 1
+    assert validation.violations[0].unit == first
     assert any("predicted from" in t for t in texts(validation, Kind.UNCHECKED))
     # A damaged description: neither the index nor the model's end can be held against it.
     validation = validate(damaged(stream, first, 0, seal=False), every=True)
@@ -135,7 +137,9 @@ def test_what_depends_on_damage_is_not_checked():
     assert any(t.startswith("R7.10-1, as") for t in texts(validation, Kind.UNCHECKED))
     # A damaged model header: its units have no meaning, those of models that refer to it neither.
     validation = validate(damaged(stream, 1, 0, seal=False), every=True)
-    assert rules(validation) == ["R7.2-8"] and validation.tensors == 0 and validation.models == 3
+    assert rules(validation) == ["R7.2-8"]
+    assert validation.tensors == 0
+    assert validation.models == 3
 
 
 # What a decoder need not check
@@ -219,7 +223,8 @@ def test_command(tmp_path, capsys, three):
     assert capsys.readouterr().out.startswith("valid: ")
     assert main(["validate", str(bad)]) == 10
     out = capsys.readouterr().out
-    assert "R7.1-4 TRAILING_DATA at unit" in out and 'SPEC 7.1 Order of units [R7.1-4]: "No byte shall follow' in out
+    assert "R7.1-4 TRAILING_DATA at unit" in out
+    assert 'SPEC 7.1 Order of units [R7.1-4]: "No byte shall follow' in out
     assert main(["validate", "--all", "--json", str(bad)]) == 10
     told = json.loads(capsys.readouterr().out)
     assert [f["requirements"][0]["id"] for f in told["findings"] if f["kind"] == "violation"] == ["R7.1-4", "R8.8-1"]

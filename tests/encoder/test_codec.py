@@ -35,8 +35,10 @@ def random_model(shapes, seed: int = 0, dtype=np.float32) -> Model:
 def test_lossless_is_exact(make, join_below):
     model = make()
     decoded = decode(encode(model, Config(join_below=join_below)))
-    assert same_tensors(model, decoded) and decoded.digest() == model.digest()
-    assert decoded.name == model.name and decoded.metadata == model.metadata
+    assert same_tensors(model, decoded)
+    assert decoded.digest() == model.digest()
+    assert decoded.name == model.name
+    assert decoded.metadata == model.metadata
 
 
 def test_structure_is_found():
@@ -44,7 +46,8 @@ def test_structure_is_found():
     expected = {"constant": Quantiser.CODEBOOK, "codebook": Quantiser.CODEBOOK, "uniform": Quantiser.UNIFORM,
                 "grid": Quantiser.GRID, "w": Quantiser.NONE, "short": Quantiser.NONE}
     assert {name: found[name].component[0].quantiser for name in expected} == expected
-    assert found["tied"].prediction_mode == PredictionMode.COPY and found["constant"].coded_flag == 0
+    assert found["tied"].prediction_mode == PredictionMode.COPY
+    assert found["constant"].coded_flag == 0
     assert found["short"].component[0].word.shift >= 15                          # bfloat16 in float32
     integers = found["integers"].component[0]
     assert integers.word.offset or integers.quantiser == Quantiser.UNIFORM
@@ -109,7 +112,8 @@ def test_onnx_lossy_touches_weights_only(tmp_path):
     decoded = decode(stream)
     save(decoded, tmp_path / "lossy.onnx")
     before, after = onnx.load(tmp_path / "net.onnx"), onnx.load(tmp_path / "lossy.onnx")
-    assert before.graph.node == after.graph.node and before.graph.input == after.graph.input
+    assert before.graph.node == after.graph.node
+    assert before.graph.input == after.graph.input
     for name in ("shape", "scale", "bn.m", "bn.v"):
         assert np.array_equal(model[name].words, decoded[name].words), name
     for name in ("conv.w", "fc.w", "gemm.w", "lstm.w", "lstm.r"):
@@ -147,7 +151,8 @@ def test_safetensors_bfloat16(tmp_path):
     stream = encode(loaded, Config(snr=25))
     decoded = decode(stream)
     numbers = quantised_tensors(loaded, Config(snr=25))
-    assert decoded.tensors[0].dtype.name == "bfloat16" and len(numbers) == 3
+    assert decoded.tensors[0].dtype.name == "bfloat16"
+    assert len(numbers) == 3
     assert snr([(loaded.tensors[i].array, decoded.tensors[i].array) for i in numbers]) > 24.9
     save(decode(encode(loaded)), tmp_path / "m2.safetensors")
     assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "m2.safetensors").read_bytes()
@@ -197,7 +202,8 @@ def test_step_is_honoured(states):
     d = descriptors(stream)["layer0.weight"]
     uniform = d.component[0].uniform
     step = uniform.step_mantissa * 2.0**uniform.step_exponent
-    assert uniform.states == states and abs(step / 0.013 - 1) < 2**-15
+    assert uniform.states == states
+    assert abs(step / 0.013 - 1) < 2**-15
     multiples = decode(stream).tensors[0].array.astype(np.float64) / step
     assert np.abs(multiples - np.rint(multiples)).max() < 1e-3
     error = np.abs(decode(stream).tensors[0].array - model.tensors[0].array).max()
@@ -232,8 +238,10 @@ def test_wrong_configurations_are_refused(bad):
 
 # Quality layers
 
-@pytest.mark.parametrize("config", [Config(quality_layers=3), Config(quality_layers=3, step=0.002),
-                                    Config(quality_layers=2, snr=30, coder="cm"), Config(quality_layers=4, step=0.001, states=0)])
+@pytest.mark.parametrize("config", [
+    Config(quality_layers=3), Config(quality_layers=3, step=0.002), Config(quality_layers=2, snr=30, coder="cm"),
+    Config(quality_layers=4, step=0.001, states=0),
+], ids=["lossless", "step", "snr, cm", "no trellis"])
 def test_each_quality_layer_is_a_better_model(config):
     model = network_model()
     stream = encode(model, config)
@@ -244,8 +252,10 @@ def test_each_quality_layer_is_a_better_model(config):
         snr([(model.tensors[i].array, x.tensors[i].array) for i in numbers]) if not same_tensors(model, x) else np.inf
         for x in layers
     ]
-    assert got == sorted(got) and len(set(got)) == len(got)
-    assert same_tensors(decode(stream), layers[-1]) and (config.lossy or got[-1] == np.inf)
+    assert got == sorted(got)
+    assert len(set(got)) == len(got)
+    assert same_tensors(decode(stream), layers[-1])
+    assert config.lossy or got[-1] == np.inf
     borders = [u.end for u in decoder.parsed.units if u.type == 8]
     for k, border in enumerate(borders):
         with pytest.raises(OmcError) as error:
@@ -321,7 +331,8 @@ def test_update_with_quality_layers():
     model = changed(base, 1e-3)
     stream = encode(model, Config(quality_layers=3), [base])
     decoder = StreamDecoder(stream, [base])
-    assert same_tensors(decoder.model(-1), model) and not same_tensors(decoder.model(0), model)
+    assert same_tensors(decoder.model(-1), model)
+    assert not same_tensors(decoder.model(0), model)
     with pytest.raises(OmcError) as error:
         decode(stream)
     assert error.value.code == "MISSING_REFERENCE"
@@ -339,14 +350,17 @@ def test_random_access_reads_one_tensor_only(tmp_path):
         read = decoder.decode_unit
         decoder.decode_unit = lambda number, position: seen.append(position) or read(number, position)
         (index, words, _), = decoder.tensors(0, {5})
-    assert index == 5 and seen == [5] and np.array_equal(words, model.tensors[5].words)
+    assert index == 5
+    assert seen == [5]
+    assert np.array_equal(words, model.tensors[5].words)
 
 
 def test_threads_change_nothing():
     model = random_model([(300, 400), (500, 300), (64, 64), (7, 9)])
     for config in (dict(), dict(step=0.02), dict(step=0.02, effort="best")):
         one, two = (encode(model, Config(threads=n, entry_elements=65536, **config)) for n in (1, 2))
-        assert one == two and same_tensors(decode(one), decode(one, threads=2))
+        assert one == two
+        assert same_tensors(decode(one), decode(one, threads=2))
 
 
 def test_streams_from_paths_and_missing_files(tmp_path):

@@ -143,7 +143,8 @@ def test_choices_need_no_compiler():
     (dict(entropy="cm"), "quantised levels")])
 def test_wrong_settings_are_refused(settings, words):
     error = refused(**settings)
-    assert error.code == "BAD_CONFIG" and words in str(error)
+    assert error.code == "BAD_CONFIG"
+    assert words in str(error)
 
 
 @pytest.mark.parametrize("settings", [

@@ -60,7 +60,8 @@ def test_single_model_is_the_paper_to_the_bit(preset):
         else:
             assert np.array_equal(after.array, before.array)
     large = [d for d in descriptors(stream).values() if d.word_count >= 1024]
-    assert large and all(d.component[0].quantiser == Quantiser.DECIMAL for d in large)
+    assert large
+    assert all(d.component[0].quantiser == Quantiser.DECIMAL for d in large)
     assert all((d.component[0].entropy_mode, d.component[0].decimal_exponent) == (EntropyMode.LZMA, 4) for d in large)
 
 
@@ -71,7 +72,8 @@ def test_more_digits_cost_more_bytes_and_err_less():
         streams = [encode(model, c) for c in configs]
         errors = [max(float(np.abs(a.array.astype(np.float64) - b.array).max())
                       for a, b in zip(model.tensors, decode(s).tensors)) for s in streams]
-        assert sorted(map(len, streams)) == list(map(len, streams)) and sorted(errors, reverse=True) == errors
+        assert sorted(map(len, streams)) == list(map(len, streams))
+        assert sorted(errors, reverse=True) == errors
     assert decode(encode(model, Config(**S1))).digest() == decode(encode(model, Config(preset="s1-rp"))).digest()
 
 
@@ -83,7 +85,8 @@ def test_values_that_no_level_reaches(preset):
                Tensor("vast.weight", weights((40, 40)) * np.float32(1e30)),
                Tensor("few.weight", np.full((3, 3), 1e9, np.float32))]
     decoded = decode(encode(Model(tensors), Config(**preset))).tensors
-    assert equal(decoded[0].array, odd) and equal(decoded[2].array, tensors[2].array)
+    assert equal(decoded[0].array, odd)
+    assert equal(decoded[2].array, tensors[2].array)
     assert equal(decoded[3].array, tensors[3].array)
     assert equal(decoded[1].array, paper(huge, preset))               # levels of 44 bits
     assert np.abs(decoded[4].array - 1e9).max() <= 64
@@ -118,7 +121,8 @@ def test_residual_of_the_paper_to_the_bit(preset):
     reference, model = network(8), changed(network(8), 1e-3)
     stream = encode(model, Config(**preset), [reference])
     found = descriptors(stream, [reference])
-    assert found[0].prediction_mode == PredictionMode.INTER and found[0].component[0].quantiser == Quantiser.DECIMAL
+    assert found[0].prediction_mode == PredictionMode.INTER
+    assert found[0].component[0].quantiser == Quantiser.DECIMAL
     decoded = decode(stream, [reference])
     assert equal(decoded.tensors[0].array, paper(model.tensors[0].array, preset, reference.tensors[0].array))
 
@@ -131,7 +135,8 @@ def test_partial_update_costs_bytes(preset):
     update = Model(tensors)
     alone = size(Model(tensors[-2:]), preset, [Model(reference.tensors[-2:])])
     stream = encode(update, Config(**preset), [reference])
-    assert len(stream) - alone < 60 * len(tensors) and len(stream) < size(update, preset) / 5
+    assert len(stream) - alone < 60 * len(tensors)
+    assert len(stream) < size(update, preset) / 5
     decoded = decode(stream, [reference])
     assert all(equal(a.array, b.array) for a, b in zip(decoded.tensors[:-2], reference.tensors))
     # The receiver has a decoded model: what was not trained again stays as it is there.

@@ -42,8 +42,9 @@ def same(a: dict[str, np.ndarray], path) -> None:
     with np.load(path) as b:
         assert list(b.files) == list(a)
         for name, array in a.items():
-            assert b[name].dtype == array.dtype and b[name].shape == array.shape and b[name].tobytes() == array.tobytes(
-            )
+            assert b[name].dtype == array.dtype
+            assert b[name].shape == array.shape
+            assert b[name].tobytes() == array.tobytes()
 
 
 def decoded(stream: bytes, references=()) -> list[Model]:
@@ -65,7 +66,9 @@ def test_files_come_back(tmp_path):
     models = load_features(tmp_path / "one.npz")
     assert len(models) == 1
     folds = {models[0].tensors[i].name: fold for i, _, fold in models[0].layers[0].tensors}
-    assert folds["conv/map"].row_axis_count == 2 and folds["deep"].row_axis_count == 4 and folds["table"] is None
+    assert folds["conv/map"].row_axis_count == 2
+    assert folds["deep"].row_axis_count == 4
+    assert folds["table"] is None
     save_features(models, tmp_path / "back.npz")
     same(some_arrays(), tmp_path / "back.npz")
 
@@ -80,10 +83,12 @@ def test_sequences(tmp_path):
         same(arrays, tmp_path / "back.npz")
     assert load_features(tmp_path / "s.npz")[1]["map"].shape == (12, 20, 26)
     np.savez(tmp_path / "v.npz", vectors=np.arange(12.0).reshape(3, 4))         # a table, unless it is said to be more
-    assert len(load_features(tmp_path / "v.npz")) == 1 and len(load_features(tmp_path / "v.npz", True)) == 3
+    assert len(load_features(tmp_path / "v.npz")) == 1
+    assert len(load_features(tmp_path / "v.npz", True)) == 3
     np.savez(tmp_path / "single.npz", map=frames(1))
     models = load_features(tmp_path / "single.npz")
-    assert len(models) == 1 and models[0]["map"].shape == (1, 12, 20, 26)
+    assert len(models) == 1
+    assert models[0]["map"].shape == (1, 12, 20, 26)
 
 
 def test_npy(tmp_path):
@@ -93,7 +98,9 @@ def test_npy(tmp_path):
         assert len(models) == count
         save_features(models, tmp_path / "b.npy")
         back = np.load(tmp_path / "b.npy")
-        assert back.dtype == np.float32 and back.shape == array.shape and np.array_equal(back, array)
+        assert back.dtype == np.float32
+        assert back.shape == array.shape
+        assert np.array_equal(back, array)
 
 
 def test_wrong_files(tmp_path):

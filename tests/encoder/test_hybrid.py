@@ -88,12 +88,15 @@ def test_points_tell_the_error_and_the_levels_fit_their_width(low_rank):
     w = weights((40, 12)) @ weights((12, 60), seed=1)                   # of rank 12
     for point in hybrid_points(w, low_rank)[::17]:
         choice = hybrid_levels(w, point)
-        assert choice.rank == point.rank and len(choice.components) == (2 if point.rank else 1)
+        assert choice.rank == point.rank
+        assert len(choice.components) == (2 if point.rank else 1)
         if point.error < 0.3:
             assert choice.error == pytest.approx(point.error, rel=0.15, abs=1e-6)
         for c in choice.components:
-            assert -1 << (c.width - 1) <= c.levels.min() and c.levels.max() < 1 << (c.width - 1)
-            assert c.width == level_width(c.levels) and c.fraction_bits == point.fraction_bits
+            assert -1 << (c.width - 1) <= c.levels.min()
+            assert c.levels.max() < 1 << (c.width - 1)
+            assert c.width == level_width(c.levels)
+            assert c.fraction_bits == point.fraction_bits
 
 
 def test_a_matrix_of_low_rank_is_coded_as_factors():
@@ -118,7 +121,8 @@ def test_the_price_meets_the_error_and_falls_with_it(points):
 def test_a_price_in_rounding_prunes():
     w = weights((50, 60))
     plain, pruned = (hybrid_levels(w, HybridPoint(0, 5, price, 0, 0)).components[0].levels for price in (0.0, 0.35))
-    assert np.array_equal(plain, np.rint(w * 32)) and (pruned != 0).sum() < 0.9 * (plain != 0).sum()
+    assert np.array_equal(plain, np.rint(w * 32))
+    assert (pruned != 0).sum() < 0.9 * (plain != 0).sum()
     assert (np.abs(pruned) <= np.abs(plain)).all()
 
 
@@ -129,7 +133,8 @@ def test_any_finite_matrix_has_points(w):
     found = hybrid_points(w)
     best = min(found, key=lambda p: p.error)
     choice = hybrid_levels(w, best)
-    assert np.isfinite(choice.error) and choice.error < 0.05
+    assert np.isfinite(choice.error)
+    assert choice.error < 0.05
     assert all(c.levels.dtype == np.int32 and 1 <= c.width <= 32 for c in choice.components)
 
 
@@ -156,10 +161,12 @@ def test_integers_of_activations(form, value, integer):
 @given(npst.arrays(np.float64, 20, elements=st.floats(-1e6, 1e6)), st.integers(2, 20))
 def test_the_best_format_is_no_worse_than_one_that_clips_nothing(x, width):
     form = best_format(x, width)
-    assert form.signed == bool(x.min() < 0) and form.width == width
+    assert form.signed == bool(x.min() < 0)
+    assert form.width == width
     integers, _ = to_integers(x, form)
     low, high = integer_range(form)
-    assert low <= integers.min() and integers.max() <= high
+    assert low <= integers.min()
+    assert integers.max() <= high
     step = np.abs(x).max() / (1 << (width - int(form.signed))) * 2
     assert np.square(np.ldexp(integers.astype(float), -form.fraction_bits) - x).sum() <= x.size * step**2
 
@@ -207,7 +214,9 @@ def test_products_of_integers_are_the_operators(op, shape, given_shape, attribut
     found = FixedPointNetwork(network, {"layer": ActivationFormat(True, 8, 3, 40)})
     assert np.array_equal(found.run({"x": x})[0], ReferenceEvaluator(network).run(None, {"x": x})[0])
     layer = found.layers["layer"]
-    assert layer.fits and layer.clipped == 0 and layer.activations == x.size
+    assert layer.fits
+    assert layer.clipped == 0
+    assert layer.activations == x.size
     assert layer.worst[0] <= layer.seen[0] < 0 < layer.seen[1] <= layer.worst[1]
 
 
@@ -222,8 +231,10 @@ def test_the_worst_case_is_reached_and_no_wider(signed):
     found = FixedPointNetwork(network, {"layer": form})
     found.run({"x": x})
     layer = found.layers["layer"]
-    assert layer.fits and width_of(layer.worst) == form.accumulator_width
-    assert layer.seen[0] - layer.worst[0] <= 8 * 4 and layer.worst[1] - layer.seen[1] <= 8 * 4        # but for the bias
+    assert layer.fits
+    assert width_of(layer.worst) == form.accumulator_width
+    assert layer.seen[0] - layer.worst[0] <= 8 * 4
+    assert layer.worst[1] - layer.seen[1] <= 8 * 4        # but for the bias
     narrower = ActivationFormat(signed, 6, 2, form.accumulator_width - 1)
     assert not FixedPointNetwork(network, {"layer": narrower}).layers["layer"].fits
     outputs, terms = product.rows.shape
@@ -267,15 +278,19 @@ def test_widths_are_allocated_and_no_accumulator_overflows(points):
                       for p in (cheapest(points[name], price), cheapest(points[name], price / 4))]
                for name, w in layer_weights(network).items()}
     found = allocate_widths(network, {"image": IMAGES[:60]}, 6.0, options)
-    assert sum(f.width for f in found.formats.values()) == 24 and not any(f.signed for f in found.formats.values())
+    assert sum(f.width for f in found.formats.values()) == 24
+    assert not any(f.signed for f in found.formats.values())
     assert len({f.width for f in found.formats.values()}) > 1
     small = with_weights(network, {name: options[name][k].array for name, k in found.options.items()})
     integers = FixedPointNetwork(small, found.formats)
     output = integers.run({"image": IMAGES})[0]
     assert accuracy(output) >= accuracy(scores(small)) - 0.01
     for layer in integers.layers.values():
-        assert layer.fits and layer.worst[0] <= layer.seen[0] and layer.seen[1] <= layer.worst[1]
-        assert width_of(layer.worst) == layer.format.accumulator_width and layer.clipped < 0.01
+        assert layer.fits
+        assert layer.worst[0] <= layer.seen[0]
+        assert layer.seen[1] <= layer.worst[1]
+        assert width_of(layer.worst) == layer.format.accumulator_width
+        assert layer.clipped < 0.01
 
 
 def test_prices_steer_the_allocation(points):
@@ -293,7 +308,8 @@ def test_layer_inputs_are_what_the_layers_are_given():
     network = digits()
     names = [name_of(n) for n in network.graph.node if n.op_type in ("Conv", "Gemm")]
     given = layer_inputs(network, {"image": IMAGES[:3]}, names)
-    assert np.array_equal(given["0.Conv"], IMAGES[:3]) and given["7.Gemm"].shape == (3, 512)
+    assert np.array_equal(given["0.Conv"], IMAGES[:3])
+    assert given["7.Gemm"].shape == (3, 512)
     assert all((x >= 0).all() for x in given.values())
 
 
@@ -349,12 +365,14 @@ def test_formats_travel_with_the_model_and_hold_in_integers():
     model, config = adapt(load(DATA / "digits_v1.onnx"), {"image": IMAGES[:60]}, Config(preset="s5-hybrid"), 6.0)
     decoded = decode(encode(model, config))
     formats = {layer.name: layer.activation for layer in decoded.layers if layer.activation}
-    assert formats == {layer.name: layer.activation for layer in model.layers if layer.activation} and len(formats) == 4
+    assert formats == {layer.name: layer.activation for layer in model.layers if layer.activation}
+    assert len(formats) == 4
     network = fixed_point_network(decoded)
     output = network.run({"image": IMAGES})[0]
     assert accuracy(output) >= accuracy(scores(digits())) - 0.01
     for layer in network.layers.values():
-        assert layer.fits and width_of(layer.seen) <= layer.format.accumulator_width
+        assert layer.fits
+        assert width_of(layer.seen) <= layer.format.accumulator_width
 
 
 def test_odd_models():
@@ -365,7 +383,8 @@ def test_odd_models():
                Tensor("low.weight", (rng.normal(size=(64, 3)) @ rng.normal(size=(3, 96))).astype(np.float32)),
                Tensor("steps", np.array(7))]
     decoded = decode(encode(Model(tensors), Config(preset="s5-hybrid", snr=20)))
-    assert not decoded["zeros.weight"].array.any() and np.isnan(decoded["nan.weight"].array).all()
+    assert not decoded["zeros.weight"].array.any()
+    assert np.isnan(decoded["nan.weight"].array).all()
     for name in ("row.weight", "half.weight", "low.weight"):
         a, b = (m.array.astype(np.float64) for m in (next(t for t in tensors if t.name == name), decoded[name]))
         assert np.square(a - b).sum() <= 0.01 * np.square(a).sum()

@@ -42,8 +42,10 @@ def test_error_is_near_the_optimum(kind, size):
 def test_few_values_are_kept_exactly():
     x = np.array([0.5, -1.25, 0.5, 3.0, 0.0], np.float32)
     found = kmeans_codebook(x, 4, FLOAT32)
-    assert found.entries.tolist() == [-1.25, 0.0, 0.5, 3.0] and found.zero_index == 1
-    assert found.levels.tolist() == [1, -1, 1, 2, 0] and found.levels.dtype == np.int32
+    assert found.entries.tolist() == [-1.25, 0.0, 0.5, 3.0]
+    assert found.zero_index == 1
+    assert found.levels.tolist() == [1, -1, 1, 2, 0]
+    assert found.levels.dtype == np.int32
 
 
 def test_fixed_zero_keeps_pruned_weights():
@@ -51,8 +53,10 @@ def test_fixed_zero_keeps_pruned_weights():
     x = np.where(rng.random((60, 50)) < 0.7, 0, rng.normal(0.3, 1, (60, 50))).astype(np.float32)
     found = kmeans_codebook(x, 16, FLOAT32, fixed_zero=True)
     rebuilt = reconstruct_codebook(found.levels, found.entries, found.zero_index)
-    assert found.entries[found.zero_index] == 0 and len(found.entries) <= 16
-    assert (rebuilt[x == 0] == 0).all() and (found.levels[x == 0] == 0).all()
+    assert found.entries[found.zero_index] == 0
+    assert len(found.entries) <= 16
+    assert (rebuilt[x == 0] == 0).all()
+    assert (found.levels[x == 0] == 0).all()
     assert np.square(rebuilt - x).mean() < 0.01 * np.square(x).mean()
     assert kmeans_codebook(np.ones((3, 3), np.float32), 1, FLOAT32, fixed_zero=True).entries.tolist() == [0]
 
@@ -63,12 +67,15 @@ def test_every_entry_is_of_the_type_and_each_level_the_nearest(name):
     x = np.random.default_rng(5).normal(0, 1, 4000).astype(dtype.numpy)
     found = kmeans_codebook(x, 12, dtype)
     numbers = found.entries.astype(np.float64)
-    assert found.entries.dtype == dtype.numpy and (np.diff(numbers) > 0).all() and 8 <= len(numbers) <= 12
+    assert found.entries.dtype == dtype.numpy
+    assert (np.diff(numbers) > 0).all()
+    assert 8 <= len(numbers) <= 12
     rebuilt = reconstruct_codebook(found.levels, found.entries, found.zero_index).astype(np.float64)
     exact = x.astype(np.float64)
     assert np.array_equal(np.abs(rebuilt - exact), np.abs(exact[:, None] - numbers).min(axis=1))
     again = kmeans_codebook(x, 12, dtype)
-    assert np.array_equal(again.levels, found.levels) and np.array_equal(again.entries, found.entries)
+    assert np.array_equal(again.levels, found.levels)
+    assert np.array_equal(again.entries, found.entries)
 
 
 @pytest.mark.parametrize("fixed_zero", [False, True])
@@ -78,7 +85,9 @@ def test_integer_codebook(fixed_zero):
     found = integer_codebook(x, 24, step, fixed_zero)
     component = integer_codebook_component(found.entries, found.zero_index, step_parts(step))
     decoded = values(component, found.levels, FLOAT32).view(np.float32)
-    assert found.entries.dtype == np.int64 and len(found.entries) <= 24 and (np.diff(found.entries) > 0).all()
+    assert found.entries.dtype == np.int64
+    assert len(found.entries) <= 24
+    assert (np.diff(found.entries) > 0).all()
     assert set(np.unique(decoded)) <= set((found.entries * step).astype(np.float32))
     plain = kmeans_codebook(x, 24, FLOAT32, fixed_zero)
     ideal = reconstruct_codebook(plain.levels, plain.entries, plain.zero_index)
@@ -88,7 +97,8 @@ def test_integer_codebook(fixed_zero):
 def test_what_has_no_codebook():
     for bad in ([], [np.nan, 1.0], [np.inf], [1e300]):
         x = np.array(bad, np.float64)
-        assert kmeans_codebook(x, 4, BY_NAME["float64"]) is None and integer_codebook(x, 4, 1.0) is None
+        assert kmeans_codebook(x, 4, BY_NAME["float64"]) is None
+        assert integer_codebook(x, 4, 1.0) is None
     assert integer_codebook(np.array([1.0, 2.0]), 2, 1e-12) is None
 
 
@@ -98,8 +108,10 @@ def test_what_has_no_codebook():
 def test_any_values(x, size, fixed_zero):
     for dtype in (FLOAT32, BY_NAME["float64"]):
         found = kmeans_codebook(x, size, dtype, fixed_zero)
-        assert 1 <= len(found.entries) <= size and 0 <= found.zero_index < len(found.entries)
+        assert 1 <= len(found.entries) <= size
+        assert 0 <= found.zero_index < len(found.entries)
         rebuilt = reconstruct_codebook(found.levels, found.entries, found.zero_index)
-        assert rebuilt.shape == x.shape and x.min() <= max(rebuilt.max(), x.min())
+        assert rebuilt.shape == x.shape
+        assert x.min() <= max(rebuilt.max(), x.min())
         if np.unique(x).size <= size and not fixed_zero:
             assert np.array_equal(rebuilt, x.astype(dtype.numpy))

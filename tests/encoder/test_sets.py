@@ -101,8 +101,10 @@ def test_limits_of_the_model():
     assert distortion(1, 1e-9) == pytest.approx(1e-18 / 12, rel=1e-6)
     assert rate(1, 1e-9) == pytest.approx(math.log2(2 * math.e) + 9 * math.log2(10), rel=1e-12)
     for step in (800.0, 1e9, 1e300):
-        assert distortion(1, step) == pytest.approx(2) and rate(1, step) == pytest.approx(0, abs=1e-100)
-    assert fit(np.zeros(4)) == pytest.approx(1e30) and fit(np.array([])) == pytest.approx(1e30)
+        assert distortion(1, step) == pytest.approx(2)
+        assert rate(1, step) == pytest.approx(0, abs=1e-100)
+    assert fit(np.zeros(4)) == pytest.approx(1e30)
+    assert fit(np.array([])) == pytest.approx(1e30)
     assert fit(np.array([1.0, np.nan, -1.0, np.inf])) == 1.0
     for bad in ((0, 1, 0.5), (1, -1, 0.5), (1, math.nan, 0.5), (1, 1, 1.0)):
         with pytest.raises(ConfigError, match="BAD_CONFIG"):
@@ -123,7 +125,8 @@ def test_divergences():
     assert kl_laplacian(2.0, 0.7) == pytest.approx((p * np.log(p / q)).sum() * (x[1] - x[0]), rel=1e-4)
     a, b = rng.laplace(0, 0.5, 100_000), rng.laplace(0, 1 / 0.7, 100_000)
     assert kl_histogram(a, b) == pytest.approx(kl_laplacian(2.0, 0.7), rel=0.1)
-    assert kl_histogram(a, a) == 0 and kl_laplacian(3.0, 3.0) == 0
+    assert kl_histogram(a, a) == 0
+    assert kl_laplacian(3.0, 3.0) == 0
     assert kl_histogram(np.zeros(3), np.zeros(9)) == 0
 
 
@@ -151,17 +154,20 @@ def test_arborescences_are_minimal(count, seed):
 
     found = minimal_parents(weight)
     every = (p for p in itertools.product(range(count + 1), repeat=count) if leads_to_root(p, count))
-    assert leads_to_root(found, count) and cost(found) == min(map(cost, every))
+    assert leads_to_root(found, count)
+    assert cost(found) == min(map(cost, every))
 
 
 # Plans
 
 def check(plan: SetPlan, count: int) -> None:
-    assert sorted(plan.order) == list(range(count)) and plan.root == plan.order[0]
+    assert sorted(plan.order) == list(range(count))
+    assert plan.root == plan.order[0]
     for place, j in enumerate(plan.order):
         assert all(i in plan.order[:place] for i in plan.references[j])
         assert plan.distances(j) == [place - plan.order.index(i) for i in plan.references[j]]
-        assert all(plan.last_use(i) >= place for i in plan.references[j]) and plan.last_use(j) >= place
+        assert all(plan.last_use(i) >= place for i in plan.references[j])
+        assert plan.last_use(j) >= place
 
 
 @pytest.mark.parametrize("config", [Config(), Config(step=0.02)])
@@ -175,7 +181,8 @@ def test_the_base_is_the_root(family, config):
                    for j, name in enumerate(names))
     tree = plan_set(family, "auto", config)
     check(tree, len(family))
-    assert tree.references[names.index("unrelated")] == () and tree.references[tree.root] == ()
+    assert tree.references[names.index("unrelated")] == ()
+    assert tree.references[tree.root] == ()
     assert sum(tree.estimate) <= sum(plan_set(family, "size", config).estimate)
     assert all(len(r) == 0 for r in plan_set(family, "unrelated", config).references)
 
@@ -201,7 +208,8 @@ def test_distances():
     net = network_model()
     wider = Model([Tensor("fc1.weight", np.zeros((30, 36), np.float32))], "wider")
     matrix = kl_matrix([net, changed(net, 1e-5), wider])
-    assert (matrix.diagonal() == 0).all() and matrix[0, 1] < 0.01
+    assert (matrix.diagonal() == 0).all()
+    assert matrix[0, 1] < 0.01
     assert matrix[0, 2] == 4.0                                      # no tensor of this name and shape
 
 
@@ -224,7 +232,8 @@ def test_a_root_with_relatives_gets_a_finer_step(family):
     relative = {m.name: step / s.deviation for m, step, s in zip(family, steps, sources)}
     assert relative["base"] < 0.75 * relative["unrelated"]
     assert model_steps(sources, plan, 1e-5, [1.0] * len(family))[1] < bits
-    assert utility([0.1, 0.2]) == pytest.approx(1.7) and utility([0.5], [3.0]) == 1.5
+    assert utility([0.1, 0.2]) == pytest.approx(1.7)
+    assert utility([0.5], [3.0]) == 1.5
 
 
 def test_steps_for_a_size_that_is_imagined(family):
@@ -292,7 +301,8 @@ def test_any_model_of_the_stream_can_be_referred_to(family):
     stream = encode(family, Config(step=0.02, root="base"))
     with StreamDecoder(stream) as decoder:
         headers = [m.header for m in decoder.parsed.models]
-        assert headers[0].model_name == "base" and headers[0].reference_count == 0
+        assert headers[0].model_name == "base"
+        assert headers[0].reference_count == 0
         distances = [h.reference[0].model_distance for h in headers[1:] if h.reference_count]
         assert sorted(distances) == list(range(1, 8))[: len(distances)] or max(distances) > 1
         last = decoder.model(-1)                                    # alone, without the models between
@@ -311,7 +321,8 @@ def test_long_chains():
             last = decoder.model(-1)
             assert len(decoder.parsed.models) == 12 * config.quality_layers
         assert same_tensors(last, versions[-1]) if not config.lossy else noise(versions[-1], last) < 0.01
-    assert max(chain_plan(200).depths()) == 60 and chain_plan(3).depths() == [1, 2, 3]
+    assert max(chain_plan(200).depths()) == 60
+    assert chain_plan(3).depths() == [1, 2, 3]
 
 
 def test_models_of_other_shapes_and_layers():

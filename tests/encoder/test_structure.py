@@ -25,7 +25,8 @@ def same(a, b):
 def test_constant(name):
     values = np.full((5, 7), 3, BY_NAME[name].numpy)
     found = find(values)
-    assert isinstance(found, Constant) and found.word == int(values.view(BY_NAME[name].word)[0, 0])
+    assert isinstance(found, Constant)
+    assert found.word == int(values.view(BY_NAME[name].word)[0, 0])
     assert find(values[:0]) is None
 
 
@@ -35,7 +36,8 @@ def test_uniform(name):
     levels = RNG.integers(-100, 101, (60, 70))
     values = (levels * (3 if name != "bfloat16" else 1) * 2.0 ** -9).astype(dtype.numpy)
     found = find(values)
-    assert isinstance(found, Multiples) and found.levels.dtype == np.int32
+    assert isinstance(found, Multiples)
+    assert found.levels.dtype == np.int32
     same(reconstruct(found.levels, 0, found.step_mantissa, found.step_exponent, dtype), values)
     negative_zero = values.copy()
     negative_zero[levels == 0] = -0.0
@@ -56,7 +58,8 @@ def test_codebook(name):
     book = (RNG.standard_normal(30) * 1000 + (0 if dtype.kind == "f" else 50000)).astype(dtype.numpy)
     values = book[np.minimum(RNG.geometric(0.15, (80, 90)), 29)]
     found = find(values)
-    assert isinstance(found, Listed) and (np.diff(found.codebook.view(dtype.numpy).astype(float)) > 0).all()
+    assert isinstance(found, Listed)
+    assert (np.diff(found.codebook.view(dtype.numpy).astype(float)) > 0).all()
     same(reconstruct_codebook(found.levels, found.codebook, found.zero_index), values.view(dtype.word))
 
 

@@ -44,7 +44,8 @@ def test_round_trip(values, coder, planes):
     signed, width = values.dtype.kind == "i", values.dtype.itemsize
     data = encode_bytes(values, coder, width, signed, planes)
     decoded = decode_bytes(data, values.size, coder, width, signed, planes)
-    assert decoded.dtype == values.dtype and np.array_equal(decoded, values)
+    assert decoded.dtype == values.dtype
+    assert np.array_equal(decoded, values)
     data, width, planes = best_bytes(values, coder, signed)
     assert np.array_equal(decode_bytes(data, values.size, coder, width, signed, planes), values)
 
@@ -57,7 +58,8 @@ def test_layout_and_containers():
     assert gzip.decompress(encode_bytes(values, GZIP, 2, True)) == b"\x02\x01\xfe\xff"
     assert bz2.decompress(encode_bytes(values, BZIP2, 2, True)) == b"\x02\x01\xfe\xff"
     coded = encode_bytes(values, LZMA, 2, True)
-    assert coded[-1] == 0 and lzma.decompress(coded, lzma.FORMAT_RAW, filters=LZMA_FILTERS) == b"\x02\x01\xfe\xff"
+    assert coded[-1] == 0
+    assert lzma.decompress(coded, lzma.FORMAT_RAW, filters=LZMA_FILTERS) == b"\x02\x01\xfe\xff"
 
 
 def test_width():
@@ -76,7 +78,9 @@ def test_planes_pay_where_bytes_differ():
     weights = np.random.default_rng(1).normal(0, 0.05, 4000).astype(np.float32).view(np.uint32)
     for coder in (DEFLATE, BZIP2):
         data, width, planes = best_bytes(weights, coder, False)
-        assert planes and width == 4 and len(data) < len(encode_bytes(weights, coder, 4, False))
+        assert planes
+        assert width == 4
+        assert len(data) < len(encode_bytes(weights, coder, 4, False))
 
 
 @EACH
@@ -134,7 +138,8 @@ def test_bombs_and_memory(coder):
     tracemalloc.reset_peak()
     decoded = decode_bytes(encode_bytes(zeros[: 1 << 20], coder, 4, False, True), 1 << 20, coder, 4, False, True)
     tracemalloc.stop()
-    assert decoded.size == 1 << 20 and not decoded.any()
+    assert decoded.size == 1 << 20
+    assert not decoded.any()
 
 
 def test_memory_of_planes():
@@ -144,4 +149,5 @@ def test_memory_of_planes():
     decoded = decode_bytes(data, values.size, DEFLATE, 4, False, True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert np.array_equal(decoded, values) and peak < 3 * values.nbytes
+    assert np.array_equal(decoded, values)
+    assert peak < 3 * values.nbytes

@@ -131,7 +131,8 @@ class SpecDecoder:
             position += index
             element[position] = self.symbol(values)
             mean += ((index << 4) - mean) >> 3
-        assert len(self.text) - self.at in range(8) and "1" not in self.text[self.at:]
+        assert len(self.text) - self.at in range(8)
+        assert "1" not in self.text[self.at:]
         return element
 
 
@@ -151,7 +152,8 @@ def test_cases(name):
     values = cases()[name]
     data = encode_huffman(values)
     decoded = decode_huffman(data, values.size, values.dtype)
-    assert decoded.dtype == values.dtype and np.array_equal(decoded, values)
+    assert decoded.dtype == values.dtype
+    assert np.array_equal(decoded, values)
     for bound in (1, 2, 15, INDEX_MAX):
         assert np.array_equal(decode_huffman(encode_huffman(values, bound), values.size, values.dtype), values)
 
@@ -198,7 +200,8 @@ def test_codes(counts):
     assert int((1 << (LENGTH_MAX - lengths)).sum()) == 1 << LENGTH_MAX
     words = sorted((int(length), int(code)) for length, code in zip(lengths, codes))
     starts = [code << (LENGTH_MAX - length) for length, code in words]
-    assert starts == sorted(set(starts)) and starts[0] == 0
+    assert starts == sorted(set(starts))
+    assert starts[0] == 0
 
 
 @pytest.mark.parametrize("precision", range(16))
@@ -207,9 +210,11 @@ def test_index_symbols(precision):
         first, extra = symbol_extents(bound, precision)
         indices = np.arange(1, bound + 1)
         symbols = index_symbols(indices, precision)
-        assert symbols[-1] == len(first) - 1 and extra.max() <= 15
+        assert symbols[-1] == len(first) - 1
+        assert extra.max() <= 15
         assert extra[-1] == int(bound - first[-1]).bit_length()
-        assert np.all(indices - first[symbols] >= 0) and np.all((indices - first[symbols]) >> extra[symbols] == 0)
+        assert np.all(indices - first[symbols] >= 0)
+        assert np.all((indices - first[symbols]) >> extra[symbols] == 0)
 
 
 def test_table_by_hand():
@@ -273,8 +278,10 @@ def test_fixed_round_trip(values, more):
     data = encode_fixed(values, length, signed)
     assert len(data) == (values.size * length + 7) // 8
     decoded = decode_fixed(data, values.size, length, signed)
-    assert np.array_equal(decoded, values) and decoded.dtype.kind == values.dtype.kind
-    assert 8 * decoded.itemsize >= length and (decoded.itemsize == 1 or 4 * decoded.itemsize < length)
+    assert np.array_equal(decoded, values)
+    assert decoded.dtype.kind == values.dtype.kind
+    assert 8 * decoded.itemsize >= length
+    assert decoded.itemsize == 1 or 4 * decoded.itemsize < length
 
 
 def test_fixed_layout():
@@ -284,8 +291,10 @@ def test_fixed_layout():
     assert decode_fixed(encode_fixed(extremes, 64, True), 3, 64, True).tolist() == extremes.tolist()
     words = np.array([2**64 - 1, 0, 2**63], np.uint64)
     assert decode_fixed(encode_fixed(words, 64, False), 3, 64, False).tolist() == words.tolist()
-    assert least_length(np.array([-4, 3]), True) == 3 and least_length(np.array([4]), True) == 4
-    assert least_length(np.zeros(3, np.int64), True) == 1 and least_length(np.array([7]), False) == 3
+    assert least_length(np.array([-4, 3]), True) == 3
+    assert least_length(np.array([4]), True) == 4
+    assert least_length(np.zeros(3, np.int64), True) == 1
+    assert least_length(np.array([7]), False) == 3
     assert code_of(lambda: encode_fixed(np.array([4]), 3, True)) == "OUT_OF_RANGE"
     assert code_of(lambda: encode_fixed(np.array([-1]), 3, False)) == "OUT_OF_RANGE"
     for payload in (b"\x01", b"", bytes(2)):

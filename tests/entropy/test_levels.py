@@ -81,7 +81,9 @@ def test_round_trip(coder, states, kernel_size):
         levels = levels.astype(np.int32)
         payload = encode(coder, [levels], states, kernel_size)
         (back,), statuses, whole = decode(coder, payload, [levels.shape], states, kernel_size)
-        assert statuses == [OK] and whole == 1 and np.array_equal(back, levels), name
+        assert statuses == [OK], name
+        assert whole == 1, name
+        assert np.array_equal(back, levels), name
 
 
 @pytest.mark.parametrize("coder", CODERS)
@@ -90,7 +92,8 @@ def test_joined_stream_keeps_what_was_learned(coder):
     arrays += [arrays[0][i : i + 1] for i in range(20)]
     payload = encode(coder, arrays)
     back, statuses, whole = decode(coder, payload, [a.shape for a in arrays])
-    assert whole == 1 and set(statuses) == {OK}
+    assert whole == 1
+    assert set(statuses) == {OK}
     assert all(np.array_equal(a, b) for a, b in zip(arrays, back, strict=True))
     parts = arrays[-20:]
     assert len(encode(coder, parts)) < 0.95 * sum(len(encode(coder, [a])) for a in parts)
@@ -115,7 +118,9 @@ def test_both_ends_of_the_estimator(coder):
     levels = np.concatenate([np.zeros(60000), np.full(60000, -(1 << 20)), np.zeros(3)]).astype(np.int32).reshape(3, -1)
     payload = encode(coder, [levels], 0)
     (back,), statuses, whole = decode(coder, payload, [levels.shape], 0)
-    assert statuses == [OK] and whole == 1 and np.array_equal(back, levels)
+    assert statuses == [OK]
+    assert whole == 1
+    assert np.array_equal(back, levels)
     model, buf = CODERS[coder][0](), np.zeros(4096, np.uint8)
     CODERS[coder][1](np.zeros((1, 200000), np.int32), 0, 1, model, encoder_start(buf), buf)
     contexts = model if coder == "cc" else model.a
@@ -155,7 +160,9 @@ def test_payload_is_bounded_by_its_end():
     back = np.zeros_like(levels)
     buf = np.concatenate([payload, np.full(9, 255, np.uint8)])
     r, status = decode_levels_cc(back, 8, 1, new_cc_contexts(), r, buf)
-    assert status == OK and decoder_finish(r, buf) == 1 and np.array_equal(back, levels)
+    assert status == OK
+    assert decoder_finish(r, buf) == 1
+    assert np.array_equal(back, levels)
 
 
 def digest_of_streams() -> str:
@@ -169,7 +176,8 @@ def digest_of_streams() -> str:
         for states, kernel_size in ((0, 1), (8, 4), (64, 3)):
             payload = encode(coder, arrays, states, kernel_size)
             back, statuses, whole = decode(coder, payload, [a.shape for a in arrays], states, kernel_size)
-            assert whole == 1 and all(np.array_equal(a, b) for a, b in zip(arrays, back, strict=True))
+            assert whole == 1
+            assert all(np.array_equal(a, b) for a, b in zip(arrays, back, strict=True))
             h.update(payload.tobytes())
             garbage = np.frombuffer(hashlib.sha512(payload.tobytes()).digest(), np.uint8).copy()
             back, statuses, whole = decode(coder, garbage, [(5, 9), (6, 7)], states, kernel_size)
@@ -196,7 +204,8 @@ def test_tables_are_those_of_spec(name):
 
 
 def test_tables_keep_their_properties():
-    assert (np.diff(tables.STRETCH) >= 0).all() and (np.diff(tables.SQUASH) >= 0).all()
+    assert (np.diff(tables.STRETCH) >= 0).all()
+    assert (np.diff(tables.SQUASH) >= 0).all()
     assert np.array_equal(tables.SQUASH + tables.SQUASH[::-1], np.full(len(tables.SQUASH), 65536))
     natural = 256 * np.log((np.arange(4096) + 0.5) / (4095.5 - np.arange(4096)))
     assert np.abs(tables.STRETCH - natural).max() < 1.01

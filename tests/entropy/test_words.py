@@ -36,7 +36,9 @@ def round_trip(words, dtype, predictor=None, params=None):
     out = np.zeros_like(words)
     r, end_bit, status = decode_words(out, predictor, dtype, params, new_word_contexts(),
                                       decoder_start(buf, 0, len(buf)), buf, raw, 3)
-    assert status == OK and end_bit == raw_bit and decoder_finish(r, buf) == 1
+    assert status == OK
+    assert end_bit == raw_bit
+    assert decoder_finish(r, buf) == 1
     np.testing.assert_array_equal(out, words)
     return 8 * len(buf) + raw_bit - 3
 

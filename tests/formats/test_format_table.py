@@ -147,7 +147,8 @@ def test_files_of_other_formats_by_their_names(row, tmp_path):
         (tmp_path / f"m{ending}").write_bytes(b"nothing known")
         code, message = code_of(lambda name=f"m{ending}": load(tmp_path / name))
         assert code == "UNSUPPORTED_TYPE"
-        assert row.name in message and row.advice in message
+        assert row.name in message
+        assert row.advice in message
 
 
 def test_a_known_file_under_a_foreign_name_is_read(tmp_path):

@@ -183,7 +183,8 @@ OPAQUE = {
 def test_onnx_what_cannot_be_placed_stays_literal(tmp_path, case):
     good = tensor_bytes("good", 2, [3], (9, b"xyz"))
     model = round_trip(tmp_path / "m.onnx", model_bytes(OPAQUE[case], good))
-    assert names(model) == ["good"] and model["good"].array.tolist() == [120, 121, 122]
+    assert names(model) == ["good"]
+    assert model["good"].array.tolist() == [120, 121, 122]
 
 
 def test_onnx_odd_but_placeable(tmp_path):
@@ -191,7 +192,9 @@ def test_onnx_odd_but_placeable(tmp_path):
     scalar = tensor_bytes("s", 1, [], (9, b"\0\0\x80\x3f"))
     long_tag = message((8, "n")) + b"\xca\x80\x00\x02ab" + message((1, 2), (2, 2))      # raw_data, tag of 3 bytes
     model = round_trip(tmp_path / "m.onnx", model_bytes(packed_dims, scalar, long_tag))
-    assert model["p"].shape == (2, 3) and model["s"].array == np.float32(1) and model["s"].shape == ()
+    assert model["p"].shape == (2, 3)
+    assert model["s"].array == np.float32(1)
+    assert model["s"].shape == ()
     assert model["n"].array.tolist() == [97, 98]
 
 
@@ -223,7 +226,8 @@ def test_onnx_subgraphs_functions_sparse_and_names(tmp_path):
     assert len(set(names(model))) == len(model.tensors) == 11
     by_name = {t.name: i for i, t in enumerate(model.tensors)}
     used = [(layer.operator_name, [t[0] for t in layer.tensors]) for layer in model.layers]
-    assert ("MatMul", [by_name["outer"]]) in used and ("MatMul", [by_name["fn/fw"]]) in used
+    assert ("MatMul", [by_name["outer"]]) in used
+    assert ("MatMul", [by_name["fn/fw"]]) in used
     assert ("MatMul", [by_name["choice/then_branch/w"]]) in used
     assert same(model["w"].array, numpy_helper.to_array(graph.initializer[0]))
 
@@ -241,11 +245,11 @@ def test_onnx_arrays_are_read_anew(tmp_path):
     assert model["t"].array is not model["t"].array
     (tmp_path / "m.onnx").write_bytes(b"short")
     with pytest.raises(FormatError) as error:
-        model["t"].array
+        _ = model["t"].array
     assert error.value.code == "TRUNCATED"
     (tmp_path / "m.onnx").unlink()
     with pytest.raises(FormatError):
-        model["t"].array
+        _ = model["t"].array
 
 
 def test_onnx_over_two_gigabytes(tmp_path):
@@ -257,7 +261,8 @@ def test_onnx_over_two_gigabytes(tmp_path):
         f.write(start)
         f.truncate(len(start) + 4 * size)
     model = load(tmp_path / "m.onnx")
-    assert model["big"].shape == (size,) and model.source.files[0].size == len(start) + 4 * size
+    assert model["big"].shape == (size,)
+    assert model.source.files[0].size == len(start) + 4 * size
 
 
 # ---- ONNX: layers
@@ -351,7 +356,8 @@ def test_external_data_round_trip(tmp_path):
     (tmp_path / "in" / "sub").mkdir()
     (tmp_path / "in" / "sub" / "w2").write_bytes(blob[:12])
     model = load(path)
-    assert set(names(model)) >= {"a", "b", "end", "inline"} and not {"tied", "half", "wrong"} & set(names(model))
+    assert set(names(model)) >= {"a", "b", "end", "inline"}
+    assert not {"tied", "half", "wrong"} & set(names(model))
     assert [f.path for f in model.source.files] == ["m.onnx", "w1", "sub/w2"]
     assert model["a"].array.tobytes() == blob[64:128]
     save(model, tmp_path / "out")
@@ -381,7 +387,8 @@ def test_external_tensors_share_a_layer_index(tmp_path):
     proto = helper.make_model(helper.make_graph(nodes, "g", [], [], tensors))
     (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
     model = load(tmp_path / "m.onnx")
-    assert names(model) == ["a"] and [layer.tensors[0][0] for layer in model.layers] == [0, 0]
+    assert names(model) == ["a"]
+    assert [layer.tensors[0][0] for layer in model.layers] == [0, 0]
 
 
 @pytest.mark.parametrize("location", ["../w", "/etc/passwd", "a/../../w", "..", "", "a\\b", "C:/w", "w\0", "sub//w",
@@ -420,7 +427,8 @@ T3 = [Tensor("t", np.array([1, 2, 3], np.float32))]
 def test_writer_refuses_paths(tmp_path, path):
     with pytest.raises(FormatError) as error:
         SourceWriter(one_slot_source(["m.onnx", path]), T3, tmp_path / "out")
-    assert error.value.code == "BAD_PATH" and os.listdir(tmp_path) == []
+    assert error.value.code == "BAD_PATH"
+    assert os.listdir(tmp_path) == []
 
 
 def test_writer_checks_slots(tmp_path):
@@ -439,7 +447,8 @@ def test_writer_checks_slots(tmp_path):
     assert error.value.code == "TARGET"
     with pytest.raises(FormatError) as error:
         SourceWriter(one_slot_source(["m"]), T3, tmp_path / "out.onnx", size_max=13)
-    assert error.value.code == "RESOURCE_LIMIT" and os.listdir(tmp_path) == []
+    assert error.value.code == "RESOURCE_LIMIT"
+    assert os.listdir(tmp_path) == []
 
 
 def test_writer_leaves_nothing_behind(tmp_path):
@@ -447,7 +456,8 @@ def test_writer_leaves_nothing_behind(tmp_path):
         with pytest.raises(ReconstructionError) as error:
             with SourceWriter(one_slot_source(paths), T3, tmp_path / target) as writer:
                 writer.commit()
-        assert error.value.code == "MISSING_UNIT" and os.listdir(tmp_path) == []
+        assert error.value.code == "MISSING_UNIT"
+        assert os.listdir(tmp_path) == []
         with pytest.raises(ZeroDivisionError):
             with SourceWriter(one_slot_source(paths), T3, tmp_path / target) as writer:
                 writer.write_tensor(0, T3[0].array)
@@ -522,7 +532,8 @@ def test_safetensors_order_gaps_metadata_and_unknown_types(tmp_path):
               "none": {"dtype": "F32", "shape": [0, 7], "data_offsets": [3, 3]}}
     data = safetensors_bytes(json.dumps(header).encode() + b"   ", b"-abc-zz-nn-")
     model = round_trip(tmp_path / "m.safetensors", data)
-    assert names(model) == ["a", "z"] and model["a"].array.tobytes() == b"abc"
+    assert names(model) == ["a", "z"]
+    assert model["a"].array.tobytes() == b"abc"
 
 
 ENTRY = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
@@ -574,7 +585,9 @@ def test_npz_every_type(tmp_path):
     model = Model(tensors)
     save(model, tmp_path / "m.npz")
     again = load(tmp_path / "m.npz")
-    assert names(again) == names(model) and again.digest() == model.digest() and again.source is None
+    assert names(again) == names(model)
+    assert again.digest() == model.digest()
+    assert again.source is None
     assert all(same(a.array, b.array) for a, b in zip(again.tensors, tensors))
     with np.load(tmp_path / "m.npz") as plain:
         assert np.array_equal(plain["dir/int32"], model["dir/int32"].array)
@@ -586,8 +599,10 @@ def test_npz_of_numpy_itself(tmp_path):
     big_endian, fortran = np.arange(6, dtype=">i4").reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3))
     np.savez_compressed(tmp_path / "m.npz", a=big_endian, f=fortran, s=np.float16(2))
     model = load(tmp_path / "m.npz")
-    assert names(model) == ["a", "f", "s"] and np.array_equal(model["a"].array, big_endian)
-    assert model["f"].array.flags.c_contiguous and np.array_equal(model["f"].array, fortran)
+    assert names(model) == ["a", "f", "s"]
+    assert np.array_equal(model["a"].array, big_endian)
+    assert model["f"].array.flags.c_contiguous
+    assert np.array_equal(model["f"].array, fortran)
     np.save(tmp_path / "m.npy", fortran)
     assert np.array_equal(load(tmp_path / "m.npy")["array"].array, fortran)
     os.rename(tmp_path / "m.npz", tmp_path / "model.bin")
@@ -657,7 +672,8 @@ def survive(path, data):
             save(model, out)
             assert out.read_bytes() == data
     except FormatError as error:
-        assert error.code.isupper() and error.message
+        assert error.code.isupper()
+        assert error.message
 
 
 @pytest.mark.parametrize("kind", ["onnx", "safetensors", "npz"])

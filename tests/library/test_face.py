@@ -92,7 +92,8 @@ def test_arrays_by_name():
     again = decode(encode(ARRAYS))
     assert [t.name for t in again.tensors] == list(ARRAYS)
     for name, array in ARRAYS.items():
-        assert again[name].array.dtype == array.dtype and again[name].array.tobytes() == array.tobytes()
+        assert again[name].array.dtype == array.dtype
+        assert again[name].array.tobytes() == array.tobytes()
 
 
 def test_lists_of_numbers_are_arrays():
@@ -204,7 +205,8 @@ def test_progress_of_decoding(threads):
     size = sum(t.nbytes for t in model.tensors)
     assert sorted(name for *_, name in steps) == sorted(t.name for t in model.tensors)
     assert [done for done, *_ in steps] == sorted(done for done, *_ in steps)
-    assert steps[-1][0] == size and {total for _, total, _ in steps} == {size}
+    assert steps[-1][0] == size
+    assert {total for _, total, _ in steps} == {size}
 
 
 # References

@@ -91,7 +91,8 @@ def test_no_hash(value):
 
 def test_arrays_are_kept_in_native_order():
     t = Tensor("w", np.asfortranarray(W.astype(">f4")))
-    assert t.array.dtype == np.float32 and t.array.flags.c_contiguous
+    assert t.array.dtype == np.float32
+    assert t.array.flags.c_contiguous
     assert t == Tensor("w", W)
 
 
@@ -121,7 +122,9 @@ def test_what_a_model_shows():
 def test_tensors_in_pickles(dtype, shape):
     t = Tensor("t", any_words(dtype, shape))
     again = pickle.loads(pickle.dumps(t))
-    assert again == t and again.dtype is t.dtype and again.shape == shape
+    assert again == t
+    assert again.dtype is t.dtype
+    assert again.shape == shape
 
 
 @pytest.mark.parametrize("make", [lambda: load(V1), lambda: decode(encode(V1)), structures_model],

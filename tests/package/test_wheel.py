@@ -113,7 +113,8 @@ class TestWheel:
     def test_it_quotes_the_standard(self, installed, empty):
         broken = load_manifest(MANIFEST)["x-r7_10-1-more"]
         said = run(installed / "refcodec", "validate", broken.file, folder=empty, code=10)
-        assert "R7.10-1" in said and "tensor_data_count shall be that number" in said
+        assert "R7.10-1" in said
+        assert "tensor_data_count shall be that number" in said
 
     def test_it_passes_the_suite_that_comes_with_it(self, installed, empty):
         words = shlex.split(re.search(r"^\$ refcodec (check .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)[1])

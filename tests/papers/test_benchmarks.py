@@ -24,7 +24,8 @@ def run(tool: str, *arguments: str) -> subprocess.CompletedProcess:
 def test_missing_models_and_the_command_that_fetches_them_are_named(section, tmp_path):
     done = run("bench_peers.py", "--quick", "--only", section, "--models", str(tmp_path), "--work", str(tmp_path / "w"))
     assert done.returncode == 1
-    assert "lacks " in done.stderr and "python tools/fetch_models.py --out " in done.stderr
+    assert "lacks " in done.stderr
+    assert "python tools/fetch_models.py --out " in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -112,7 +113,8 @@ def test_another_file_is_refused(text, tmp_path):
     (tmp_path / "after").write_text(text)
     done = run("bench_compare.py", str(tmp_path / "before"), str(tmp_path / "after"))
     assert done.returncode == 1
-    assert "no two runs of bench_peers.py --json" in done.stderr and "Traceback" not in done.stderr
+    assert "no two runs of bench_peers.py --json" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # Comparison of two working copies, here of this one with itself
@@ -121,13 +123,15 @@ def test_the_worker_gives_the_same_stream_for_the_same_codec():
     job = dict(file=ROOT / "tests" / "data" / "digits_v2.onnx", speed=True)
     first, second = (omc.run([job])[0] for _ in range(2))
     assert first.sha256 == second.sha256
-    assert first.encode_cpu > 0 and first.decode_cpu > 0
+    assert first.encode_cpu > 0
+    assert first.decode_cpu > 0
 
 
 def test_differing_streams_are_said(capsys):
     result = omc.Result(10, "a", 0, None, 1.0, 2.0, 1.0, 2.0, 1.0)
     bench_compare.print_trees({"job": [(result, result._replace(encode_seconds=2.0)), (result, result)]})
     out = capsys.readouterr().out
-    assert "| yes " in out and "0.750 (0.50..1.00)" in out
+    assert "| yes " in out
+    assert "0.750 (0.50..1.00)" in out
     bench_compare.print_trees({"job": [(result, result._replace(sha256="b")), (result, result)]})
     assert "| NO " in capsys.readouterr().out

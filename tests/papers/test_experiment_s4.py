@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-import pathlib
 
 import numpy as np
 import pytest
-
-EXPERIMENTS = pathlib.Path(__file__).parents[2] / "tools" / "experiments"
-
 import s4_coding
 import s4_methods
 import s4_runs
 import s4_updates
 import transformer_steps
+from helpers import ROOT
 from networks import initial, lenet
 from s4_runs import Point
 from section import Context
 
 from refcodec.bitstream.structures import Representation
 
+EXPERIMENTS = ROOT / "tools" / "experiments"
 SIZES = {"KA": 2, "ML": 4, "LRA": 3, "RM": 0.1, "LRU": 4, "FP": 0.5}
 
 
@@ -66,8 +64,10 @@ def test_removed_filters_are_silent():
     deployed = {k: v + np.float32(1) for k, v in deployed.items()}
     others = s4_methods.vectors(network, deployed, made)
     rows = made["fc1.weight"].rows
-    assert rows.sum() == 20 and made["fc3.weight"].rows.all()
-    assert not others["fc1.bias"][~rows].any() and others["fc1.bias"][rows].all()
+    assert rows.sum() == 20
+    assert made["fc3.weight"].rows.all()
+    assert not others["fc1.bias"][~rows].any()
+    assert others["fc1.bias"][rows].all()
     assert deployed["fc1.bias"].all(), "the deployed arrays stay as they are"
 
 
@@ -80,7 +80,8 @@ def test_what_is_frozen_and_where_training_starts():
         if method in ("KA", "LRU", "RM"):
             assert np.array_equal(w, x)
         elif method == "FP":
-            assert np.array_equal(w[m.rows], x[m.rows]) and not w[~m.rows].any()
+            assert np.array_equal(w[m.rows], x[m.rows])
+            assert not w[~m.rows].any()
         else:
             rank = int(size)
             s = np.linalg.svd(x, compute_uv=False)
@@ -90,7 +91,8 @@ def test_what_is_frozen_and_where_training_starts():
     left = s4_methods.trainable("LRA", 10**6, x, 7).free["left"]
     assert left.shape[1] * sum(x.shape) <= x.size
     gains_alone = s4_methods.trainable("KA", 0, x, 7).update({"t": np.ones(40)}, 0.0)
-    assert gains_alone.representation == Representation.AUGMENTATION and len(gains_alone.arrays) == 1
+    assert gains_alone.representation == Representation.AUGMENTATION
+    assert len(gains_alone.arrays) == 1
 
 
 def test_snapping_keeps_to_its_error():
@@ -106,7 +108,9 @@ def test_snapping_keeps_to_its_error():
         words = s4_coding.difference(got.view(np.uint32), base.view(np.uint32), s4_coding.FLOAT)
         together = int(np.bitwise_or.reduce(words, axis=None))
         zero_bits.append((together & -together).bit_length() - 1)
-    assert zero_bits[0] == 0 and zero_bits == sorted(zero_bits) and zero_bits[-1] >= 12
+    assert zero_bits[0] == 0
+    assert zero_bits == sorted(zero_bits)
+    assert zero_bits[-1] >= 12
 
 
 def test_quick_mode():
@@ -114,7 +118,9 @@ def test_quick_mode():
     section = s4_updates.run(Context(True, (1,)))
     facts = section.facts
     assert facts["methods"] == len(s4_methods.METHODS)
-    assert facts["smallest_gain"] > 20 and facts["largest_drop"] < 5 and facts["largest_update_percent"] < 5
+    assert facts["smallest_gain"] > 20
+    assert facts["largest_drop"] < 5
+    assert facts["largest_update_percent"] < 5
     sizes = {row[0]: float(row[1]) for row in section.tables[0].rows}
     assert sizes["KA, n = 0"] == min(sizes.values())
 
@@ -127,7 +133,8 @@ def test_quick_mode_without_weights(tmp_path):
 def test_transformer_quick():
     facts = transformer_steps.run(Context(True, (1,))).facts
     assert facts["update_always_below_direct"]
-    assert facts["smallest_file_over_update"] > 1.8 and facts["least_xz_xor_over_update"] > 1.05
+    assert facts["smallest_file_over_update"] > 1.8
+    assert facts["least_xz_xor_over_update"] > 1.05
     assert facts["least_pairs_over_update"] > 2
 
 
@@ -139,14 +146,17 @@ def test_transformer_files_are_missing(tmp_path):
 def test_comparisons_between_sizes():
     curve = [(0.1, [60.0, 62.0]), (1.0, [80.0, 82.0]), (10.0, [90.0, 90.0])]
     assert s4_updates._reaches(curve, 71.0) == pytest.approx(math.sqrt(0.1))
-    assert s4_updates._reaches(curve, 95.0) is None and s4_updates._reaches(curve, 50.0) is None
-    assert s4_updates._under(curve, 1.0) == [60.0, 62.0] and s4_updates._under(curve, 0.1) is None
+    assert s4_updates._reaches(curve, 95.0) is None
+    assert s4_updates._reaches(curve, 50.0) is None
+    assert s4_updates._under(curve, 1.0) == [60.0, 62.0]
+    assert s4_updates._under(curve, 0.1) is None
 
     points = [Point("KA", 0, seed, 100, 10, 75.0, 75.0) for seed in (1, 2)] + [Point("KA", 4, 1, 10**6, 10, 75.0, 75.0)]
     for seed in (1, 2):
         points += [Point("LRU", 1, seed, 10, 1, 60.0 + seed, 60.0 + seed), Point("LRU", 4, seed, 1000, 100, 80.0, 80.0)]
     leads = s4_updates._leads(points, 10**5, "LRU", coded=True)
-    assert leads[0] == pytest.approx([75 - 70.5, 75 - 71]) and leads[4] == []
+    assert leads[0] == pytest.approx([75 - 70.5, 75 - 71])
+    assert leads[4] == []
 
 
 def test_results_are_kept(tmp_path):

@@ -30,7 +30,8 @@ def manifest() -> Manifest:
 def all_pass(manifest: Manifest, streams: list[Stream], command: str = DECODER.format("0")) -> None:
     report = check(command, manifest, only=[s.id for s in streams], persistent=True, timeout=SECONDS)
     wrong = [f"{r.stream.id}: {r.verdict.name}: {r.detail}" for r in report.results if not r.passed]
-    assert not wrong and len(report.results) == len(streams), wrong
+    assert not wrong, wrong
+    assert len(report.results) == len(streams), wrong
 
 
 def test_uncompiled_part(manifest):

@@ -56,7 +56,8 @@ def test_prediction_is_added_in_float64_and_rounded_to_the_type(dtype: DType):
     base = rng.normal(0, 0.5, (30, 40)).astype(dtype.numpy)
     levels = rng.integers(-900, 900, (30, 40))
     found = reconstruct_decimal(levels, 3, dtype, base)
-    assert found.dtype == dtype.numpy and found.shape == (30, 40)
+    assert found.dtype == dtype.numpy
+    assert found.shape == (30, 40)
     exact = base.astype(np.float64) + levels.astype(np.float64) / 1000.0
     if dtype.bits >= 32:
         assert np.array_equal(found, exact.astype(dtype.numpy))
@@ -96,7 +97,8 @@ def test_rp_is_the_paper_to_the_bit():
     w = np.random.default_rng(4).laplace(0, 0.05, 20_000).astype(np.float32)
     for p in range(2, 9):
         levels = rp_levels(w, p)
-        assert levels.dtype == np.int64 and levels.tolist() == [int(float(x) * 10.0**p) for x in w]
+        assert levels.dtype == np.int64
+        assert levels.tolist() == [int(float(x) * 10.0**p) for x in w]
         decoded = reconstruct_decimal(levels, p, FLOAT32)
         assert np.array_equal(decoded, (levels.astype(np.float64) / 10.0**p).astype(np.float32))
         assert (np.abs(decoded) <= np.abs(w)).all() or p > 6
@@ -127,7 +129,8 @@ def test_qbits_is_exact(dtype):
     w = np.random.default_rng(6).laplace(0, 0.05, (20, 60)).astype(dtype)
     for k in range(13):
         levels = qbits_levels(w, k)
-        assert levels.dtype == np.int64 and levels.shape == w.shape
+        assert levels.dtype == np.int64
+        assert levels.shape == w.shape
         assert levels.reshape(-1).tolist() == [paper_qbits(float(x), k) for x in w.reshape(-1)]
 
 
@@ -160,7 +163,8 @@ def test_both_signs_are_treated_alike():
 def test_what_cannot_be_quantised():
     for bad in (np.nan, np.inf, -np.inf, 1e300):
         w = np.array([0.5, bad])
-        assert rp_levels(w, 4) is None and qbits_levels(w, 8) is None
+        assert rp_levels(w, 4) is None
+        assert qbits_levels(w, 8) is None
     assert rp_levels(np.array([2.0**52]), 1) is None
     for levels, parameter in ((rp_levels, 23), (rp_levels, -1), (qbits_levels, 13), (qbits_levels, -11)):
         with pytest.raises(ConfigError):

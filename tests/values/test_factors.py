@@ -90,9 +90,12 @@ def test_decomposition_is_one():
     for name, x in matrices.items():
         d = decompose(x)
         m, n = sorted(x.shape)
-        assert d.u.shape == (m, m) and d.v.shape == (m, n) and d.transposed == (x.shape[0] > x.shape[1]), name
+        assert d.u.shape == (m, m), name
+        assert d.v.shape == (m, n), name
+        assert d.transposed == (x.shape[0] > x.shape[1]), name
         assert np.abs(d.u @ d.u.T - np.eye(m)).max() < 1e-13, name
-        assert (np.abs(d.u).max(axis=1) == d.u.max(axis=1)).all() and not (np.signbit(d.u) & (d.u == 0)).any(), name
+        assert (np.abs(d.u).max(axis=1) == d.u.max(axis=1)).all(), name
+        assert not (np.signbit(d.u) & (d.u == 0)).any(), name
         lengths = np.square(d.v).sum(axis=1)
         assert (np.isclose(lengths, 1, atol=1e-12) | (lengths == 0)).all(), name
         largest = np.abs(x).max(initial=0.0)
@@ -106,7 +109,8 @@ def test_decomposition_agrees_with_lapack():
         d = decompose(x)
         u, s, vt = np.linalg.svd(x, full_matrices=False)
         assert np.allclose(d.norms * 2.0 ** np.frexp(np.abs(x).max())[1], s)
-        assert np.allclose(np.abs((d.left * u.T).sum(axis=1)), 1) and np.allclose(np.abs((d.right * vt).sum(axis=1)), 1)
+        assert np.allclose(np.abs((d.left * u.T).sum(axis=1)), 1)
+        assert np.allclose(np.abs((d.right * vt).sum(axis=1)), 1)
 
 
 @pytest.mark.skipif(not COMPILE, reason="the compiler is off")
@@ -229,7 +233,8 @@ def test_any_factors_give_a_matrix_or_an_error(seed, shift, mantissa, exponent, 
                  lambda: low_rank_update(factor(3, rank), seed, 5)):
         try:
             d = make()
-            assert d.shape == (3, 5) and np.isfinite(d).all()
+            assert d.shape == (3, 5)
+            assert np.isfinite(d).all()
         except ReconstructionError as error:
             assert error.code in ("OVERFLOW", "OUT_OF_RANGE")
 
@@ -287,13 +292,16 @@ def test_no_gain_changes_nothing_and_small_errors(shape):
 def test_generator_of_the_text():
     assert random_words(1234567, 0, 5).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423,
                                                     4593380528125082431, 16408922859458223821]
-    assert random_words(1234567, 3, 1)[0] == 4593380528125082431 and random_words(2**64 - 1, 0, 0).size == 0
+    assert random_words(1234567, 3, 1)[0] == 4593380528125082431
+    assert random_words(2**64 - 1, 0, 0).size == 0
     words = random_words(42, 0, 6).tolist()
     lanes = [sum((w >> s) & 0xFFFF for s in (0, 16, 32, 48)) - 131070 for w in words]
     assert random_matrix(42, 2, 3).reshape(-1).tolist() == lanes
     assert random_choice(42, 1 << 31, 6).tolist() == [w >> 32 < 1 << 31 for w in words]
     large = random_matrix(9, 300, 400)
-    assert abs(large).max() <= RANDOM_LIMIT and abs(large.std() / 37837 - 1) < 0.01 and abs(large.mean()) < 500
+    assert abs(large).max() <= RANDOM_LIMIT
+    assert abs(large.std() / 37837 - 1) < 0.01
+    assert abs(large.mean()) < 500
     words = random_words(9, 65530, 15)                # a border between the chunks of the generator
     lanes = sum((words >> np.uint64(s)) & np.uint64(0xFFFF) for s in (0, 16, 32, 48)).astype(np.int64) - 131070
     assert np.array_equal(large.reshape(-1)[65530:65545], lanes)
@@ -309,14 +317,16 @@ def test_masks_round_trip(seed, density, rows, columns):
     kept = gather(words, mask)
     assert kept.shape == (1, chosen.sum())
     assert np.array_equal(scatter(kept, mask, base), np.where(mask, words, base))
-    assert np.array_equal(scatter(kept, mask), np.where(mask, words, 0)) and (base == 3).all()
+    assert np.array_equal(scatter(kept, mask), np.where(mask, words, 0))
+    assert (base == 3).all()
     assert code_of(random_mask, seed, density, rows, columns, int(chosen.sum()) + 1) == "FORBIDDEN_PATTERN"
     assert code_of(scatter, np.zeros((1, mask.sum() + 1), np.uint16), mask) == "BAD_SIZE"
 
 
 def test_row_mask():
     mask = row_mask(np.array([1, 0, 1, 0]), 3, 2)
-    assert mask.shape == (4, 3) and mask.sum(axis=1).tolist() == [3, 0, 3, 0]
+    assert mask.shape == (4, 3)
+    assert mask.sum(axis=1).tolist() == [3, 0, 3, 0]
     kept = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert scatter(kept, mask).tolist() == [[0, 1, 2], [0, 0, 0], [3, 4, 5], [0, 0, 0]]
     assert code_of(row_mask, np.array([1, 0, 1, 0]), 3, 3) == "FORBIDDEN_PATTERN"
@@ -358,8 +368,10 @@ def test_a_rank_for_an_error():
         d = update.residual(update.quantised(delta.shape, rest), 60)
         assert 0.9 < np.square(d - delta).mean() / (share * power) < 1.1
         ranks.append(update.arrays[0].shape[1])
-    assert ranks == sorted(set(ranks)) and ranks[0] < 6
-    assert fit.fit_low_rank_to_error(delta, power) is None and fit.fit_low_rank_to_error(delta * 0, 1e-9) is None
+    assert ranks == sorted(set(ranks))
+    assert ranks[0] < 6
+    assert fit.fit_low_rank_to_error(delta, power) is None
+    assert fit.fit_low_rank_to_error(delta * 0, 1e-9) is None
 
 
 def test_a_mapping_replaces_too():
@@ -376,7 +388,8 @@ def test_masks_that_are_chosen():
     values = np.array([[1.0, -1], [0, 5], [-3, 3], [0, 0]])
     assert fit.fit_row_mask(values, 2).rows.tolist() == [False, True, True, False]
     update = fit.fit_random_mask(0.25, 7)
-    assert update.density == 1 << 30 and abs(random_choice(update.seed, update.density, 100_000).mean() - 0.25) < 0.01
+    assert update.density == 1 << 30
+    assert abs(random_choice(update.seed, update.density, 100_000).mean() - 0.25) < 0.01
 
 
 def test_arrays_that_do_not_fit():
@@ -420,12 +433,14 @@ def test_a_stream_of_each_update(update, kind):
     direct = encode(new, Config(), [old])
     stream = encode(new, Config(update=update, update_rank=3), [old])
     found = representations(stream)
-    assert found["fc.weight"] == found["conv.weight"] == kind and found["fc.bias"] == 0
+    assert found["fc.weight"] == found["conv.weight"] == kind
+    assert found["fc.bias"] == 0
     decoded = decode(stream, [old])                      # digests are checked
     assert decode(stream, [old], threads=2).digest() == decoded.digest()
     names = ["fc.weight", "conv.weight"]
     error = [sum(float(np.square(m[n].array - new[n].array).sum()) for n in names) for m in (old, decoded)]
-    assert error[1] < error[0] * (0.1 if update == "lra" else 1) and len(stream) < len(direct) / 2
+    assert error[1] < error[0] * (0.1 if update == "lra" else 1)
+    assert len(stream) < len(direct) / 2
     assert np.array_equal(decoded["fc.bias"].array, new["fc.bias"].array)
     with pytest.raises(OmcError) as caught:
         decode(stream, [new])

@@ -206,7 +206,8 @@ def test_trellis_state_machine(states):
     for s in range(states):
         for odd in (0, 1):
             into.setdefault((s >> 1) ^ (a if s & 1 else 0) ^ (b if odd else 0), []).append((s & 1, odd))
-    assert all(len(v) == 2 and v[0][0] == v[1][0] and v[0][1] != v[1][1] for v in into.values()) and len(into) == states
+    assert all(len(v) == 2 and v[0][0] == v[1][0] and v[0][1] != v[1][1] for v in into.values())
+    assert len(into) == states
     levels = np.random.default_rng(states).integers(-5, 6, 5000).astype(np.int32)
     n, s = indices(levels, states), 0
     for k, value in zip(levels.tolist(), n.tolist()):
@@ -281,7 +282,8 @@ def test_search_without_rate_is_the_nearest_reachable_point():
 def test_search_takes_any_input(states):
     x = np.array([[np.nan, np.inf, -np.inf, 1e38, -1e38, 0.0, 1e-40]], dtype=np.float32)
     levels = quantise(x, 1e-3, states)
-    assert levels.dtype == np.int32 and levels[0, [0, 1, 5]].tolist() == [0, 0, 0]
+    assert levels.dtype == np.int32
+    assert levels[0, [0, 1, 5]].tolist() == [0, 0, 0]
     assert np.abs(levels).max() < 2**30
     assert quantise(np.empty((0, 5), dtype=np.float32), 1.0, states).shape == (0, 5)
     assert quantise(np.empty((5, 0), dtype=np.float32), 1.0, states).shape == (5, 0)
@@ -292,7 +294,8 @@ def test_step_parts():
     rng = np.random.default_rng(11)
     for step in np.concatenate([2.0 ** rng.uniform(-1000, 900, 200), [1.0, 5e-324, 2.0**-1060, 65535.7, 3e-310]]):
         mantissa, exponent = step_parts(float(step))
-        assert 1 <= mantissa <= 65535 and -1074 <= exponent <= 970
+        assert 1 <= mantissa <= 65535
+        assert -1074 <= exponent <= 970
         value = Fraction(mantissa) * Fraction(2) ** exponent
         assert abs(value - Fraction(float(step))) <= Fraction(2) ** exponent / 2
         assert mantissa >= 32768 or exponent == -1074
@@ -310,7 +313,8 @@ def test_search_step_finds_roots():
         return max(0.0, 3.0 - np.log2(step / 0.01)) ** 1.2
 
     step = search_step(bits, 2.0, 1.0)
-    assert 2.0 <= bits(step) <= 2.005 and len(tries) <= 12
+    assert 2.0 <= bits(step) <= 2.005
+    assert len(tries) <= 12
     step = search_step(lambda s: float(s < 0.3), 0.5, 1.0)     # a jump: ends, near to it
     assert step == representable(step)
 

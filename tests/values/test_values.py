@@ -107,7 +107,8 @@ def test_indices_and_steps(quantiser, step):
     c, levels, expected = CASES[quantiser]
     assert step_of(c) == step
     n = indices(c, levels)
-    assert n.dtype == np.int64 and np.array_equal(n * (step[0] * 2.0 ** step[1]), expected)
+    assert n.dtype == np.int64
+    assert np.array_equal(n * (step[0] * 2.0 ** step[1]), expected)
 
 
 @pytest.mark.parametrize("quantiser", set(Quantiser) - set(INDICES))

@@ -62,7 +62,8 @@ def _remarks(context: Context, name: str, of_pairs: pairs.Found, of_sets: sets.F
          f"know their distribution, and headers are counted."),
         (f"The set of {len(TASKS) + 1} relatives is {lzma[0]:.1f} % smaller than separate streams with S2's quantiser "
          f"at q_bits {sets.COARSE} and LZMA, and {cm[0]:.1f} % with CM, at the worst seed; its errors are "
-         f"{lzma[1]:.3f} and {cm[1]:.3f} times those of the separate streams at most. Finer steps, of which more bits are noise that "
+         f"{lzma[1]:.3f} and {cm[1]:.3f} times those of the separate streams at most. Finer steps, of which more bits "
+         "are noise that "
          f"nothing predicts, leave less to share."), f"The relatives answer their own tasks: {answers} (first seed).",
         (f"In as many bytes as with one step for all, steps chosen by the Laplacian model (eq. 10) change the mean "
          f"utility by {min(gains):+.4f} to {max(gains):+.4f}."),
