@@ -557,9 +557,9 @@ def test_worked_example_stream():
     stream = bytes.fromhex("".join(line[6:] for line in dump.splitlines()))
     assert example.make_stream() == stream
     decoded = {t.name: t.array for t in decode(stream).tensors}
-    for name, values in (("bias", example.BIAS), ("ids", example.IDS), ("weight", example.WEIGHT)):
-        assert decoded[name].dtype == values.dtype
-        assert np.array_equal(decoded[name], values)
+    for name, wanted in (("bias", example.BIAS), ("ids", example.IDS), ("weight", example.WEIGHT)):
+        assert decoded[name].dtype == wanted.dtype
+        assert np.array_equal(decoded[name], wanted)
 
 
 def test_worked_example_text():
