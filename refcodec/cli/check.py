@@ -6,10 +6,14 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..bitstream.limits import Profile
 from ..shipped import shipped
 from .shared import Commands, add_command
+
+if TYPE_CHECKING:
+    from ..checker.report import Report
 
 MANIFEST = shipped("conformance/manifest.json")
 
@@ -58,7 +62,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     return c
 
 
-def _add_reports(c) -> None:
+def _add_reports(c: argparse._ArgumentGroup) -> None:
     c.add_argument("--junit", metavar="FILE", help="JUnit XML")
     c.add_argument("--json", metavar="FILE", help="JSON ('-': to standard output, instead of the table)")
     c.add_argument(
@@ -75,10 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.encoder:
         return _check_encoder(arguments)
 
-    from ..checker import Result, check, load_manifest
+    from ..checker.checking import check
+    from ..checker.manifest import load_manifest
     from ..checker.progress import Progress
     from ..checker.resume import Resume
     from ..checker.session import selected
+    from ..checker.verdicts import Result
     from ..errors import ConfigError
 
     manifest = load_manifest(arguments.manifest)
@@ -131,11 +137,11 @@ def _check_encoder(arguments: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def _inputs(arguments: argparse.Namespace) -> tuple[list[dict], dict[str, str]]:
+def _inputs(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """(reports of other runs, known failures), before anything is run. Raises ConfigError where they are damaged."""
     from ..errors import ConfigError
 
-    def read(path: str) -> dict:
+    def read(path: str) -> dict[str, Any]:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -154,7 +160,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[list[dict], dict[str, str]]:
     return others, known
 
 
-def _write_reports(arguments: argparse.Namespace, report, others: list[dict]) -> None:
+def _write_reports(arguments: argparse.Namespace, report: Report, others: list[dict[str, Any]]) -> None:
     from ..files import atomic_file
 
     def page() -> str:

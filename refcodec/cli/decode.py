@@ -91,16 +91,16 @@ def _decode(arguments: argparse.Namespace, references: Sequence[Model]) -> dict[
 
 def _model_number(decoder: StreamDecoder, arguments: argparse.Namespace) -> int:
     finest = decoder.model_number(-1 if arguments.model is None else arguments.model)
-    if arguments.quality is None:
+    quality: int | None = arguments.quality
+    if quality is None:
         return finest
     base = finest
     while decoder.is_enhancement(base):
         base -= 1
     last = decoder.finest(base)
-    if not 1 <= arguments.quality <= last - base + 1:
-        raise ConfigError("BAD_CONFIG",
-                          f"--quality {arguments.quality}: the stream holds {last - base + 1} quality layers")
-    return base + arguments.quality - 1
+    if not 1 <= quality <= last - base + 1:
+        raise ConfigError("BAD_CONFIG", f"--quality {quality}: the stream holds {last - base + 1} quality layers")
+    return base + quality - 1
 
 
 def _holds_features(decoder: StreamDecoder) -> bool:

@@ -117,7 +117,6 @@ def run(arguments: argparse.Namespace) -> None:
     from ..encoder.encoding import encode_to
     from ..files import atomic_file
     from ..inputs import name_models
-    from ..inspection.describe import unused
     from .encode_options import check_models, config_of, named_root
 
     config = config_of(arguments)
@@ -132,11 +131,12 @@ def run(arguments: argparse.Namespace) -> None:
     before = _input_size(arguments.input, models)
     if arguments.calibration:
         models, config = _calibrated(models, config, arguments)
-    with progress_bar(0, "encode") as progress, atomic_file(arguments.output) as sink:
+    total = sum(t.nbytes for model in models for t in model.tensors)
+    with progress_bar(total, "encode") as progress, atomic_file(arguments.output) as sink:
         encode_to(sink, models, config, references, progress=progress)
     seconds = time.perf_counter() - start
     after = os.path.getsize(arguments.output)
-    notes = unused(arguments.output, config)
+    notes = _unused(arguments.output, config)
     result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
               "ratio": before / after, "seconds": round(seconds, 3), "notes": notes}
     for note in notes:
@@ -145,6 +145,24 @@ def run(arguments: argparse.Namespace) -> None:
         arguments, result,
         f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
         f"{seconds:.1f} s")
+
+
+def _unused(path: str, config: Config) -> list[str]:
+    """What was asked for by name, but stands nowhere in the stream that was made: a note each."""
+    if not (config.tools.one_mode or config.update):
+        return []
+    from ..inspection.describe import describe_stream
+
+    models = describe_stream(path)["models"]
+    tensors = [t for m in models for t in m["tensors"]]
+    notes = []
+    if config.tools.one_mode and not any(config.entropy in t["entropy"].split("+") for t in tensors):
+        notes.append(f"--entropy {config.entropy} can code no tensor of this model, or only small ones, which share "
+                     "range-coded units: 'refcodec info' shows what codes them")
+    if config.update and all(t["representation"] == "direct" for t in tensors):
+        why = "no filter is zero" if config.update == "fp" else "the reference has no tensors of these names and types"
+        notes.append(f"s4-{config.update} applies to no tensor of this model: {why}")
+    return notes
 
 
 def _refuse_output(arguments: argparse.Namespace, inputs: Sequence[tuple[str, Model]]) -> None:

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.DONE
     except OmcError as error:
-        if getattr(arguments, "json", False):
+        if getattr(arguments, "json", None) in (True, "-"):
             print(json.dumps({"error": {"code": error.code, "phase": error.phase, "message": error.message,
                                         "unit": error.unit, "bit": error.bit}}))
         print(f"refcodec: {error}", file=sys.stderr)

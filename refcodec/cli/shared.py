@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConfigError, OmcError
 from .first_use import FirstUse
@@ -112,7 +112,7 @@ def references_named(paths: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def print_result(arguments: argparse.Namespace, result: dict, line: str) -> None:
+def print_result(arguments: argparse.Namespace, result: Mapping[str, Any], line: str) -> None:
     """One JSON object with --json, else a line."""
     print(json.dumps(result) if arguments.json else line)
 

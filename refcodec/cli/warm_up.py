@@ -62,7 +62,8 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
     import numpy as np
 
     from ..bitstream.structures import EntropyMode
-    from ..encoder.config import Config, Rule
+    from ..encoder.config import Config
+    from ..encoder.config_parts import Rule
     from ..model import Model, Tensor
 
     def model(dtype: Any = np.float32, amount: float = 0.0) -> Model:
@@ -74,7 +75,7 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
 
     base, new = model(), model(amount=1e-3)
     maps = Model([Tensor("maps", np.maximum(np.random.default_rng(2).normal(size=(4, 16, 16)), 0).astype(np.float32))])
-    for models, references, options in (
+    trials: list[tuple[list[Model], list[Model], dict[str, Any]]] = [
             ([base], [], {}), ([base], [], {"step": 0.01}), ([base], [], {"step": 0.01, "effort": "best"}),
             *(([base], [], {"entropy": mode.name.lower()}) for mode in EntropyMode if mode.facts.words),
             *(([base], [], {"step": 0.01, "entropy": mode.name.lower(), "states": 0})
@@ -82,5 +83,6 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
             ([base], [], {"quantiser": "rp", "entropy": "cc"}), ([base], [], {"quantiser": "rp", "entropy": "cm"}),
             ([base], [], {"step": 0.01, "entropy": "raw"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
             ([maps], [], {"preset": "s3-features", "step": 0.2, "rules": [Rule("*", "quantise")]}),
-            ([new], [base], {"preset": "s4-ml", "update_rank": 3})):
+            ([new], [base], {"preset": "s4-ml", "update_rank": 3})]
+    for models, references, options in trials:
         yield models, Config(join_below=1, **options), references

@@ -18,7 +18,7 @@ ONLY_FIRST, ONLY_SECOND, OTHER_TYPE = "only in the first", "only in the second",
 class _Sums(NamedTuple):
     """Over the finite elements of floating-point tensors: how many, their sum, sum of squares, squared error."""
 
-    count: float = 0.0
+    elements: float = 0.0
     total: float = 0.0
     squares: float = 0.0
     error: float = 0.0
@@ -29,10 +29,10 @@ class _Sums(NamedTuple):
     @property
     def snr_db(self) -> float | None:
         """10 log10(variance / mean squared error); None where there is no error, or squares are beyond float64."""
-        if self.count == 0 or self.error == 0 or not math.isfinite(self.squares + self.error):
+        if self.elements == 0 or self.error == 0 or not math.isfinite(self.squares + self.error):
             return None
-        variance = max(self.squares / self.count - (self.total / self.count) ** 2, 1e-300)
-        return 10 * math.log10(variance / (self.error / self.count))
+        variance = max(self.squares / self.elements - (self.total / self.elements) ** 2, 1e-300)
+        return 10 * math.log10(variance / (self.error / self.elements))
 
 
 def compare_models(a: Model, b: Model) -> dict[str, Any]:

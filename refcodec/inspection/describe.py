@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..bitstream.limits import Profile
 from ..bitstream.parser import ParsedModel, ParsedStream, Parser
@@ -18,10 +18,11 @@ from ..bitstream.structures import (
     UnitType,
 )
 from ..bitstream.units import EXTENSION_TYPES, ByteSource, Unit
-from ..encoder.config import Config
 from ..formats.table import by_source
 from ..prediction.neighbours import Neighbours
 from .selection import units_of
+
+Facts: TypeAlias = dict[str, Any]          # values that json can hold, by name
 
 
 def unit_name(kind: int) -> str:
@@ -29,7 +30,7 @@ def unit_name(kind: int) -> str:
     return "extension" if kind in EXTENSION_TYPES else UnitType(kind).name.lower()
 
 
-def describe_stream(path: str, tensors: Sequence[str] = (), units: Sequence[int] = ()) -> dict[str, Any]:
+def describe_stream(path: str, tensors: Sequence[str] = (), units: Sequence[int] = ()) -> Facts:
     """Units, models, tensors, modes, and where the bytes go; values that json can hold.
 
     tensors, units: names and numbers of those that are wanted; then only their units and tensors are listed, and sums
@@ -46,12 +47,12 @@ def describe_stream(path: str, tensors: Sequence[str] = (), units: Sequence[int]
     return found
 
 
-def _describe_unit(u: Unit) -> dict[str, Any]:
+def _describe_unit(u: Unit) -> Facts:
     return {"unit": u.number, "type": unit_name(u.type), "coding": u.coding.name.lower(), "offset": u.offset,
             "bytes": u.end - u.offset}
 
 
-def _describe(parsed: ParsedStream) -> dict[str, Any]:
+def _describe(parsed: ParsedStream) -> Facts:
     header, total = parsed.header, parsed.source.size
     by_type: dict[str, int] = {}
     for unit in parsed.units:
@@ -63,7 +64,7 @@ def _describe(parsed: ParsedStream) -> dict[str, Any]:
     }
 
 
-def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
+def _describe_model(parsed: ParsedStream, model: ParsedModel) -> Facts:
     tensors = []
     for u in model.tensor_units:
         elements = sum(d.word_count for d in u.descriptors) or 1
@@ -88,9 +89,10 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> dict:
             "bits_per_weight": 8 * (end - model.unit.offset) / count if count else None}
 
 
-def _references(parsed: ParsedStream, model: ParsedModel) -> list[dict]:
+def _references(parsed: ParsedStream, model: ParsedModel) -> list[Facts]:
     """External models by digest; those of the stream by number and name."""
-    found, own = [], parsed.models.index(model)
+    found: list[Facts] = []
+    own = parsed.models.index(model)
     for r in model.header.reference:
         if r.external_flag:
             found.append({"external_digest": bytes(r.reference_digest).hex()})
@@ -101,7 +103,7 @@ def _references(parsed: ParsedStream, model: ParsedModel) -> list[dict]:
     return found
 
 
-def _activations(model: ParsedModel) -> list[dict]:
+def _activations(model: ParsedModel) -> list[Facts]:
     """Formats of the integers that layers take (SPEC 7.6.4)."""
     layers = [x for x in (model.layers.layer if model.layers else []) if x.activation_flag]
     return [{"layer": x.layer_name, "signed": bool(a.activation_signed_flag), "width": a.activation_width,
@@ -109,17 +111,17 @@ def _activations(model: ParsedModel) -> list[dict]:
             for x in layers for a in (x.activation,)]
 
 
-def _quantised_elements(tensors: list[dict]) -> int:
+def _quantised_elements(tensors: list[Facts]) -> int:
     """Elements of the weights: of the step that most have, of a quantiser of their own, or coded by factors."""
     floats = [t for t in tensors if t["type"].startswith(("float", "bfloat"))]
     own = [t for t in floats if t["quantiser"] in ("decimal", "fixed_point", "integer_codebook")
            or t["representation"] not in ("direct", "random_mask", "row_mask")]
     stepped = [t for t in floats if t["quantiser"] == "uniform" and t["representation"] == "direct"]
-    largest = max(stepped, key=lambda t: t["elements"], default=None)
-    return sum(t["elements"] for t in own) + sum(t["elements"] for t in stepped if t["detail"] == largest["detail"])
+    step = max(stepped, key=lambda t: t["elements"])["detail"] if stepped else None
+    return sum(int(t["elements"]) for t in [*own, *(t for t in stepped if t["detail"] == step)])
 
 
-def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor, size: int, joined: int) -> dict:
+def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor, size: int, joined: int) -> Facts:
     entry, dtype = model.state.tensors[d.tensor_index], model.state.dtype(d.tensor_index)
     c = d.component[0] if d.component else Component()
     elements = d.word_count // dtype.parts
@@ -136,14 +138,15 @@ def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescript
     }
 
 
-def _predicted_from(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor) -> dict | None:
+def _predicted_from(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor) -> Facts | None:
     """The predicting tensor: of which model of the stream (None: an external one), its index, and its name if known."""
     if d.prediction_mode not in BY_TENSOR:
         return None
-    number, index = parsed.models.index(model), d.predicting_tensor
+    number: int | None = parsed.models.index(model)
+    index = d.predicting_tensor
     if not d.within_model:
         reference = model.header.reference[d.reference_index - 1]
-        number = None if reference.external_flag else number - reference.model_distance
+        number = None if reference.external_flag else parsed.models.index(model) - reference.model_distance
     name = None if number is None else parsed.models[number].state.tensors[index].tensor_name
     return {"reference": d.reference_index, "model": number, "tensor": index, "name": name}
 
@@ -171,26 +174,11 @@ def _detail(d: TensorDescriptor) -> str:
 
 def _quantiser_detail(c: Component) -> str:
     step = c.uniform.step_mantissa * 2.0**c.uniform.step_exponent
-    return {
+    details: dict[int, str] = {
         Quantiser.UNIFORM: f"{c.uniform.states} states, step {step:.6g}" if c.uniform.states else f"step {step:.6g}",
         Quantiser.CODEBOOK: f"{c.codebook.codebook_size_minus1 + 1} values",
         Quantiser.DECIMAL: f"{c.decimal_exponent} decimals",
         Quantiser.FIXED_POINT: f"{c.fixed_point.fixed_point_width} bits, units of 2^{-c.fixed_point.fraction_bits}",
         Quantiser.INTEGER_CODEBOOK: f"{c.integer_codebook.codebook_size_minus1 + 1} integers, step {step:.6g}",
-    }.get(c.quantiser, "")
-
-
-def unused(path: str, config: Config) -> list[str]:
-    """What was asked for by name, but stands nowhere in the stream that was made: a note each."""
-    if not (config.tools.one_mode or config.update):
-        return []
-    models = describe_stream(path)["models"]
-    tensors = [t for m in models for t in m["tensors"]]
-    notes = []
-    if config.tools.one_mode and not any(config.entropy in t["entropy"].split("+") for t in tensors):
-        notes.append(f"--entropy {config.entropy} can code no tensor of this model, or only small ones, which share "
-                     "range-coded units: 'refcodec info' shows what codes them")
-    if config.update and all(t["representation"] == "direct" for t in tensors):
-        why = "no filter is zero" if config.update == "fp" else "the reference has no tensors of these names and types"
-        notes.append(f"s4-{config.update} applies to no tensor of this model: {why}")
-    return notes
+    }
+    return details.get(c.quantiser, "")

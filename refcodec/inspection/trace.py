@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bitstream.parser import Parser
 from ..bitstream.units import MAGIC, ByteSource, Unit, leb
-from ..bitstream.visitor import Tracer
+from ..bitstream.visitor import Reader, Tracer
 from ..errors import ConfigError, OmcError
 from .bins import bins_of
 from .describe import unit_name
@@ -23,9 +23,10 @@ def trace_stream(path: str, references: Sequence[str] = (), bins: bool = False, 
     tensors, units: names and numbers; then only the units with them are traced.  Raises, after what stands before
     the damage, the OmcError of the stream, and ConfigError BAD_CONFIG where there is no such tensor or unit.
     """
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[int | None, list[dict[str, Any]]] = {}
 
-    def collect(reader: Tracer) -> None:
+    def collect(reader: Reader) -> None:
+        assert isinstance(reader, Tracer)
         found[reader.unit] = [{**vars(e), "value": _plain(e.value)} for e in reader.elements]
 
     with ByteSource(path) as source:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..bitstream.structures import (
     MASKS,
     Component,
@@ -54,7 +52,7 @@ def alternatives(decoder: StreamDecoder, number: int, only: Container[int]) -> I
                        "bytes": picked, "alternatives": _sizes(decoder, number, d, c, decoder.threads)}
 
 
-def summed(found: Sequence[dict]) -> dict:
+def summed(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Over all components of a model: bytes as picked, of the smallest ways, and of each entropy mode where it can
     code.
 
@@ -82,9 +80,10 @@ def _payload_bytes(part: Part) -> int:
 
 def _parts(decoder: StreamDecoder, number: int, d: TensorDescriptor, c: Component) -> Iterator[tuple[str, Part]]:
     layout, payloads, predictor = decoder.component_source(number, d, c)
-    kernel = {"kernel_size": layout.kernel_size, "plane_rows": layout.plane_rows}
+    kernel_size, plane_rows = layout.kernel_size, layout.plane_rows
     if not c.words_flag:
-        yield "", Part(_bare(c), decode_levels(c, layout, payloads), layout.dtype, **kernel)
+        levels = decode_levels(c, layout, payloads)
+        yield "", Part(_bare(c), levels, layout.dtype, kernel_size=kernel_size, plane_rows=plane_rows)
         return
     if d.representation in MASKS:
         layout = Layout(layout.dtype)
@@ -92,16 +91,12 @@ def _parts(decoder: StreamDecoder, number: int, d: TensorDescriptor, c: Componen
     if c.quantiser == Quantiser.GRID:
         return
     words = decode_words(c, layout, payloads, predictor, decoder.threads)
-    yield "", _words_part(c, words, layout.dtype, predictor, kernel)
-    if predictor is not None:
-        yield " without prediction", _words_part(c, words, layout.dtype, None, kernel)
-
-
-def _words_part(c: Component, words: np.ndarray, dtype, predictor: np.ndarray | None, kernel: dict) -> Part:
-    parameters = choose_parameters(words, dtype, predictor)
-    bare = _bare(c)
-    bare.word, bare.word_offset_flag = parameters, int(parameters.offset != 0)
-    return Part(bare, words, dtype, predictor, **kernel)
+    for suffix, base in {"": predictor, " without prediction": None}.items():
+        if not suffix or predictor is not None:
+            parameters = choose_parameters(words, layout.dtype, base)
+            bare = _bare(c)
+            bare.word, bare.word_offset_flag = parameters, int(parameters.offset != 0)
+            yield suffix, Part(bare, words, layout.dtype, base, kernel_size, plane_rows)
 
 
 def _bare(c: Component) -> Component:

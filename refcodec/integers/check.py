@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from onnx.reference import ReferenceEvaluator
@@ -13,7 +14,7 @@ from ..model import Model
 from .evaluate import FixedPointNetwork, network_of
 
 
-def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarray | None = None) -> dict:
+def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarray | None = None) -> dict[str, Any]:
     """Layers with activation formats, their accumulators, and how far integers lead the outputs; for json.
 
     inputs: of the network, by name.  labels: the right classes, if the first output holds a score of each class.
@@ -26,7 +27,7 @@ def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarr
                           "--calibration INPUTS.npz")
     proto = network_of(model)
     network = FixedPointNetwork(proto, formats)
-    found, wanted = network.run(inputs), ReferenceEvaluator(proto).run(None, inputs)
+    found, wanted = network.run(inputs), list(ReferenceEvaluator(proto).run(None, inputs))
     layers = [{"layer": name, "signed": x.format.signed, "width": x.format.width,
                "fraction_bits": x.format.fraction_bits, "accumulator_width": x.format.accumulator_width,
                "worst_case": list(x.worst), "seen": list(x.seen), "fits": x.fits, "clipped": x.clipped}
@@ -38,7 +39,7 @@ def check_integers(model: Model, inputs: dict[str, np.ndarray], labels: np.ndarr
     return result
 
 
-def _difference(wanted: np.ndarray, found: np.ndarray) -> dict:
+def _difference(wanted: np.ndarray, found: np.ndarray) -> dict[str, Any]:
     a, b = wanted.astype(np.float64), found.astype(np.float64)
     error, power = float(np.square(a - b).sum()), float(np.square(a).sum())
     return {"snr_db": 10 * math.log10(power / error) if error and power else None,
@@ -54,7 +55,7 @@ def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((classes == labels).mean())
 
 
-def print_check(x: dict) -> None:
+def print_check(x: dict[str, Any]) -> None:
     """check_integers() as tables."""
     print("layer                 takes              accumulator  worst case (any input)       "
           "seen here                    fits  clipped")

@@ -8,7 +8,7 @@ import onnx
 from ..errors import FormatError
 
 
-def network_inputs(path: str, proto) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def network_inputs(path: str, proto: onnx.ModelProto) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """(arrays for the inputs of an ONNX network by name, the other arrays) of an npz file; types are the network's.
 
     Raises FormatError MISSING_FILE, UNSUPPORTED_TYPE or BAD_SIZE: it cannot be read, or an input is missing or

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 _HOMES = {"Finding": "findings", "Requirement": "texts", "Validation": "findings", "requirements": "texts",
           "validate": "validation"}
 __all__ = ["Finding", "Requirement", "Validation", "requirements", "validate"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # The command line lists its commands without loading the decoder.
     if name not in _HOMES:
         raise AttributeError(f"module 'refcodec.validator' has no attribute {name!r}")

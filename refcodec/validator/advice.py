@@ -21,10 +21,10 @@ def advice(stream: ParsedStream) -> Iterator[Finding]:
     for model in stream.models:
         yield from _of_layers(model)
         yield from _of_source(model)
-        for unit in model.tensor_units:
-            for d in unit.descriptors:
+        for tensors in model.tensor_units:
+            for d in tensors.descriptors:
                 for c in d.component:
-                    yield from (_warning(f"tensor {d.tensor_index}: {text}", unit.unit.number)
+                    yield from (_warning(f"tensor {d.tensor_index}: {text}", tensors.unit.number)
                                 for text in _of_component(c))
 
 

@@ -11,7 +11,7 @@ from .findings import Finding, Kind
 
 def check_accumulators(model: Model, unit: int) -> Iterator[Finding]:
     """R7.6.4-1 for each layer with an activation format. unit: of the layer descriptors."""
-    layers = [x for x in model.layers if x.activation]
+    layers = [(x, x.activation) for x in model.layers if x.activation]
     if not layers:
         return
     from ..integers.evaluate import LayerCheck, network_of, products_of  # onnx is loaded for these alone
@@ -21,14 +21,14 @@ def check_accumulators(model: Model, unit: int) -> Iterator[Finding]:
     except Exception as error:                       # the bytes of the network may be anything
         yield Finding(Kind.UNCHECKED, f"R7.6.4-1, as the network cannot be read: {error}", unit)
         return
-    for layer in layers:
+    for layer, activation in layers:
         try:
             (product,) = products_of(network, {layer.name})
-            check = LayerCheck(layer.activation, product.worst_case(layer.activation))
+            check = LayerCheck(activation, product.worst_case(activation))
         except (OmcError, ValueError, OverflowError, IndexError) as error:
             yield Finding(Kind.UNCHECKED, f"R7.6.4-1 of layer {layer.name!r}: {error}", unit)
             continue
         if not check.fits:
             low, high = check.worst
             yield Finding(Kind.VIOLATION, f"layer {layer.name!r}: its sums reach {low}..{high}, beyond "
-                          f"{layer.activation.accumulator_width} bits", unit, rules=("R7.6.4-1",), phase="semantics")
+                          f"{activation.accumulator_width} bits", unit, rules=("R7.6.4-1",), phase="semantics")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from typing import Any
 
 from ..errors import OmcError
 from .texts import Requirement, requirements
@@ -58,7 +59,7 @@ class Finding:
         lines += [f"    SPEC {r.clause} {r.title} [{r.id}]: \"{r.text}\"" for r in self.requirements]
         return "\n".join(lines)
 
-    def data(self) -> dict:
+    def data(self) -> dict[str, Any]:
         """As plain values."""
         return {"kind": self.kind.value, "message": self.message, "unit": self.unit, "bit": self.bit, "code": self.code,
                 "phase": self.phase, "requirements": [asdict(r) for r in self.requirements]}
@@ -95,7 +96,7 @@ class Validation:
         last = f"{verdict}: {self.units} units, {self.models} models, {self.tensors} tensors decoded{counts}"
         return "\n".join([*(f.text() for f in self.findings), last])
 
-    def data(self) -> dict:
+    def data(self) -> dict[str, Any]:
         """As plain values."""
         return {"valid": self.exit_code == VALID, "exit": self.exit_code, "units": self.units, "models": self.models,
                 "tensors": self.tensors, "findings": [f.data() for f in self.findings]}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Profile
-from ..bitstream.parser import FRAMING, ParsedModel, ParsedStream, Parser
+from ..bitstream.parser import FRAMING, FindReference, ParsedModel, ParsedStream, Parser, X
 from ..bitstream.structures import ReferenceEntry, UnitType
 from ..bitstream.units import ByteSource, Unit, read_body
 from ..bitstream.visitor import Reader
@@ -27,18 +28,22 @@ class NotChecked(OmcError):
 
 
 class _LenientReader(Reader):
-    violated: Callable[[OmcError], None]
+    """A Reader that hands violations to `report`, and goes on."""
+
+    report: Callable[[OmcError], None]
+
+    def violated(self, error: OmcError) -> None:
+        self.report(error)
 
 
 class Survey(Parser):
     """A Parser that tells `found` of each violation and goes on where it can.
 
     doubtful: units with violations.  unreadable: numbers of models whose tensor data have no meaning, as their header
-    or
-    their folds are damaged.  number_of: (model, unit type): the number of the last such unit.
+    or their folds are damaged.  number_of: (model, unit type): the number of the last such unit.
     """
 
-    def __init__(self, found: Callable[[Finding], None], source: ByteSource, find_reference,
+    def __init__(self, found: Callable[[Finding], None], source: ByteSource, find_reference: FindReference,
                  allow_prefix: bool = False):
         super().__init__(source, find_reference, allow_prefix, self._make_reader)
         self.found = found
@@ -68,17 +73,17 @@ class Survey(Parser):
         self.doubtful.add(error.unit)
         self.found(Finding.of(error))
 
-    def _make_reader(self, *arguments) -> Reader:
+    def _make_reader(self, *arguments: Any) -> Reader:
         reader, count = _LenientReader(*arguments), 0
 
-        def violated(error: OmcError) -> None:
+        def report(error: OmcError) -> None:
             nonlocal count
             count += 1
             self.violated(error)
             if count == VIOLATIONS_MAX:
                 raise NotChecked(f"the rest of this unit, after {VIOLATIONS_MAX} violations", error.unit)
 
-        reader.violated = violated
+        reader.report = report
         return reader
 
     def _referenced(self, reference: ReferenceEntry, number: int) -> ModelState | None:
@@ -109,7 +114,7 @@ class Survey(Parser):
             elif unit.type == UnitType.TOPOLOGY:
                 self.model.topology = None
 
-    def _structure(self, unit: Unit, function, x):
+    def _structure(self, unit: Unit, function: Callable[[Any, X], None], x: X) -> tuple[Reader, X]:
         outside = unit.type not in FRAMING and len(self.stream.models) - 1 in self.unreadable
         if unit.number in self._headless or outside or unit.type == UnitType.STREAM_HEADER and unit.number:
             self._skip(unit)
@@ -135,7 +140,8 @@ class Survey(Parser):
         number = len(self.stream.models)
         try:
             super()._model_header(unit)
-            parents = [number - r.model_distance for r in self.model.header.reference if not r.external_flag]
+            parents = [number - r.model_distance for r in self.stream.models[number].header.reference
+                       if not r.external_flag]
             if self.unreadable.intersection(parents):
                 self.unreadable.add(number)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +25,15 @@ class _Enough(Exception):
     """The first violation has been found, and no more are asked for."""
 
 
-def validate(stream: bytes | str | os.PathLike, references: Sequence[Model] = (), *, every: bool = False,
+def validate(stream: bytes | str | os.PathLike[str], references: Sequence[Model] = (), *, every: bool = False,
              max_memory: int | None = None, progress: Callable[[int, int, str], None] = lambda done, total, name: None
              ) -> Validation:
     """Check a stream against every requirement of SPEC.md that a stream can break.
 
     stream: bytes or a path.  references: the external models that it refers to.  every: go on after the first
-    violation,
-    with the next element, unit or tensor.  max_memory: bytes that one tensor may need.  progress: called with bytes
-    done,
-    bytes in all, and a tensor's name.  Raises FormatError MISSING_FILE for a path that cannot be read, nothing else.
+    violation, with the next element, unit or tensor.  max_memory: bytes that one tensor may need.  progress: called
+    with bytes done, bytes in all, and a tensor's name.  Raises FormatError MISSING_FILE for a path that cannot be
+    read, nothing else.
     """
     validation = Validation()
 
@@ -44,7 +44,7 @@ def validate(stream: bytes | str | os.PathLike, references: Sequence[Model] = ()
 
     surveys: list[Survey] = []
 
-    def make_parser(*arguments) -> Survey:
+    def make_parser(*arguments: Any) -> Survey:
         surveys.append(Survey(found, *arguments))
         return surveys[0]
 
@@ -79,8 +79,8 @@ class _Values:
             if number in self.survey.unreadable:
                 continue
             digests: dict[int, bytes] = {}
-            for position, unit in enumerate(model.tensor_units):
-                digests |= self._unit(number, position, unit)
+            for position, tensors in enumerate(model.tensor_units):
+                digests |= self._unit(number, position, tensors)
             self._whole(number, model, digests)
         for unit in self.decoder.parsed.units:
             if unit.type in EXTENSION_TYPES:
@@ -145,15 +145,14 @@ class _Values:
 
     def _whole(self, number: int, model: ParsedModel, digests: dict[int, bytes]) -> None:
         """What needs more than one tensor: the digest, the source files, accumulators."""
-        complete = len(digests) == len(model.state.tensors)
-        if complete and model.end is not None and model.end_unit.number not in self.survey.doubtful:
+        complete, end = len(digests) == len(model.state.tensors), model.end_unit
+        if complete and end is not None and end.number not in self.survey.doubtful:
             try:
                 self.decoder.check_model_digest(number, digests)
             except ReconstructionError as error:
                 self.found(Finding.of(error))
-        elif model.end is not None:
-            self.found(Finding(Kind.UNCHECKED, f"model_digest of model {number}, as tensors are missing",
-                               model.end_unit.number))
+        elif end is not None:
+            self.found(Finding(Kind.UNCHECKED, f"model_digest of model {number}, as tensors are missing", end.number))
         own = self.survey.number_of.get((number, UnitType.TOPOLOGY))
         if own is not None and model.topology is not None:
             for finding in check_files(model, own):
