@@ -451,18 +451,19 @@ def test_writer_checks_slots(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_writer_leaves_nothing_behind(tmp_path):
-    for paths, target in ((["m.onnx"], "out.onnx"), (["m.onnx", "a/b/w"], "out")):
-        with pytest.raises(ReconstructionError) as error:
-            with SourceWriter(one_slot_source(paths), T3, tmp_path / target) as writer:
-                writer.commit()
-        assert error.value.code == "MISSING_UNIT"
-        assert os.listdir(tmp_path) == []
-        with pytest.raises(ZeroDivisionError):
-            with SourceWriter(one_slot_source(paths), T3, tmp_path / target) as writer:
-                writer.write_tensor(0, T3[0].array)
-                1 / 0
-        assert os.listdir(tmp_path) == []
+@pytest.mark.parametrize(("paths", "target"), [(["m.onnx"], "out.onnx"), (["m.onnx", "a/b/w"], "out")],
+                         ids=["a file", "a folder"])
+def test_writer_leaves_nothing_behind(tmp_path, paths, target):
+    writer = SourceWriter(one_slot_source(paths), T3, tmp_path / target)
+    with pytest.raises(ReconstructionError) as error, writer:
+        writer.commit()
+    assert error.value.code == "MISSING_UNIT"
+    assert os.listdir(tmp_path) == []
+    writer = SourceWriter(one_slot_source(paths), T3, tmp_path / target)
+    with pytest.raises(ZeroDivisionError), writer:
+        writer.write_tensor(0, T3[0].array)
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
 
 
 def test_writer_tensor_must_fit(tmp_path):

@@ -85,7 +85,8 @@ def test_a_segment_may_be_empty(quantiser):
 @pytest.mark.parametrize("first, plane_rows", [(0, 1), (0, 5), (8, 5)])
 def test_neighbours(c, predictor, first, plane_rows):
     differences = subtract_spatial(LEVELS[first:], predictor, plane_rows, first % plane_rows)
-    found = values(c, differences, FLOAT32, None, Place(first, plane_rows, Neighbours(PredictionMode.SPATIAL, predictor)))
+    place = Place(first, plane_rows, Neighbours(PredictionMode.SPATIAL, predictor))
+    found = values(c, differences, FLOAT32, None, place)
     assert np.array_equal(found, values(c, LEVELS[first:], FLOAT32))
 
 
