@@ -60,6 +60,14 @@ def test_links(page):
     assert {t: fault(page, t) for t in targets(page) if fault(page, t)} == {}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_are_there(page):
+    inline = [child for token in tokens(page) if token.type == "inline" for child in token.children or ()]
+    named = [t.content for t in inline if t.type == "code_inline"
+             and re.fullmatch(r"(conformance|docs|refcodec|tests|tools)/[\w/.-]+", t.content)]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_pages_are_found():
     assert {"README.md", "SPEC.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/index.md",
             "conformance/README.md", "tools/knowledge_center/README.md"} <= {str(p.relative_to(ROOT)) for p in PAGES}
