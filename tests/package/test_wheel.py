@@ -65,6 +65,7 @@ def installed(wheel, tmp_path_factory) -> Path:
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, folder=folder)
     packages = next((folder / "venv" / "lib").glob("python*/site-packages"))
     (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    run(folder / "venv" / "bin" / "refcodec", "warm-up", folder=folder)      # no stream waits for the compiler
     return folder / "venv" / "bin"
 
 
