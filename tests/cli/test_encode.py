@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import same_tensors, snr, weights
 
@@ -85,6 +88,28 @@ def test_a_wrong_configuration_file_is_refused(files, run, text):
     if text is not None:
         (files / "bad.toml").write_text(text)
     run("encode", "m.safetensors", "-o", "c.omc", "--config", "bad.toml", code=CONFIG)
+    assert not os.path.exists("c.omc")
+
+
+def twice_in_safetensors(path: Path) -> None:
+    entry = b'"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
+    header = b"{" + entry + b"," + entry + b"}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\1")
+
+
+def twice_in_npz(path: Path) -> None:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+        warnings.simplefilter("ignore")                      # zipfile warns of it
+        for n in (1, 2):
+            with archive.open("w.npy", "w") as file:
+                np.lib.format.write_array(file, np.full(3, n))
+
+
+@pytest.mark.parametrize("name, write", [("x.safetensors", twice_in_safetensors), ("x.npz", twice_in_npz)])
+def test_two_tensors_of_one_name_are_refused(files, refused, name, write):
+    """As a decoder refuses them: tensors are known by their names."""
+    write(files / name)
+    assert "DUPLICATE_ID" in refused("encode", name, "-o", "c.omc", code=FORMAT)
     assert not os.path.exists("c.omc")
 
 
