@@ -6,19 +6,21 @@ with `room` beforehand; these functions never touch a byte outside the array.
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..compiler import at, inlined
 
 PIECE = 56      # bits moved at once: with the offset inside a byte they lie in eight bytes
 
 
 @inlined
-def room(raw, bit, n):
+def room(raw: np.ndarray, bit: int, n: int) -> int:
     """1 if a field of n bits at bit position `bit` lies inside the uint8 array `raw`, else 0."""
     return 1 if bit + n <= 8 * len(raw) else 0
 
 
 @inlined
-def _eight(raw, i):
+def _eight(raw: np.ndarray, i: int) -> int:
     # Eight bytes from raw[i] on, zeros after the last. The sign of the result depends on the compiler, its bits do not.
     value = 0
     if i + 8 <= len(raw):
@@ -31,7 +33,7 @@ def _eight(raw, i):
 
 
 @inlined
-def get_bits(raw, bit, n):
+def get_bits(raw: np.ndarray, bit: int, n: int) -> int:
     """The n bits (0 <= n <= 63) at position `bit` of the uint8 array `raw`, as an integer."""
     value = 0
     while n > 0:
@@ -43,7 +45,7 @@ def get_bits(raw, bit, n):
 
 
 @inlined
-def put_bits(raw, bit, value, n):
+def put_bits(raw: np.ndarray, bit: int, value: int, n: int) -> None:
     """Write the low n bits (0 <= n <= 63) of value at position `bit`; later bits of the last byte become 0."""
     while n > 0:
         k = min(n, PIECE - 1)

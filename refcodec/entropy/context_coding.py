@@ -40,13 +40,15 @@ def new_cc_contexts() -> np.ndarray:
 
 
 @inlined
-def _code(mode, r, buf, contexts, place, node, bit):
+def _code(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, place: int, node: int,
+          bit: int) -> tuple[int, Coder]:
     return code_bin(mode, r, buf, contexts, place + node, LEVEL_COUNT_LIMIT, bit)
 
 
 @clause("9.3.3")
 @inlined
-def _levels(mode, levels, states, contexts, column, r, buf):
+def _levels(mode: int, levels: np.ndarray, states: int, contexts: np.ndarray, column: np.ndarray, r: Coder,
+            buf: np.ndarray) -> tuple[Coder, int]:
     # column: running means of |n| << 8, all 0.
     rows, cols = levels.shape
     mask_a, mask_b = trellis_masks(states)

@@ -43,14 +43,14 @@ class Book(NamedTuple):
 
 
 @inlined
-def _wrapped(x):
+def _wrapped(x: int) -> int:
     # As two's complement of 64 bits: what the compiler does by itself.
     return (x & 0x7FFFFFFFFFFFFFFF) | -((x >> 63) & 1) << 63
 
 
 @clause("9.7.3")
 @inlined
-def _golomb(raw, bit, shift):
+def _golomb(raw: np.ndarray, bit: int, shift: int) -> tuple[int, int]:
     # ue(v) << shift | u(shift), modulo 2^64. Returns (value, position); ~position if it takes more than 64 bits.
     zeros = 0
     while zeros <= PREFIX_MAX and get_bits(raw, bit, 1) == 0:
@@ -72,7 +72,7 @@ def read_ue(raw: np.ndarray, bit: int) -> tuple[int, int]:
 
 @clause("9.7.3")
 @inlined
-def _read_symbols(raw, bit, first, symbols):
+def _read_symbols(raw: np.ndarray, bit: int, first: int, symbols: np.ndarray) -> tuple[int, int]:
     # Runs of neighbouring symbols (SPEC 9.7.3). Returns (position, status).
     n, shift, symbol, count = 0, -1, first, len(symbols)
     while n < count:
@@ -103,7 +103,7 @@ def _read_symbols(raw, bit, first, symbols):
 
 @clause("9.7.3")
 @inlined
-def _read_lengths(raw, bit, lengths):
+def _read_lengths(raw: np.ndarray, bit: int, lengths: np.ndarray) -> tuple[int, int]:
     # The first length, then differences; together they must make a complete code. Returns (position, status).
     length = get_bits(raw, bit, 5)
     bit += 5
@@ -154,7 +154,7 @@ def build_table(book: Book, table: int, offset: int, symbols: np.ndarray, length
 
 @clause("9.7.2")
 @inlined
-def _rank(book, table, window):
+def _rank(book: Book, table: int, window: int) -> tuple[int, int]:
     # The codeword that the LENGTH_MAX bits of window begin with. Returns (rank, length).
     entry = int(book.lookup[at((table << LOOKUP_BITS) + (window >> (LENGTH_MAX - LOOKUP_BITS)))])
     if entry >= 0:
@@ -169,7 +169,7 @@ def _rank(book, table, window):
 
 @clause("9.7.4")
 @inlined
-def _index_table(thresholds, mean):
+def _index_table(thresholds: np.ndarray, mean: int) -> int:
     table = 1
     for k in range(len(thresholds)):
         table += 1 if mean >= int(thresholds[at(k)]) else 0
@@ -177,7 +177,7 @@ def _index_table(thresholds, mean):
 
 
 @inlined
-def _moved(mean, index):
+def _moved(mean: int, index: int) -> int:
     return mean + (((index << 4) - mean) >> 3)
 
 

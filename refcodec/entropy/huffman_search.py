@@ -114,7 +114,7 @@ def search_bound(values: np.ndarray) -> int:
 def index_codes(array: Sparse, bound: int, precision: int) -> tuple[list[int], list[np.ndarray]]:
     """Thresholds of the running mean, and the counts of the index symbols in each of the classes between them."""
     indices = array.indices(bound, precision)
-    best = ([], [indices])
+    best: tuple[list[int], list[np.ndarray]] = ([], [indices])
     if np.count_nonzero(indices) == 1:
         return best
     least = bits(np.flatnonzero(indices), indices[indices > 0])

@@ -81,7 +81,8 @@ def index_symbols(indices: np.ndarray, precision: int) -> np.ndarray:
     """The symbol of each index >= 1 (SPEC 9.7.3): the top precision + 1 bits of index - 1; the rest are extra bits."""
     v = indices - 1
     extra = np.maximum(np.frexp(v)[1] - precision - 1, 0)
-    return (extra << precision) + (v >> extra)
+    found: np.ndarray = (extra << precision) + (v >> extra)
+    return found
 
 
 def symbol_extents(bound: int, precision: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +100,7 @@ def least_table(symbols: np.ndarray, counts: np.ndarray, first: Callable[[int], 
 
     first: how the first symbol is written.
     """
-    best, least = None, 0
+    found = []
     for hole in HOLES:
         all_symbols, all_counts = _filled(symbols, counts, hole)
         if len(all_symbols) > symbols_max:
@@ -107,9 +108,9 @@ def least_table(symbols: np.ndarray, counts: np.ndarray, first: Callable[[int], 
         lengths = code_lengths(all_counts)
         table = _table(all_symbols, lengths, first(int(all_symbols[0])))
         size = len(table) + int((all_counts * lengths)[np.searchsorted(all_symbols, symbols)].sum())
-        if best is None or size < least:
-            best, least = (all_symbols, lengths, table), size
-    return best
+        found.append((size, all_symbols, lengths, table))
+    _, all_symbols, lengths, table = min(found, key=lambda one: one[0])
+    return all_symbols, lengths, table
 
 
 def _filled(symbols: np.ndarray, counts: np.ndarray, hole: int) -> tuple[np.ndarray, np.ndarray]:

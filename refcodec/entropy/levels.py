@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..compiler import at, bit_length, inlined
-from .range_coder import LEVEL_COUNT_LIMIT, code_bypass
+from .range_coder import LEVEL_COUNT_LIMIT, Coder, code_bypass
 from .tables import LOG_BITS, LOG_BUCKET, RECIPROCAL, STEPS_PER_OCTAVE
 from .watch import ContextTable, Kind, both, clause, step
 
@@ -31,7 +33,7 @@ BUCKETS = 44 * STEPS_PER_OCTAVE + 2           # buckets of any sum of magnitudes
 
 @clause("9.3.2")
 @inlined
-def trellis_masks(states):
+def trellis_masks(states: int) -> tuple[int, int]:
     """The pair (A, B) of the state update; (0, 0) where there is no trellis."""
     if states == 4:
         return 2, 1
@@ -47,13 +49,13 @@ def trellis_masks(states):
 
 
 @inlined
-def sign(x):
+def sign(x: int) -> int:
     return (1 if x > 0 else 0) - (1 if x < 0 else 0)
 
 
 @clause("9.3.3")
 @inlined
-def log_bucket(v):
+def log_bucket(v: int) -> int:
     """Logarithmic bucket of v >= 0 (SPEC 9.3.3)."""
     # In steps of four, until v >> octaves is in the table.
     octaves = (max(bit_length(v), LOG_BITS - 3) - (LOG_BITS - 3)) & -4
@@ -61,13 +63,13 @@ def log_bucket(v):
 
 
 @inlined
-def reciprocal(divisor):
+def reciprocal(divisor: int) -> int:
     """65536 / divisor, rounded down, 1 <= divisor <= 256."""
     return int(RECIPROCAL[at(divisor)])
 
 
 @inlined
-def moved(mean, value, part):
+def moved(mean: int, value: int, part: int) -> int:
     """The running mean after a value: a step of part / 65536 towards it."""
     return mean + (((value - mean) * part) >> 16)
 
@@ -75,7 +77,8 @@ def moved(mean, value, part):
 @step("level")
 @clause("9.3.5")
 @inlined
-def code_level(mode, r, buf, code, model, place, sign_place, positive_place, negative_place, q, k):
+def code_level(mode: int, r: Coder, buf: np.ndarray, code: Callable[..., tuple[int, Coder]], model: Any, place: Any,
+               sign_place: Any, positive_place: Any, negative_place: Any, q: int, k: int) -> tuple[int, Coder]:
     """Code level k in parity q (SPEC 9.3.4). Returns (k, coder); |k| > LEVEL_MAX tells that it is out of range.
 
     code(mode, r, buf, model, place, node, bit) codes one bin and returns (bin, coder).

@@ -7,25 +7,15 @@ bypass substream, so that the descriptor needs nothing but the entropy mode.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..dtypes import DType
-from .map_loop import (
-    BUFFER_FULL,
-    CONTEXTS,
-    OCTAVE,
-    OK,
-    PREDICTED,
-    RAW_EXHAUSTED,
-    SETTINGS,
-    WEIGHT_ONE,
-    decode_map_rows,
-    encode_map_rows,
-)
+from .map_loop import CONTEXTS, PREDICTED, SETTINGS, WEIGHT_ONE, decode_map_rows, encode_map_rows
 from .range_coder import Coder, encoder_start, new_contexts
-from .word_parts import BAD_SHIFT
+from .word_parts import BAD_SHIFT, BUFFER_FULL, OCTAVE, OK, RAW_EXHAUSTED
 from .words import as_int64, median, signed
 
 __all__ = ["BAD_SHIFT", "BUFFER_FULL", "OK", "RAW_EXHAUSTED", "MapParameters", "choose_map_parameters", "decode_map",
@@ -119,7 +109,7 @@ def layout_of(dtype: DType, params: MapParameters, plane_rows: int) -> np.ndarra
                     np.int64)
 
 
-def _new_state(columns: int, dtype: DType, first_row: int) -> tuple:
+def _new_state(columns: int, dtype: DType, first_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours above and their values, weights by setting, scalars (SPEC 9.6.2)."""
     usual = (1 << dtype.exponent >> 1) - 1 if dtype.kind == "f" else 4
     weights = np.zeros((SETTINGS, 2), np.int64)
@@ -129,7 +119,7 @@ def _new_state(columns: int, dtype: DType, first_row: int) -> tuple:
     return np.zeros(columns + 1, np.int64), np.zeros(columns, np.int64), weights, np.array(scalars, np.int64)
 
 
-def _chunks(shape: tuple[int, ...]):
+def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
     step = max(1, CHUNK // max(1, shape[1]))
     return (slice(i, min(i + step, shape[0])) for i in range(0, shape[0], step))
 

@@ -7,9 +7,11 @@ Left, upper left, upper and upper right neighbour count if they lie in the same 
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..compiler import at, compiled, inlined
 from .bit_packing import get_bits, put_bits, room
-from .range_coder import WORD_COUNT_LIMIT
+from .range_coder import WORD_COUNT_LIMIT, Coder
 from .watch import DECODE, ENCODE, ContextTable, clause
 from .word_parts import (
     BAD_ESCAPE,
@@ -47,7 +49,7 @@ PHASES, DISTANCES = 8, 7
 TOP_BITS = 3                # of the mantissa, modelled
 
 
-def _no_mantissa(i, bit):
+def _no_mantissa(i: int, bit: int) -> bool:
     # Each eight have one too many; integers of class 2 have one bit (distance 5), those of class 3 two (distance 6).
     distance, node = i // (PHASES << TOP_BITS), i % (1 << TOP_BITS)
     return node == 0 or distance == 5 and node > 1 or distance == 6 and node > 3
@@ -72,14 +74,14 @@ CONTEXTS = MAPS.size
 
 @clause("9.6.2")
 @inlined
-def _logarithm(cls, mantissa, width):
+def _logarithm(cls: int, mantissa: int, width: int) -> int:
     # In 1/256 octave, from class and eight mantissa bits.
     return cls * OCTAVE + (mantissa >> (width - 8) if width >= 8 else mantissa << (8 - width))
 
 
 @clause("9.6.3")
 @inlined
-def _ratio(x, y):
+def _ratio(x: int, y: int) -> int:
     # 0..3: how far two logarithmic magnitudes lie apart.
     d = abs(x - y)
     return (1 if d >= 64 else 0) + (1 if d >= 160 else 0) + (1 if d >= 384 else 0)
@@ -87,7 +89,8 @@ def _ratio(x, y):
 
 @clause("9.6.5")
 @inlined
-def _code_mantissa(mode, contexts, cls, place, width, mantissa, r, buf, raw, raw_bit):
+def _code_mantissa(mode: int, contexts: np.ndarray, cls: int, place: int, width: int, mantissa: int, r: Coder,
+                   buf: np.ndarray, raw: np.ndarray, raw_bit: int) -> tuple[int, Coder, int]:
     # Top bits, trailing zeros, and what is between in the bypass substream. Returns (mantissa, coder, next raw bit).
     node, low, known = 1, 0, 0
     while width > 0 and node < 1 << TOP_BITS:
@@ -112,7 +115,7 @@ def _code_mantissa(mode, contexts, cls, place, width, mantissa, r, buf, raw, raw
 
 @clause("9.6.3")
 @inlined
-def _expectation(left, up, there_log, plane, weights):
+def _expectation(left: int, up: int, there_log: int, plane: int, weights: np.ndarray) -> tuple[int, int, int, int]:
     # (expected logarithmic magnitude, setting, the neighbours and the predictor against the mean of the plane).
     left_log, up_log = left >> 5, up >> 5
     x, y, setting = 0, 0, 5
@@ -129,8 +132,9 @@ def _expectation(left, up, there_log, plane, weights):
 
 @clause("9.6.3")
 @inlined
-def _code_zero(mode, r, buf, contexts, left, up, upper_left, upper_right, predicted, there_log, expected, overall,
-               zero):
+def _code_zero(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, left: int, up: int, upper_left: int,
+               upper_right: int, predicted: int, there_log: int, expected: int, overall: int,
+               zero: int) -> tuple[int, Coder]:
     pattern = ((1 if left >> 5 else 0) | (2 if up >> 5 else 0) | (4 if upper_left >> 5 else 0)
                | (8 if upper_right >> 5 else 0))
     if predicted:
@@ -145,8 +149,9 @@ def _code_zero(mode, r, buf, contexts, left, up, upper_left, upper_right, predic
 
 @clause("9.6.4")
 @inlined
-def _code_again(mode, r, buf, contexts, equals, v, left, left_value, up, up_value, before, there, there_log,
-                there_sign):
+def _code_again(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, equals: int, v: int, left: int,
+                left_value: int, up: int, up_value: int, before: tuple[int, int, int], there: int, there_log: int,
+                there_sign: int) -> tuple[int, tuple[int, int, int], int, tuple[int, int, int], Coder]:
     # The predictor's, the upper, the left word, or the one repeated last. before: (word, logarithm, sign), as here is.
     # Returns (1 if so, here, origin, before, coder).
     if there_log:
@@ -175,20 +180,22 @@ def _code_again(mode, r, buf, contexts, equals, v, left, left_value, up, up_valu
 
 @clause("9.6.3")
 @inlined
-def _adapt(weights, setting, gain, x, y):
+def _adapt(weights: np.ndarray, setting: int, gain: int, x: int, y: int) -> None:
     weights[at(setting), 0] = clip(-WEIGHT_MAX, int(weights[at(setting), 0]) + ((gain * x) >> 12), WEIGHT_MAX)
     weights[at(setting), 1] = clip(-WEIGHT_MAX, int(weights[at(setting), 1]) + ((gain * y) >> 12), WEIGHT_MAX)
 
 
 @clause("9.6.2")
 @inlined
-def _parts(v, is_float, magnitude_bits, mantissa_bits):
+def _parts(v: int, is_float: int, magnitude_bits: int, mantissa_bits: int) -> tuple[int, int, int]:
     return float_parts(v, magnitude_bits, mantissa_bits, 0) if is_float else integer_parts(v, 0)
 
 
 @clause("9.6.3")
 @inlined
-def _code_planes(mode, values, predictor, layout, above, above_values, weights, state, contexts, r, buf, raw, raw_bit):
+def _code_planes(mode: int, values: np.ndarray, predictor: np.ndarray, layout: np.ndarray, above: np.ndarray,
+                 above_values: np.ndarray, weights: np.ndarray, state: np.ndarray, contexts: np.ndarray, r: Coder,
+                 buf: np.ndarray, raw: np.ndarray, raw_bit: int) -> tuple[Coder, int, int]:
     # above: of the last row, and one more: logarithm << 5 | sign (0 zero, 1 positive, 2 negative) << 3 | same << 2
     # | origin.
     rows, cols = values.shape
@@ -285,12 +292,16 @@ def _code_planes(mode, values, predictor, layout, above, above_values, weights, 
 
 
 @compiled
-def encode_map_rows(values, predictor, layout, above, above_values, weights, state, contexts, r, buf, raw, raw_bit):
+def encode_map_rows(values: np.ndarray, predictor: np.ndarray, layout: np.ndarray, above: np.ndarray,
+                    above_values: np.ndarray, weights: np.ndarray, state: np.ndarray, contexts: np.ndarray, r: Coder,
+                    buf: np.ndarray, raw: np.ndarray, raw_bit: int) -> tuple[Coder, int, int]:
     return _code_planes(ENCODE, values, predictor, layout, above, above_values, weights, state, contexts, r, buf, raw,
                             raw_bit)
 
 
 @compiled
-def decode_map_rows(values, predictor, layout, above, above_values, weights, state, contexts, r, buf, raw, raw_bit):
+def decode_map_rows(values: np.ndarray, predictor: np.ndarray, layout: np.ndarray, above: np.ndarray,
+                    above_values: np.ndarray, weights: np.ndarray, state: np.ndarray, contexts: np.ndarray, r: Coder,
+                    buf: np.ndarray, raw: np.ndarray, raw_bit: int) -> tuple[Coder, int, int]:
     return _code_planes(DECODE, values, predictor, layout, above, above_values, weights, state, contexts, r, buf, raw,
                             raw_bit)

@@ -49,6 +49,9 @@ CM = LevelTable("9.4", Places("A ", (Part("place", BUCKETS, near),), (Part("plac
                 Places("C ", (Part("scale", BUCKETS, scales), Part("ratio", RATIOS))))
 
 
+Taps = tuple[int, int, int, int, int, int, int, int, int]      # one for each input of the linear prediction
+
+
 class CmState(NamedTuple):
     """What persists through a joined stream: contexts of the predictions A, B, C and the mixer's weights (int32)."""
 
@@ -65,19 +68,20 @@ def new_cm_state() -> CmState:
 
 
 @inlined
-def _clip(x, limit):
+def _clip(x: int, limit: int) -> int:
     return min(max(x, -limit), limit)
 
 
 @clause("9.4.3")
 @inlined
-def _trained(weight, gradient):
+def _trained(weight: int, gradient: int) -> int:
     return _clip(weight + ((gradient + (1 << 17)) >> 18), WEIGHT_LIMIT)
 
 
 @clause("9.4.3")
 @inlined
-def _code(mode, r, buf, model, place, node, bit):
+def _code(mode: int, r: Coder, buf: np.ndarray, model: CmState, place: tuple[int, int, int], node: int,
+          bit: int) -> tuple[int, Coder]:
     """Code one bin with the mixture of three predictions, and let all of them learn. Returns (bin, coder)."""
     ia, ib, ic = at(place[0] + node), at(place[1] + node), at(place[2] + node)
     w0, w1, w2 = at(3 * node), at(3 * node + 1), at(3 * node + 2)
@@ -98,13 +102,13 @@ def _code(mode, r, buf, model, place, node, bit):
 
 @clause("9.4.4")
 @inlined
-def _side(mean):
+def _side(mean: int) -> int:
     return min(max(log_bucket(mean) - SIDE_FIRST, 0), SIDES - 1)
 
 
 @clause("9.4.4")
 @inlined
-def _ratio(prediction, scale):
+def _ratio(prediction: int, scale: int) -> int:
     """The level of prediction / scale (both in 1/16 of n), -6 to 6."""
     x = abs(prediction) * 20
     t = ((1 if x > 3 * scale else 0) + (1 if x > 7 * scale else 0) + (1 if x > 12 * scale else 0)
@@ -113,7 +117,7 @@ def _ratio(prediction, scale):
 
 
 @inlined
-def _product(x, y):
+def _product(x: Taps, y: Taps) -> int:
     # Scalar product of two vectors.
     return (x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3] + x[4] * y[4] + x[5] * y[5] + x[6] * y[6]
             + x[7] * y[7] + x[8] * y[8])
@@ -121,7 +125,7 @@ def _product(x, y):
 
 @clause("9.4.4")
 @inlined
-def _learned(taps, x, error):
+def _learned(taps: Taps, x: Taps, error: int) -> Taps:
     """The taps after one step of the normalised least mean squares."""
     shift = bit_length(256 + (_product(x, x) >> 1)) - 1
     step = TAP_RATE * _clip(error, INPUT_LIMIT)
@@ -132,13 +136,14 @@ def _learned(taps, x, error):
 
 @clause("9.4.4")
 @inlined
-def _tap(tap, gradient, shift):
+def _tap(tap: int, gradient: int, shift: int) -> int:
     return _clip(tap + (gradient >> shift), TAP_LIMIT)
 
 
 @clause("9.4.4")
 @inlined
-def _levels(mode, levels, states, kernel_size, model, columns, history, r, buf):
+def _levels(mode: int, levels: np.ndarray, states: int, kernel_size: int, model: CmState, columns: np.ndarray,
+            history: np.ndarray, r: Coder, buf: np.ndarray) -> tuple[Coder, int]:
     # columns: running means of |n| << 8 and of n << 4; history: n << 4 of this row and the two before; all 0.
     rows, cols = levels.shape
     mask_a, mask_b = trellis_masks(states)
@@ -195,7 +200,7 @@ def _levels(mode, levels, states, kernel_size, model, columns, history, r, buf):
 
 
 @inlined
-def _shapes(levels):
+def _shapes(levels: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
     # Of the arrays `columns` and `history`.
     return (2, levels.shape[1]), (3, levels.shape[1] + 1)
 

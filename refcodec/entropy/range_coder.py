@@ -8,7 +8,7 @@ in registers.  A context is one int32: probability of a 1 (20 bits) << 10 | coun
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,14 +46,14 @@ def new_contexts(*shape: int) -> np.ndarray:
 
 
 @inlined
-def _read(buf, pos, end):
+def _read(buf: np.ndarray, pos: int, end: int) -> int:
     # Past the end of the payload zeros are read; the end condition (SPEC 9.1.4) bounds how many.
     return int(buf[at(pos)]) if pos < end else 0
 
 
 @clause("9.1.2")
 @inlined
-def _shift_in(r, buf):
+def _shift_in(r: Coder, buf: np.ndarray) -> Coder:
     # Decoder: renormalise.
     rng, code, pos = r.range, r.code, r.pos
     while rng < RANGE_MIN:
@@ -64,7 +64,7 @@ def _shift_in(r, buf):
 
 
 @inlined
-def _put_byte(low, pos, cache, pending, buf):
+def _put_byte(low: int, pos: int, cache: int, pending: int, buf: np.ndarray) -> tuple[int, int, int, int]:
     # Encoder: move the top byte of low out; a carry (bit 32) reaches the bytes held back.
     if low < 0xFF000000 or low > 0xFFFFFFFF:
         carry = low >> 32
@@ -82,7 +82,7 @@ def _put_byte(low, pos, cache, pending, buf):
 
 
 @inlined
-def _shift_out(r, buf):
+def _shift_out(r: Coder, buf: np.ndarray) -> Coder:
     # Encoder: renormalise.
     rng, low, pos, cache, pending = r.range, r.low, r.pos, r.cache, r.pending
     while rng < RANGE_MIN:
@@ -92,7 +92,7 @@ def _shift_out(r, buf):
 
 
 @inlined
-def start(mode, buf, pos, end):
+def start(mode: int, buf: np.ndarray, pos: int, end: int) -> Coder:
     """Begin a payload at buf[pos:end] (SPEC 9.1.1). Returns the coder."""
     code = 0
     if mode == DECODE:
@@ -105,7 +105,8 @@ def start(mode, buf, pos, end):
 @step("bin")
 @clause("9.1.2")
 @inlined
-def code_probability(mode, r, buf, sources, p, bit):
+def code_probability(mode: int, r: Coder, buf: np.ndarray, sources: tuple[Any, ...], p: int,
+                     bit: int) -> tuple[int, Coder]:
     """Code one bin whose probability of a 1 is p / 65536. Returns (bin, coder).
 
     sources: the contexts that p comes from, for the observer alone: a place of each, a node to be added, their states.
@@ -126,7 +127,7 @@ def code_probability(mode, r, buf, sources, p, bit):
 
 @clause("9.2")
 @inlined
-def adapted(context, bit, limit):
+def adapted(context: int, bit: int, limit: int) -> int:
     """The context after a bin (SPEC 9.2); `limit` bounds its count."""
     p = context >> 10
     c = context & 1023
@@ -136,7 +137,8 @@ def adapted(context, bit, limit):
 
 @clause("9.2")
 @inlined
-def code_bin(mode, r, buf, contexts, i, limit, bit):
+def code_bin(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, i: int, limit: int,
+             bit: int) -> tuple[int, Coder]:
     """Code one bin with contexts[i] (one-dimensional) and adapt it. Returns (bin, coder)."""
     context = int(contexts[at(i)])
     p = min(max(context >> 14, PROBABILITY_MIN), PROBABILITY_MAX)
@@ -148,7 +150,7 @@ def code_bin(mode, r, buf, contexts, i, limit, bit):
 @step("bypass")
 @clause("9.1.3")
 @inlined
-def code_bypass(mode, r, buf, n, value):
+def code_bypass(mode: int, r: Coder, buf: np.ndarray, n: int, value: int) -> tuple[int, Coder]:
     """Code n equiprobable bits (0 <= n <= 62), most significant first, in chunks of at most 8. Returns (value,
     coder)."""
     if mode == COST:
@@ -170,7 +172,7 @@ def code_bypass(mode, r, buf, n, value):
 
 @clause("9.1.4")
 @inlined
-def finish(mode, r, buf):
+def finish(mode: int, r: Coder, buf: np.ndarray) -> tuple[int, int]:
     """End a payload (SPEC 9.1.4). Returns (position after it, 1 if the end condition holds else 0).
 
     The encoder sends the one byte that, followed by zeros for ever, lies inside the last interval.

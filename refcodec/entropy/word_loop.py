@@ -47,7 +47,9 @@ from .word_steps import (
 
 @clause("9.5.3")
 @inlined
-def _code_rows(mode, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw, raw_bit):
+def _code_rows(mode: int, values: np.ndarray, exponents: np.ndarray, layout: np.ndarray, columns: np.ndarray,
+               above: np.ndarray, past: np.ndarray, table: np.ndarray, state: np.ndarray, contexts: np.ndarray,
+               r: Coder, buf: np.ndarray, raw: np.ndarray, raw_bit: int) -> tuple[Coder, int, int]:
     # columns: mean << 8 | count; above: 0 nothing, 1 a zero, 2 a positive word, 4 a negative one.
     rows, cols = values.shape
     f = format_of(layout, exponents, rows, cols)
@@ -121,7 +123,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
                 # 5. The means, and the weights of row and column in the expectation.
                 log = logarithm(f, cls, mantissa, shift) + e
                 gain = (clip(-512, log - e - expected, 512) * rate) >> 8
-                if means.count == 0:
+                if means.elements == 0:
                     row = log
                 means = updated(means, f, log, gain, x, y)
                 column = moved_mean(column, log, min(column_count + 2, COLUMN_WINDOW)) if column_count else log
@@ -137,7 +139,7 @@ def _code_rows(mode, values, exponents, layout, columns, above, past, table, sta
             if repeats:
                 past[at(n & (len(past) - 1))] = v
             n += 1
-    for k, s in enumerate((means.overall, means.count, means.row_weight, means.column_weight, means.power, shift,
+    for k, s in enumerate((means.overall, means.elements, means.row_weight, means.column_weight, means.power, shift,
                            repeats, n, source.position, source.direction, source.length, source.flips)):
         state[k] = s
     return r, raw_bit, OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiler import at, bit_length, inlined
-from .range_coder import WORD_COUNT_LIMIT, code_bin, code_bypass
+from .range_coder import WORD_COUNT_LIMIT, Coder, code_bin, code_bypass
 from .watch import ENCODE, clause, step
 
 # Statuses. MALFORMED: a class that does not exist; ENDED: the payload ended early; BUFFER_FULL is the encoder's.
@@ -23,23 +23,24 @@ RECIPROCAL = np.array([0] + [65536 // d for d in range(1, OVERALL_WINDOW + 1)], 
 
 
 @inlined
-def word_bin(mode, r, buf, contexts, i, bit):
+def word_bin(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, i: int, bit: int) -> tuple[int, Coder]:
     return code_bin(mode, r, buf, contexts, i, WORD_COUNT_LIMIT, bit)
 
 
 @inlined
-def clip(low, x, high):
+def clip(low: int, x: int, high: int) -> int:
     return min(max(x, low), high)
 
 
 @inlined
-def moved_mean(mean, value, divisor):
+def moved_mean(mean: int, value: int, divisor: int) -> int:
     return mean + (((value - mean) * int(RECIPROCAL[at(divisor)])) >> 16)
 
 
 @clause("9.5.6")
 @inlined
-def _code_steps(mode, r, buf, contexts, place, limit, steps):
+def _code_steps(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, place: int, limit: int,
+                steps: int) -> tuple[int, Coder, int]:
     # Unary with `limit` contexts, then Exp-Golomb. Returns (steps, coder, 1 if well formed).
     n = 0
     while n < limit:
@@ -62,7 +63,8 @@ def _code_steps(mode, r, buf, contexts, place, limit, steps):
 @step("class")
 @clause("9.5.6")
 @inlined
-def code_class(mode, r, buf, contexts, place, centre, value):
+def code_class(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, place: int, centre: int,
+               value: int) -> tuple[int, Coder, int]:
     # Unary away from the centre. Returns (class, coder, 1 if well formed).
     up, r = word_bin(mode, r, buf, contexts, place, 1 if value > centre else 0)
     first, limit = (place + 1, UP_STEPS) if up else (place + 1 + UP_STEPS, DOWN_STEPS)
@@ -72,7 +74,7 @@ def code_class(mode, r, buf, contexts, place, centre, value):
 
 @clause("8.4.3")
 @inlined
-def float_parts(v, magnitude_bits, mantissa_bits, shift):
+def float_parts(v: int, magnitude_bits: int, mantissa_bits: int, shift: int) -> tuple[int, int, int]:
     # (class, sign, mantissa) of a float word; float_word is the inverse.
     magnitude = v & ((1 << magnitude_bits) - 1)
     cls = 0 if magnitude == 0 else 1 + (magnitude >> mantissa_bits)
@@ -81,12 +83,12 @@ def float_parts(v, magnitude_bits, mantissa_bits, shift):
 
 @clause("8.4.3")
 @inlined
-def float_word(cls, sign, mantissa, magnitude_bits, mantissa_bits, shift):
+def float_word(cls: int, sign: int, mantissa: int, magnitude_bits: int, mantissa_bits: int, shift: int) -> int:
     return (-sign << magnitude_bits) | (max(cls, 1) - 1) << mantissa_bits | mantissa << shift
 
 
 @inlined
-def integer_parts(v, shift):
+def integer_parts(v: int, shift: int) -> tuple[int, int, int]:
     # (class, sign, mantissa) of an integer; integer_of is the inverse. -2^63 has class 64.
     v >>= shift
     sign = 1 if v < 0 else 0
@@ -99,7 +101,7 @@ def integer_parts(v, shift):
 
 @clause("8.4.3")
 @inlined
-def integer_of(cls, sign, mantissa, shift):
+def integer_of(cls: int, sign: int, mantissa: int, shift: int) -> int:
     if cls == 0:
         return 0
     if cls + shift == 64:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ..compiler import at, inlined
 from .bit_packing import get_bits, put_bits, room
-from .range_coder import WORD_COUNT_LIMIT, code_bypass
+from .range_coder import WORD_COUNT_LIMIT, Coder, code_bypass
 from .watch import DECODE, ContextTable, clause, step
 from .word_parts import (
     BAD_ESCAPE,
@@ -39,12 +41,12 @@ ZERO_BUCKETS, REPEAT_MAX = 32, 15
 PHASES, SLOPES = 4, 5
 
 
-def _no_mantissa(i, bit):
+def _no_mantissa(i: int, bit: int) -> bool:
     # Each four have one too many; integers of class 1 have no bits (set 9), those of class 2 one (set 10).
     return i % 4 == 3 or i // 4 == 9 or i // 4 == 10 and i % 4 > 0
 
 
-def _below_class_1(i, bit):
+def _below_class_1(i: int, bit: int) -> bool:
     # Steps down by the predictor's exponent, where class 1 is expected.
     down = i % (1 + CLASS_NODES) - 2 - UP_STEPS
     return down > 0 or down == 0 and bit == 1
@@ -86,7 +88,7 @@ class Format(NamedTuple):
 
 @clause("9.5.2")
 @inlined
-def format_of(layout, exponents, rows, cols):
+def format_of(layout: np.ndarray, exponents: np.ndarray, rows: int, cols: int) -> Format:
     steady = 1 if int(layout[7]) == STEADY else 0
     predicted = 1 if exponents.shape[0] == rows and exponents.shape[1] == cols else 0
     return Format(int(layout[0]), int(layout[1]), int(layout[2]), int(layout[3]), int(layout[4]), int(layout[5]),
@@ -94,7 +96,7 @@ def format_of(layout, exponents, rows, cols):
 
 
 @inlined
-def row_shift(values, i, limit):
+def row_shift(values: np.ndarray, i: int, limit: int) -> int:
     """How many more low bits are zero in all of a row, at most limit."""
     gathered, shift = 0, 0
     for j in range(values.shape[1]):
@@ -107,7 +109,8 @@ def row_shift(values, i, limit):
 @step("row shift")
 @clause("9.5.4")
 @inlined
-def code_row_shift(mode, r, buf, contexts, limit, before, shift):
+def code_row_shift(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, limit: int, before: int,
+                   shift: int) -> tuple[int, Coder]:
     """The shift of a row, by that of the row before. limit: for those who choose it. Returns (shift, coder)."""
     same, r = word_bin(mode, r, buf, contexts, SHIFT_PLACE, 1 if shift == before else 0)
     return (before, r) if same else code_bypass(mode, r, buf, 6, shift)
@@ -126,7 +129,7 @@ class Source(NamedTuple):
 
 @clause("9.5.5")
 @inlined
-def _find_repeat(n, past, table, mask):
+def _find_repeat(n: int, past: np.ndarray, table: np.ndarray, mask: int) -> tuple[int, int]:
     # Where the last two magnitudes stood before: (position whose word should come next, direction), or (-1, 0).
     window = len(past)
     if n < 2:
@@ -148,7 +151,9 @@ def _find_repeat(n, past, table, mask):
 
 @clause("9.5.5")
 @inlined
-def code_repeat(mode, r, buf, contexts, f, shift, n, past, table, source, v, parts):
+def code_repeat(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, f: Format, shift: int, n: int,
+                past: np.ndarray, table: np.ndarray, source: Source, v: int,
+                parts: tuple[int, int, int]) -> tuple[int, tuple[int, int, int], Source, Coder]:
     """Whether the magnitude at the source comes again as element n; then its sign. v: the word; parts: its class, sign
     and mantissa. Returns (repeated, parts, source, coder)."""
     position, direction, length, flips = source
@@ -176,7 +181,8 @@ def code_repeat(mode, r, buf, contexts, f, shift, n, past, table, source, v, par
 
 @clause("9.5.3")
 @inlined
-def code_zero(mode, r, buf, contexts, f, expected, e, zeros_around, zero):
+def code_zero(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, f: Format, expected: int, e: int,
+              zeros_around: int, zero: int) -> tuple[int, Coder]:
     """Whether an element is zero, by the zeros around it and the expected logarithmic magnitude, or by the predictor's
     exponent. Returns (zero, coder)."""
     place = ZERO_PLACE + zeros_around * ZERO_BUCKETS + clip(0, (expected >> 7) + 12, ZERO_BUCKETS - 1)
@@ -189,14 +195,15 @@ def code_zero(mode, r, buf, contexts, f, expected, e, zeros_around, zero):
 
 @clause("9.5.6")
 @inlined
-def _width(f, cls, shift):
+def _width(f: Format, cls: int, shift: int) -> int:
     # Bits of a mantissa.
     return f.mantissa_bits - shift if f.is_float else cls - 1
 
 
 @clause("9.5.6")
 @inlined
-def _code_top(mode, r, buf, contexts, place, width, mantissa):
+def _code_top(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, place: int, width: int,
+              mantissa: int) -> tuple[int, int, Coder]:
     # The two top bits of a mantissa, or fewer where it is narrower. Returns (known bits, bits left, coder).
     known = 0
     if width > 0:
@@ -211,7 +218,8 @@ def _code_top(mode, r, buf, contexts, place, width, mantissa):
 
 @clause("9.5.6")
 @inlined
-def code_magnitude(mode, r, buf, contexts, f, shift, expected, e, slope, cls, mantissa):
+def code_magnitude(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, f: Format, shift: int, expected: int,
+                   e: int, slope: int, cls: int, mantissa: int) -> tuple[int, int, int, Coder, int]:
     """The class of what is not zero, and the top bits of its mantissa. slope: of magnitudes between row and column.
     Returns (class, top bits, bits below them, coder, status)."""
     centre = clip(1, (expected + OCTAVE // 2) >> 8, f.max_class)
@@ -233,7 +241,8 @@ def code_magnitude(mode, r, buf, contexts, f, shift, expected, e, slope, cls, ma
 
 @clause("9.5.6")
 @inlined
-def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
+def _code_trailing(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, cls: int, width: int,
+                   mantissa: int) -> tuple[int, int, Coder]:
     # The trailing zeros among the low `width` bits, by class, and the one before them. Returns (low bits, their
     # number, coder).
     limit = min(width, TRAILING_MAX)
@@ -249,7 +258,8 @@ def _code_trailing(mode, r, buf, contexts, cls, width, mantissa):
 
 @clause("9.5.6")
 @inlined
-def code_rest(mode, r, buf, contexts, f, signs_around, raw, raw_bit, cls, sign, top, width, mantissa):
+def code_rest(mode: int, r: Coder, buf: np.ndarray, contexts: np.ndarray, f: Format, signs_around: int, raw: np.ndarray,
+              raw_bit: int, cls: int, sign: int, top: int, width: int, mantissa: int) -> tuple[int, int, int, Coder]:
     """The sign, the trailing zeros, and the `width` bits below the top bits that remain, as they are. Returns (sign,
     mantissa, next raw bit or -1, coder)."""
     if f.signs == MODELLED_SIGNS:
@@ -278,7 +288,7 @@ class Means(NamedTuple):
     """What a magnitude is expected from, through a segment (SPEC 9.5.2)."""
 
     overall: int
-    count: int
+    elements: int       # that it is the mean of, at most OVERALL_WINDOW
     row_weight: int
     column_weight: int
     power: int
@@ -286,7 +296,7 @@ class Means(NamedTuple):
 
 @clause("9.5.7")
 @inlined
-def logarithm(f, cls, mantissa, shift):
+def logarithm(f: Format, cls: int, mantissa: int, shift: int) -> int:
     """The magnitude in 1/256 octave, from the class and two bits of the mantissa."""
     width = _width(f, cls, shift)
     top = mantissa >> (width - 2) if width >= 2 else mantissa << (2 - width)
@@ -295,13 +305,13 @@ def logarithm(f, cls, mantissa, shift):
 
 @clause("9.5.7")
 @inlined
-def updated(means, f, log, gain, x, y):
+def updated(means: Means, f: Format, log: int, gain: int, x: int, y: int) -> Means:
     """The means after an element that is not zero, x and y being row and column against the mean of all."""
     row_weight, column_weight = means.row_weight, means.column_weight
     if not f.steady:
         row_weight = clip(-WEIGHT_MAX, row_weight + ((gain * x) >> 12), WEIGHT_MAX)
         column_weight = clip(-WEIGHT_MAX, column_weight + ((gain * y) >> 12), WEIGHT_MAX)
     power = means.power + ((x * x + y * y - means.power) >> 8)
-    count = min(means.count + 1, OVERALL_WINDOW)
-    overall = moved_mean(means.overall if means.count else log, log, count)
-    return Means(overall, count, row_weight, column_weight, power)
+    elements = min(means.elements + 1, OVERALL_WINDOW)
+    overall = moved_mean(means.overall if means.elements else log, log, elements)
+    return Means(overall, elements, row_weight, column_weight, power)

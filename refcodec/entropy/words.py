@@ -8,6 +8,7 @@ expected from the row and the column; the bits that look random go to the bypass
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,8 @@ __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "choose_parameters
 
 CHUNK = 1 << 15             # elements staged as int64 at a time
 SAMPLE = 1 << 15            # elements coded for an estimate
+
+State = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 _PLAIN = WordParameters()
 
@@ -114,7 +117,7 @@ def layout_of(dtype: DType, predictor: np.ndarray | None, params: WordParameters
                      params.row_shifts, params.scale_rule, params.trailing], np.int64)
 
 
-def _new_state(shape: tuple[int, int], dtype: DType, predictor: np.ndarray | None, params: WordParameters) -> tuple:
+def _new_state(shape: tuple[int, int], dtype: DType, predictor: np.ndarray | None, params: WordParameters) -> State:
     """Column means and counts, zeros and signs of the row above, past words and their table, scalars (SPEC 9.5.2)."""
     usual = 4
     if dtype.kind == "f":
@@ -128,7 +131,7 @@ def _new_state(shape: tuple[int, int], dtype: DType, predictor: np.ndarray | Non
             np.zeros(window, np.int32), np.array(scalars, np.int64))
 
 
-def _chunks(shape: tuple[int, ...]):
+def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
     step = max(1, CHUNK // max(1, shape[1]))
     return (slice(i, min(i + step, shape[0])) for i in range(0, shape[0], step))
 
@@ -222,7 +225,7 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
         for rule in range(3):
             params.scale_rule = rule
             costs[rule] = estimate_bits(words, predictor, dtype, params)
-        params.scale_rule = min(costs, key=costs.get)
+        params.scale_rule = min(costs, key=costs.__getitem__)
     return params
 
 
@@ -233,7 +236,7 @@ def _has_skewed_low_bits(words: np.ndarray, dtype: DType, params: WordParameters
     sample = words.reshape(-1)[:: max(1, words.size // SAMPLE)].astype(np.int64)
     sample = sample[(sample & ((1 << (dtype.bits - dtype.sign)) - 1)) != 0] >> params.shift
     zeros = int(((sample & 1) == 0).sum())
-    return sample.size > 64 and zeros - sample.size / 2 > 2.5 * math.sqrt(sample.size)
+    return bool(sample.size > 64 and zeros - sample.size / 2 > 2.5 * math.sqrt(sample.size))
 
 
 def median(words: np.ndarray, dtype: DType) -> int:
