@@ -149,10 +149,10 @@ void parse_component(Parser *p, Component *c)
     if (m == M_CC && c->words_flag)
         parse_word_parameters(p, c);
     c->level_bytes = element_type((unsigned)c->word_type)->word_bytes;
-    if (m == M_RAW || m >= M_DEFLATE) {
+    if (modes[m].integers == decode_bytes) {
         if (!c->words_flag)
             c->level_bytes = 1 << bits_u(p->b, 2);
-        if (m != M_RAW)
+        if (modes[m].expand)
             c->byte_planes = (int)bits_u(p->b, 1);
     }
     if (m == M_FIXED)

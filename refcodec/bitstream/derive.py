@@ -13,6 +13,7 @@ from ..errors import SemanticsError
 from ..fold import Fold
 from .limits import VERSION, Profile, size_needed
 from .structures import (
+    AS_BYTES,
     BY_DIFFERENCE,
     BY_NEIGHBOURS,
     DECOMPOSED,
@@ -221,6 +222,7 @@ def check_tools(v: Visitor, x: Component) -> None:
     dtype = v.context.model.dtype(d.tensor_index)
     factor, predicted = d.representation in FACTORED, d.prediction_mode in BY_DIFFERENCE
     x.words_flag = int(x.quantiser in WORDS)
+    x.bytes_flag = int(x.entropy_mode in AS_BYTES)
     spatial, mode = d.prediction_mode in BY_NEIGHBOURS, mode_facts(x.entropy_mode)
     forbid(v, factor and x.quantiser not in INDICES, "R7.7.3-1", "a factor whose values are not indices times a step")
     forbid(v, x.quantiser in (*INDICES, Quantiser.DECIMAL) and (dtype.parts != 1 or dtype.name == "float8_e8m0fnu"),

@@ -89,14 +89,16 @@ class ModeFacts:
     """What syntax, semantics and encoder know of an entropy mode without its coder (entropy/modes.py has that).
 
     called: in words.  words, levels: the clause by which it codes them, None: it cannot.  range_coded: it codes block
-    after block into one payload, so that components can be joined or have entry points.  profile: the lowest that has
-    it.  complex_words: words of complex types, too.  rule: the requirement that forbids what it cannot.
+    after block into one payload, so that components can be joined or have entry points.  as_bytes: it lays integers
+    out as bytes.  profile: the lowest that has it.  complex_words: words of complex types, too.  rule: the requirement
+    that forbids what it cannot.
     """
 
     called: str
     words: str | None = None
     levels: str | None = None
     range_coded: bool = False
+    as_bytes: bool = False
     profile: Profile = Profile.BASELINE
     complex_words: bool = True
     rule: str = ""
@@ -117,16 +119,16 @@ class EntropyMode(IntEnum):
         mode._value_, mode.facts = value, facts
         return mode
 
-    RAW = 0, ModeFacts("raw integers", "9.10.2", "9.10.2")
+    RAW = 0, ModeFacts("raw integers", "9.10.2", "9.10.2", as_bytes=True)
     CC = 1, ModeFacts("context coding", "9.5", "9.3", range_coded=True)
     CM = 2, ModeFacts("mixed coding", None, "9.4", range_coded=True, profile=Profile.HIGH, rule="R7.7.3-6")
     MAP = 3, ModeFacts("map coding", "9.6", None, range_coded=True, complex_words=False, rule="R7.7.3-7")
     HUFFMAN = 4, ModeFacts("relative indices and values, canonical Huffman", "9.7", "9.7")
     FIXED = 5, ModeFacts("fixed length", "9.8", "9.8")
-    DEFLATE = 6, ModeFacts("bytes by zlib", "9.9", "9.9")
-    GZIP = 7, ModeFacts("bytes by gzip", "9.9", "9.9")
-    BZIP2 = 8, ModeFacts("bytes by bzip2", "9.9", "9.9")
-    LZMA = 9, ModeFacts("bytes by LZMA2", "9.9", "9.9")
+    DEFLATE = 6, ModeFacts("bytes by zlib", "9.9", "9.9", as_bytes=True)
+    GZIP = 7, ModeFacts("bytes by gzip", "9.9", "9.9", as_bytes=True)
+    BZIP2 = 8, ModeFacts("bytes by bzip2", "9.9", "9.9", as_bytes=True)
+    LZMA = 9, ModeFacts("bytes by LZMA2", "9.9", "9.9", as_bytes=True)
 
 
 def mode_facts(number: int) -> ModeFacts:
@@ -141,7 +143,8 @@ WORDS = (Quantiser.NONE, Quantiser.GRID)                              # code wor
 INDICES = (Quantiser.UNIFORM, Quantiser.FIXED_POINT, Quantiser.INTEGER_CODEBOOK)   # value = index * step
 NEAR_INDICES = (Quantiser.UNIFORM, Quantiser.FIXED_POINT)             # of which neighbours have near values
 RANGE_CODED = tuple(m for m in EntropyMode if m.facts.range_coded)
-BYTES = tuple(m for m in EntropyMode if m.facts.words == "9.9")       # general-purpose coders of bytes
+AS_BYTES = tuple(m for m in EntropyMode if m.facts.as_bytes)          # raw, and
+BYTES = AS_BYTES[1:]                                                  # general-purpose coders of bytes
 MASKS = (Representation.RANDOM_MASK, Representation.ROW_MASK)
 FACTORED = (Representation.LOW_RANK, Representation.MAPPING, Representation.AUGMENTATION,
             Representation.LOW_RANK_UPDATE)                           # products of matrices
@@ -331,6 +334,7 @@ class Component:
     row_count: int = 0
     column_count: int = 0
     words_flag: int = 0
+    bytes_flag: int = 0
     word_bytes: int = 0
     integer_flag: int = 0
     float_flag: int = 0

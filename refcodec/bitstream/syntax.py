@@ -293,7 +293,7 @@ def component(v: Visitor, x: Component) -> None:
     derive.check_quantiser(v, x)
     if x.entropy_mode == EntropyMode.CC and x.words_flag:
         word_parameters(v, x)
-    if x.entropy_mode == EntropyMode.RAW or x.entropy_mode >= EntropyMode.DEFLATE:
+    if x.bytes_flag:
         byte_parameters(v, x)
     if x.entropy_mode == EntropyMode.FIXED:
         x.fixed_length = v.ue("fixed_length", x.fixed_length, 1, 64)

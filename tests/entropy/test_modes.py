@@ -202,15 +202,33 @@ def part_of(integers: np.ndarray, dtype: str = "float32") -> Part:
     return Part(Component(quantiser), integers, BY_NAME[dtype])
 
 
-@pytest.mark.parametrize("part, missing", [
-    (part_of(np.ones((2, 2), np.uint32)), {"CM"}), (part_of(np.ones((2, 2), np.uint32), "complex64"), {"CM", "MAP"}),
-    (part_of(np.ones((2, 2), np.int32)), {"MAP"}),
-    (part_of(np.array([[(1 << 30) - 1]])), {"MAP"}), (part_of(np.array([[1 << 30]])), {"CC", "CM", "MAP"}),
-    (part_of(np.arange(4095, dtype=np.uint32)[None]), {"CM"}),
-    (part_of(np.arange(4096, dtype=np.uint32)[None]), {"CM", "HUFFMAN"}),
-    (part_of((np.arange(9000) // 3).astype(np.uint32)[None]), {"CM"})])
-def test_possible_modes(part, missing):
-    assert {m.name for m in EntropyMode if m not in possible_modes(part, list(EntropyMode))} == missing
+def possible(part: Part) -> set[EntropyMode]:
+    return set(possible_modes(part, list(EntropyMode)))
+
+
+def test_modes_of_words_and_of_levels():
+    assert possible(part_of(np.ones((2, 2), np.uint32))) == {m for m in EntropyMode if m.facts.words}
+    assert possible(part_of(np.ones((2, 2), np.int32))) == {m for m in EntropyMode if m.facts.levels}
+
+
+def test_modes_of_complex_words():
+    assert possible(part_of(np.ones((2, 2), np.uint32), "complex64")) == {
+        m for m in EntropyMode if m.facts.words and m.facts.complex_words}
+
+
+@pytest.mark.parametrize("level, coded", [((1 << 30) - 1, True), (-(1 << 30) + 1, True), (1 << 30, False),
+                                          (-(1 << 30), False)])
+def test_range_coded_modes_have_a_largest_level(level, coded):
+    found = possible(part_of(np.array([[0, level]])))
+    assert {m for m in RANGE_CODED if m.facts.levels and m in found} == {
+        m for m in RANGE_CODED if m.facts.levels and coded}
+    assert {m for m in EntropyMode if m not in RANGE_CODED} <= found
+
+
+@pytest.mark.parametrize("values, coded", [(np.arange(4095), True), (np.arange(4096), False),
+                                           (np.arange(20000) % 4095, True), (np.arange(20000) // 4, False)])
+def test_huffman_codes_few_different_values(values, coded):
+    assert (EntropyMode.HUFFMAN in possible(part_of(values.astype(np.uint32)[None]))) == coded
 
 
 # The same bytes without the compiler
