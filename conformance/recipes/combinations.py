@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refcodec.bitstream.limits import Profile
-from refcodec.bitstream.structures import BY_DIFFERENCE, DECOMPOSED, MASKS, WORDS
+from refcodec.bitstream.structures import BY_DIFFERENCE, BY_NEIGHBOURS, DECOMPOSED, MASKS, WORDS
 from refcodec.encoder.candidate import Part
 from refcodec.reconstruction.random_integers import random_choice
 
@@ -73,7 +73,7 @@ def tensor(prediction: P, representation: R, quantiser: Q, mode: MODES, seed: in
     if representation == R.DIRECT:
         part = array(quantiser, mode, (ROWS, COLUMNS), seed, predictor)
         return (predicted(part, prediction, **place) if by_difference else
-                spatial(part, seed % 5) if prediction == P.SPATIAL else direct(part))
+                spatial(part, seed % 5, prediction) if prediction in BY_NEIGHBOURS else direct(part))
     if representation in MASKS:
         mask = CHOSEN if representation == R.RANDOM_MASK else np.broadcast_to(KEPT[:, None], CHOSEN.shape)
         shape = (1, int(mask.sum())) if representation == R.RANDOM_MASK else (int(KEPT.sum()), COLUMNS)

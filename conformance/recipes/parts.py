@@ -160,8 +160,8 @@ def copy(reference_index: int = 0, delta: int = 0) -> Coded:
                                   reference_tensor_delta=delta))
 
 
-def spatial(part: Part, predictor: int) -> Coded:
-    return Coded(TensorDescriptor(prediction_mode=P.SPATIAL, spatial_predictor=predictor), [part])
+def spatial(part: Part, predictor: int, mode: PredictionMode = P.SPATIAL) -> Coded:
+    return Coded(TensorDescriptor(prediction_mode=mode, spatial_predictor=predictor), [part])
 
 
 def represented(representation: Representation, parts: list[Part], prediction: PredictionMode = P.NONE,
