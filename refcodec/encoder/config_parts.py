@@ -40,7 +40,7 @@ def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
 
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> None:
-    if not isinstance(value, Integral) or value < low or (high is not None and value > high):
+    if not isinstance(value, Integral) or int(value) < low or (high is not None and int(value) > high):
         refuse(f"{name} is {value}, allowed are {f'{low}..{high}' if high is not None else f'{low} and more'}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,10 @@ JOIN_ELEMENTS = 1 << 16        # elements of a joined unit
 JOIN_TENSORS = 512
 
 
-def joined_units(entries: list[tuple], tensors: Sequence[Tensor]) -> list[list[tuple]]:
+def joined_units(entries: list[tuple[Any, ...]], tensors: Sequence[Tensor]) -> list[list[tuple[Any, ...]]]:
     """Entries in ascending order of tensors, cut into units of bounded size."""
-    units, elements = [[]], 0
+    units: list[list[tuple[Any, ...]]] = [[]]
+    elements = 0
     for entry in sorted(entries, key=lambda e: e[0]):
         size = tensors[entry[0]].size * tensors[entry[0]].dtype.parts
         if units[-1] and (elements + size > JOIN_ELEMENTS or len(units[-1]) >= JOIN_TENSORS):
@@ -28,8 +30,8 @@ def joined_units(entries: list[tuple], tensors: Sequence[Tensor]) -> list[list[t
 
 def find_copies(model: Model, treatments: Sequence[Treatment]) -> dict[int, int]:
     """Tensors that repeat an earlier one of the same type, shape and treatment: index to index."""
-    seen: dict[tuple, list[int]] = {}
-    groups: dict[tuple, list[int]] = {}
+    seen: dict[tuple[Any, ...], list[int]] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for i, t in enumerate(model.tensors):
         if t.size:
             groups.setdefault((t.dtype.code, t.shape, treatments[i]), []).append(i)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -123,10 +123,10 @@ def step_for_snr(tensors: Sequence[np.ndarray], target_db: float, states: int, l
     finest = finest_step(max(map(largest_magnitude, tensors)))
     step = math.sqrt(error * (3.5 if states else 12.0))
 
-    def plain(parts):
+    def plain(parts: Sequence[np.ndarray]) -> Callable[[float], float]:
         return lambda step: sum(squared_error(t, quantise(t, step, states, lam), states, step) for t in parts)
 
-    def snr(noise, elements):
+    def snr(noise: Callable[[float], float], elements: int) -> Callable[[float], float]:
         return lambda step: 10 * math.log10(variance * elements / max(noise(step), 1e-300))
 
     if total > 2 * SAMPLE:
@@ -154,7 +154,7 @@ def squared_error(x: np.ndarray, levels: np.ndarray, states: int, step: float) -
 
 def _variance(tensors: Sequence[np.ndarray], total: int) -> float:
     # Of all elements pooled; those that are not finite count as the mean.
-    def chunks():
+    def chunks() -> Iterator[np.ndarray]:
         for t in tensors:
             for start in range(0, t.size, SAMPLE):
                 part = t.reshape(-1)[start:start + SAMPLE].astype(np.float64)

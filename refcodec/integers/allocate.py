@@ -12,8 +12,9 @@ to the memory of equal widths, to the bits of the first options, and to the mean
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -87,9 +88,9 @@ def adapt(model: Model, inputs: dict[str, np.ndarray], config: Config, mean_widt
         chosen[job.tensor.name] = ways
         if len(users.get(job.tensor.name, ())) == 1:
             options[users[job.tensor.name][0]] = job.tensor.name, [_option(job, point) for point in ways]
-    found = allocate_widths(proto, inputs, mean_width, {layer: ways for layer, (_, ways) in options.items()}, prices)
-    taken = {options[layer][0]: number for layer, number in found.options.items() if layer in options}
-    layers = [replace(layer, activation=found.formats.get(layer.name)) for layer in model.layers]
+    widths = allocate_widths(proto, inputs, mean_width, {layer: ways for layer, (_, ways) in options.items()}, prices)
+    taken = {options[layer][0]: number for layer, number in widths.options.items() if layer in options}
+    layers = [replace(layer, activation=widths.formats.get(layer.name)) for layer in model.layers]
     return replace(model, layers=layers), replace(
         config, points={name: ways[taken.get(name, 0)] for name, ways in chosen.items()})
 
@@ -109,7 +110,7 @@ def layer_inputs(proto: onnx.ModelProto, inputs: dict[str, np.ndarray], names: S
     network.graph.output.extend(onnx.ValueInfoProto(name=v) for v in dict.fromkeys(wanted.values()) if v in made)
     found = dict(inputs)
     if network.graph.output:
-        values = ReferenceEvaluator(network).run(None, inputs)
+        values = list(ReferenceEvaluator(network).run(None, inputs))
         found.update(zip((v.name for v in network.graph.output), values))
     return {name: found[value] for name, value in wanted.items()}
 
@@ -160,9 +161,11 @@ def allocate_widths(proto: onnx.ModelProto, inputs: dict[str, np.ndarray], mean_
 
 
 class _Search:
-    def __init__(self, proto, inputs, mean_width, options, prices):
+    def __init__(self, proto: onnx.ModelProto, inputs: dict[str, np.ndarray], mean_width: float,
+                 options: Mapping[str, Sequence[WeightOption]], prices: Prices):
         self.inputs, self.options, self.prices = inputs, options, prices
-        self.proto, self.networks = proto, {}
+        self.proto = proto
+        self.networks: dict[tuple[int, ...], onnx.ModelProto] = {}
         first = with_weights(proto, {name: found[0].array for name, found in self.options.items()})
         self.names = [p.name for p in products_of(first)]
         if not self.names:
@@ -172,8 +175,8 @@ class _Search:
         total = max(len(self.names), round(mean_width * len(self.names)))
         self.equal = [total // len(self.names) + (i < total % len(self.names)) for i in range(len(self.names))]
         self.forms: dict[tuple[int, int], ActivationFormat] = {}
-        self.known: dict[tuple, Allocation] = {}
-        self.wanted = ReferenceEvaluator(proto).run(None, inputs)[0].astype(np.float64)
+        self.known: dict[tuple[Any, ...], Allocation] = {}
+        self.wanted = list(ReferenceEvaluator(proto).run(None, inputs))[0].astype(np.float64)
 
     def best(self) -> Allocation:
         widths, taken = self.equal, [0] * len(self.names)
@@ -185,7 +188,7 @@ class _Search:
                 return best
             best, widths, taken = found
 
-    def _moves(self, widths: list[int], taken: list[int]):
+    def _moves(self, widths: list[int], taken: list[int]) -> Iterator[tuple[list[int], list[int]]]:
         layers = range(len(self.names))
         for i in layers:
             for j in layers:

@@ -11,6 +11,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -113,7 +114,7 @@ class FixedPointNetwork:
 
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The network's outputs."""
-        return self._evaluator.run(None, inputs)
+        return list(self._evaluator.run(None, inputs))
 
     def product(self, name: str, x: np.ndarray) -> np.ndarray:
         """One layer's values for its input values; self.layers learns of the accumulators."""
@@ -123,7 +124,8 @@ class FixedPointNetwork:
         layer.activations += x.size
         layer.clipped_activations += clipped
         layer.seen = (min(layer.seen[0], int(sums.min(initial=0))), max(layer.seen[1], int(sums.max(initial=0))))
-        return np.ldexp(sums, -(form.fraction_bits + product.fraction_bits)).astype(product.dtype)
+        values: np.ndarray = np.ldexp(sums, -(form.fraction_bits + product.fraction_bits)).astype(product.dtype)
+        return values
 
 
 def fixed_point_network(model: Model) -> FixedPointNetwork:
@@ -149,7 +151,9 @@ def _product_operator(network: FixedPointNetwork) -> type[OpRun]:
     class Product(OpRun):
         op_domain = DOMAIN
 
-        def _run(self, x, layer=None):
+        layer: str                                          # an attribute of the node, set by OpRun
+
+        def _run(self, x: np.ndarray, layer: str | None = None) -> tuple[np.ndarray]:
             return (network.product(layer or self.layer, x),)
 
     return Product
@@ -244,8 +248,10 @@ def _product(node: onnx.NodeProto, tensors: dict[str, onnx.TensorProto]) -> Prod
 
 
 def _sums(product: Product, x: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    sums: np.ndarray
     if product.node.op_type != "Conv":
-        return x @ product.rows.T.astype(x.dtype) + bias
+        sums = x @ product.rows.T.astype(x.dtype) + bias
+        return sums
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in product.node.attribute}
     windows = _windows(x, product.shape[2:], attributes)                # batch, channels, places..., kernel...
     axes = len(product.shape) - 2
@@ -256,10 +262,11 @@ def _sums(product: Product, x: np.ndarray, bias: np.ndarray) -> np.ndarray:
     places = windows.shape[2 : 2 + axes]
     taken = windows.transpose(order).reshape(x.shape[0], math.prod(places), groups, -1).transpose(0, 2, 1, 3)
     sums = np.matmul(taken, rows.transpose(0, 2, 1))                    # batch, groups, places, outputs of a group
-    return sums.transpose(0, 1, 3, 2).reshape(x.shape[0], len(product.rows), *places) + bias.reshape(-1, *[1] * axes)
+    sums = sums.transpose(0, 1, 3, 2).reshape(x.shape[0], len(product.rows), *places)
+    return sums + bias.reshape(-1, *[1] * axes)
 
 
-def _windows(x: np.ndarray, kernel: tuple[int, ...], attributes: dict) -> np.ndarray:
+def _windows(x: np.ndarray, kernel: tuple[int, ...], attributes: dict[str, Any]) -> np.ndarray:
     """What each output of a convolution sees: [batch, channels, places..., kernel...]."""
     axes = len(kernel)
     strides = attributes.get("strides", [1] * axes)

@@ -34,7 +34,7 @@ class Factor:
     mantissa: int = 1
     exponent: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         step_value(self.mantissa, self.exponent)
         if self.indices.ndim != 2:
             raise ReconstructionError("BAD_SIZE", f"a factor has two dimensions, not {self.indices.ndim}")
@@ -129,4 +129,5 @@ def _scale(product: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
     # product * (mantissa * 2^exponent), in place where it can be; mantissa < 2^32, so the factor is exact
     if not SCALE_EXPONENT_MIN <= exponent <= SCALE_EXPONENT_MAX:
         raise ReconstructionError("OUT_OF_RANGE", f"the product of steps has the exponent {exponent}", rules="R8.6-2")
-    return np.multiply(product, math.ldexp(mantissa, exponent), out=product)
+    scaled: np.ndarray = np.multiply(product, math.ldexp(mantissa, exponent), out=product)
+    return scaled

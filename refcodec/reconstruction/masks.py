@@ -33,7 +33,8 @@ def row_mask(flags: np.ndarray, columns: int, selected_count: int | None = None)
 
 def gather(matrix: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The chosen elements of a matrix, in row-major order, as one row: [1, count]."""
-    return matrix[mask].reshape(1, -1)
+    chosen: np.ndarray = matrix[mask]
+    return chosen.reshape(1, -1)
 
 
 def scatter(kept: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:

@@ -55,17 +55,16 @@ def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], dtype: DType, base: 
     """The values of a matrix from its factors and the values of the predicting one (SPEC 8.6.1 to 8.6.4)."""
     observer().values_begin(None)
     with np.errstate(all="ignore"):
-        decomposition = None
+        first, *others = factors
         if d.representation in DECOMPOSED:
+            assert base is not None                    # the descriptor has a prediction then (SPEC 7.6.1)
             decomposition = decompose(base.astype(np.float64))
-        if d.representation == Representation.LOW_RANK:
-            residual = low_rank(*factors)
-        elif d.representation == Representation.MAPPING:
-            residual = mapping(decomposition, *factors)
-        elif d.representation == Representation.AUGMENTATION:
-            residual = augmentation(decomposition, *factors)
+            residual = (mapping(decomposition, first) if d.representation == Representation.MAPPING
+                        else augmentation(decomposition, first, *others))
+        elif d.representation == Representation.LOW_RANK:
+            residual = low_rank(first, *others)
         else:
-            residual = low_rank_update(*factors, d.factor.random_seed, d.column_count)
+            residual = low_rank_update(first, d.factor.random_seed, d.column_count)
         if d.representation == Representation.MAPPING and not d.factor.additive_flag:
             base = None
         return assemble(chunks(residual.reshape(-1)), residual.shape, dtype, base)

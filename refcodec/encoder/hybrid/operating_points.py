@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,7 +162,7 @@ def _squares(x: np.ndarray) -> float:
     return float(np.square(x.astype(np.float64)).sum())
 
 
-def _measured(parts: Sequence[tuple[np.ndarray, np.ndarray]]):
+def _measured(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[int, float, float, float]]:
     """(fraction bits, price, bits, weighted squared error) of the parts together, at every step and price."""
     deviation = math.sqrt(sum(_squares(x) for x, _ in parts) / sum(x.size for x, _ in parts))
     coarsest = -math.frexp(deviation)[1] - 1

@@ -15,6 +15,7 @@ terms.  f = 0.5 rounds to the nearest level; 0.4 (S2) has a wider zero.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def _series(x: float, t: float) -> float:
     return t**3 * total
 
 
-def _solve(falling, target: float, f: float) -> float:
+def _solve(falling: Callable[[float], float], target: float, f: float) -> float:
     # a = Lambda * Q at which a falling function of it is `target`; the end of 1e-12..1e9 that is nearest if none is.
     low, high = math.log(1e-12), math.log(1e9)
     for _ in range(BISECTIONS):
@@ -130,5 +131,5 @@ def _solve(falling, target: float, f: float) -> float:
 
 def _finite_sample(x: np.ndarray) -> np.ndarray:
     flat = np.asarray(x).reshape(-1)
-    flat = flat[:: -(-flat.size // HISTOGRAM_SAMPLE) or 1].astype(np.float64)
-    return flat[np.isfinite(flat)]
+    sample: np.ndarray = flat[:: -(-flat.size // HISTOGRAM_SAMPLE) or 1].astype(np.float64)
+    return sample[np.isfinite(sample)]

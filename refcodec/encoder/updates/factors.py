@@ -52,7 +52,7 @@ class FactorUpdate:
     density: int = 0
     rows: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arrays = tuple(np.asarray(a, np.float64) for a in self.arrays)
         if self.representation == Representation.AUGMENTATION and arrays:
             arrays = (arrays[0].reshape(1, -1), *arrays[1:])
@@ -118,19 +118,24 @@ class FactorUpdate:
             gains, *columns = self.arrays
             return [gains.size / (shape[0] * shape[1])] + (pair(*columns) if columns else [])
         rank = self.arrays[0].shape[1]
-        right = (decomposition.right[:rank] if self.representation == Representation.MAPPING
-                 else random_values(self.seed, rank, shape[1]))
+        if self.representation == Representation.MAPPING:
+            assert decomposition is not None
+            right = decomposition.right[:rank]
+        else:
+            right = random_values(self.seed, rank, shape[1])
         return [float(np.square(right).sum()) / shape[1]]
 
     def residual(self, factors: list[Factor], columns: int, decomposition: Decomposition | None = None) -> np.ndarray:
         """D [rows, columns] of SPEC 8.6: what the decoder adds to the reference (or, not additive, rounds alone)."""
+        first, *others = factors
         if self.representation == Representation.LOW_RANK:
-            return low_rank(*factors)
+            return low_rank(first, *others)
+        if self.representation == Representation.LOW_RANK_UPDATE:
+            return low_rank_update(first, self.seed, columns)
+        assert decomposition is not None
         if self.representation == Representation.MAPPING:
-            return mapping(decomposition, *factors)
-        if self.representation == Representation.AUGMENTATION:
-            return augmentation(decomposition, *factors)
-        return low_rank_update(*factors, self.seed, columns)
+            return mapping(decomposition, first)
+        return augmentation(decomposition, first, *others)
 
 
 def quantise_factor(array: np.ndarray, step: float) -> Factor:
@@ -221,8 +226,10 @@ def truncation_error(update: FactorUpdate, delta: np.ndarray, decomposition: Dec
     if update.representation == Representation.LOW_RANK:
         fitted = update.arrays[0] @ update.arrays[1]
     elif update.representation == Representation.MAPPING:
+        assert decomposition is not None
         fitted = update.arrays[0] @ decomposition.right[: update.arrays[0].shape[1]]
     elif update.representation == Representation.AUGMENTATION:
+        assert decomposition is not None
         t, *rest = update.arrays
         fitted = (decomposition.left[: t.size].T * t[0]) @ decomposition.right[: t.size]
         fitted = fitted + rest[0] @ rest[1] if rest else fitted
