@@ -49,6 +49,8 @@ class StreamDecoder:
                  threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False,
                  make_parser: Callable[..., Parser] = Parser):
         self.references = list(references)
+        if not all(isinstance(m, Model) for m in self.references):
+            raise TypeError("the references of a StreamDecoder are Models; decode() and open() take paths, too")
         self.threads, self.max_memory = max(1, threads), max_memory or machine_memory()
         self._by_digest: dict[bytes, Model] | None = None
         source = stream if isinstance(stream, ByteSource) else ByteSource(stream)

@@ -223,6 +223,11 @@ def test_a_wrong_reference_is_told_from_the_right_one(update, tmp_path):
     assert f"{load(V2).digest().hex()[:16]}... ('digits_v2.onnx')" in message
 
 
+def test_a_stream_decoder_takes_models_only(update):
+    with pytest.raises(TypeError, match="are Models"):
+        refcodec.StreamDecoder(update, V1.as_posix())
+
+
 def test_no_reference(update):
     with pytest.raises(OmcError, match="given: none"):
         decode(update)
