@@ -47,7 +47,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "reconstruction.components": {"_read_integers": "8.5.7", "_read_levels": "9.10.1"},
     "reconstruction.factors": {"exact_product": "8.6", "_scale": "8.6"},
-    "reconstruction.representations": {"rebuilt": "8.6", "_masked": "8.6.5", "filled": "8.6.5"},
+    "reconstruction.representations": {"rebuilt": "8.6", "residual": "8.6", "_masked": "8.6.5", "filled": "8.6.5"},
     "reconstruction.decomposition": {
         "decompose": "8.6.7", "_signed": "8.6.7", "_project": "8.6.7", "_tridiagonalise": "8.6.7",
         "_accumulate": "8.6.7", "_implicit_ql": "8.6.7", "_sweep": "8.6.7"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..model import Model, Tensor
+from .stream_writer import CodedTensor
 from .treatment import Treatment
 
 JOIN_ELEMENTS = 1 << 16        # elements of a joined unit
 JOIN_TENSORS = 512
 
 
-def joined_units(entries: list[tuple[Any, ...]], tensors: Sequence[Tensor]) -> list[list[tuple[Any, ...]]]:
+def joined_units(entries: Sequence[CodedTensor], tensors: Sequence[Tensor]) -> list[list[CodedTensor]]:
     """Entries in ascending order of tensors, cut into units of bounded size."""
-    units: list[list[tuple[Any, ...]]] = [[]]
+    units: list[list[CodedTensor]] = [[]]
     elements = 0
     for entry in sorted(entries, key=lambda e: e[0]):
         size = tensors[entry[0]].size * tensors[entry[0]].dtype.parts
@@ -30,8 +30,8 @@ def joined_units(entries: list[tuple[Any, ...]], tensors: Sequence[Tensor]) -> l
 
 def find_copies(model: Model, treatments: Sequence[Treatment]) -> dict[int, int]:
     """Tensors that repeat an earlier one of the same type, shape and treatment: index to index."""
-    seen: dict[tuple[Any, ...], list[int]] = {}
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    seen: dict[tuple[int, tuple[int, ...], Treatment, bytes], list[int]] = {}
+    groups: dict[tuple[int, tuple[int, ...], Treatment], list[int]] = {}
     for i, t in enumerate(model.tensors):
         if t.size:
             groups.setdefault((t.dtype.code, t.shape, treatments[i]), []).append(i)

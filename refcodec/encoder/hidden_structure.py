@@ -185,7 +185,7 @@ def _row_halves(row: np.ndarray) -> tuple[np.ndarray, np.float32] | None:
     magnitude = np.abs(w)
     top = magnitude.max()
     if top == 0.0:
-        return np.float16(row).view(np.uint16), np.float32(1.0)
+        return row.astype(np.float16).view(np.uint16), np.float32(1.0)
     others = magnitude[magnitude > 0]
     others = others[np.linspace(0, others.size - 1, TRIED).astype(int)]
     scales = top / (MANTISSAS * 16.0)                  # the largest half lies in 2^14 .. 2^15
@@ -202,7 +202,7 @@ def _row_halves(row: np.ndarray) -> tuple[np.ndarray, np.float32] | None:
 def _solve_row(row: np.ndarray, w: np.ndarray, magnitude: np.ndarray, scale: float
                ) -> tuple[np.ndarray, np.float32] | None:
     """The halves that an approximate scale gives, and the float32 scale that fits all of them."""
-    halves = np.float16(w / scale)
+    halves = (w / scale).astype(np.float16)
     h = np.abs(halves.astype(np.float64))
     used = h > 0
     if not np.isfinite(h).all() or (used != (magnitude > 0)).any():

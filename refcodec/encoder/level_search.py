@@ -44,20 +44,17 @@ def quantise(x: np.ndarray, step: float, states: int, lam: float | None = None, 
     passes: searches of the whole; from the second on, local scales are those of the levels found.
     Returns int32 levels of the shape of x; their values are step * indices(levels, states).
     """
-    trellis(states)
-    lam = default_lambda(states) if lam is None else float(lam)
     x = np.ascontiguousarray(x)
     levels = np.zeros(x.shape, dtype=np.int32)
     if x.size == 0:
         return levels
-    model = _model_rates(states)
-    buckets = np.empty(x.shape, dtype=np.uint8)
-    rates = _learned_rates(_sample(x), step, states, lam, model)
+    search, buckets = _Search(x, step, states, lam), np.empty(x.shape, dtype=np.uint8)
+    rates = _Search(_sample(x), step, states, lam).learned_rates()
     for n in range(passes):
-        counts = _scan(x, step, states, levels, buckets, from_levels=n > 0)
+        counts = search.scan(levels, buckets, from_levels=n > 0)
         if n > 0:
-            rates = _counted_rates(counts, model)
-        _search(x.reshape(-1), step, states, lam, buckets.reshape(-1), rates, levels.reshape(-1))
+            rates = _counted_rates(counts, search.model)
+        search.decide(buckets, rates, levels)
     return levels
 
 
@@ -72,53 +69,60 @@ def _sample(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x[r * rows // runs:][:wanted // runs] for r in range(runs)])
 
 
-def _learned_rates(x, step, states, lam, model):
-    # The table of rates after ROUNDS rounds on the rows x.
-    levels = np.zeros(x.shape, dtype=np.int32)
-    buckets = np.empty(x.shape, dtype=np.uint8)
-    _scan(x, step, states, levels, buckets, from_levels=False)
-    rates = model
-    for _ in range(ROUNDS):
-        _search(x.reshape(-1), step, states, lam, buckets.reshape(-1), rates, levels.reshape(-1))
-        rates = _counted_rates(_scan(x, step, states, levels, buckets, from_levels=False), model)
-    return rates
+class _Search:
+    """The search for the levels of x, float [rows, columns], with one trellis. model: the rates to begin with."""
+
+    def __init__(self, x: np.ndarray, step: float, states: int, lam: float | None):
+        self.x, self.step, self.states, self.trellis = x, step, states, trellis(states)
+        self.lam = default_lambda(states) if lam is None else float(lam)
+        self.model = _model_rates(states)
+
+    def learned_rates(self) -> np.ndarray:
+        """The table of rates after ROUNDS rounds."""
+        levels, buckets = np.zeros(self.x.shape, dtype=np.int32), np.empty(self.x.shape, dtype=np.uint8)
+        self.scan(levels, buckets, from_levels=False)
+        rates = self.model
+        for _ in range(ROUNDS):
+            self.decide(buckets, rates, levels)
+            rates = _counted_rates(self.scan(levels, buckets, from_levels=False), self.model)
+        return rates
+
+    def scan(self, levels: np.ndarray, buckets: np.ndarray, from_levels: bool) -> np.ndarray:
+        """Writes the local scales of all elements, taken from x or from the levels; returns the counts of the
+        levels."""
+        rows, columns = self.x.shape
+        counts = np.zeros((BUCKETS, 2, MAGNITUDES), dtype=np.float64)
+        means = np.zeros(columns + 1, dtype=np.float64)
+        chunk = max(1, BLOCK // columns)
+        state = 0
+        for start in range(0, rows, chunk):
+            part = slice(start, min(start + chunk, rows))
+            u = _scaled(self.x[part], self.step)
+            state = _scan_rows(u, levels[part], from_levels, start, means, buckets[part], counts, self.states,
+                               *self.trellis, state)
+        return counts
+
+    def decide(self, buckets: np.ndarray, rates: np.ndarray, levels: np.ndarray) -> None:
+        """Writes the cheapest levels, block by block. Each block continues from the state that the one before decided
+        on."""
+        x, buckets, levels = self.x.reshape(-1), buckets.reshape(-1), levels.reshape(-1)
+        size = min(BLOCK + LOOKAHEAD, len(x))
+        decisions = np.empty((size, 2), dtype=np.int64)
+        candidates = np.empty((size, 4), dtype=np.int32)
+        costs = np.empty((2, max(self.states, 1)), dtype=np.float64)
+        state = 0
+        for start in range(0, len(x), BLOCK):
+            stop = min(start + BLOCK + LOOKAHEAD, len(x))
+            keep = min(BLOCK, len(x) - start)
+            u, kept = _scaled(x[start:stop], self.step), levels[start:start + keep]
+            if self.states == 0:
+                _decide(u, buckets[start:stop], rates, self.lam, keep, kept)
+            else:
+                state = _viterbi(u, buckets[start:stop], rates, self.lam, self.states, *self.trellis, state, keep,
+                                 decisions, candidates, costs, kept)
 
 
-def _scan(x, step, states, levels, buckets, from_levels):
-    # Writes the local scales of all elements, taken from x or from the levels; returns the counts of the levels.
-    a, b = trellis(states)
-    rows, columns = x.shape
-    counts = np.zeros((BUCKETS, 2, MAGNITUDES), dtype=np.float64)
-    means = np.zeros(columns + 1, dtype=np.float64)
-    chunk = max(1, BLOCK // columns)
-    state = 0
-    for start in range(0, rows, chunk):
-        part = slice(start, min(start + chunk, rows))
-        u = _scaled(x[part], step)
-        state = _scan_rows(u, levels[part], from_levels, start, means, buckets[part], counts, states, a, b, state)
-    return counts
-
-
-def _search(x, step, states, lam, buckets, rates, levels):
-    # The search, block by block. Each block continues from the state that the one before decided on.
-    a, b = trellis(states)
-    size = min(BLOCK + LOOKAHEAD, len(x))
-    decisions = np.empty((size, 2), dtype=np.int64)
-    candidates = np.empty((size, 4), dtype=np.int32)
-    costs = np.empty((2, max(states, 1)), dtype=np.float64)
-    state = 0
-    for start in range(0, len(x), BLOCK):
-        stop = min(start + BLOCK + LOOKAHEAD, len(x))
-        keep = min(BLOCK, len(x) - start)
-        u = _scaled(x[start:stop], step)
-        if states == 0:
-            _decide(u, buckets[start:stop], rates, lam, keep, levels[start:start + keep])
-        else:
-            state = _viterbi(u, buckets[start:stop], rates, lam, states, a, b, state, keep,
-                             decisions, candidates, costs, levels[start:start + keep])
-
-
-def _scaled(x, step):
+def _scaled(x: np.ndarray, step: float) -> np.ndarray:
     # x / step in float64, within the range of levels.
     u = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     u /= step
@@ -141,7 +145,7 @@ def _model_rates(states: int) -> np.ndarray:
     return rates
 
 
-def _counted_rates(counts, model):
+def _counted_rates(counts: np.ndarray, model: np.ndarray) -> np.ndarray:
     # Rates of what the coder's binarisation can learn: 0, 1, 2, then classes of 2, 4, 8, ... in quarters.
     quarters = [1 + ((4 + quarter) << g) // 2 for g in range(8) for quarter in range(4)]
     edges = sorted({0, 1, 2, *(e for e in quarters if e < MAGNITUDES)})
@@ -153,20 +157,21 @@ def _counted_rates(counts, model):
     expected = np.add.reduceat(prior, edges, axis=2)
     expected /= expected.sum(axis=2, keepdims=True)
     share = (pooled + PRIOR * expected) / (pooled.sum(axis=2, keepdims=True) + PRIOR)
-    rates = -np.log2(share / width)[:, :, spread]
+    rates: np.ndarray = -np.log2(share / width)[:, :, spread]
     rates[:, :, 1:] += 1.0
     return rates
 
 
 @inlined
-def _bucket(mean):
+def _bucket(mean: float) -> int:
     # Two buckets per octave of a mean magnitude, from 1/256 up.
     m, e = math.frexp(mean * 256.0 + 1.0)
     return min(2 * e - 2 + (1 if m >= 0.7071067811865476 else 0), BUCKETS - 1)
 
 
 @compiled
-def _scan_rows(u, levels, from_levels, first_row, means, buckets, counts, states, a, b, state):
+def _scan_rows(u: np.ndarray, levels: np.ndarray, from_levels: bool, first_row: int, means: np.ndarray,
+               buckets: np.ndarray, counts: np.ndarray, states: int, a: int, b: int, state: int) -> int:
     """Buckets of some rows, from the magnitudes of u or of the indices; counts their levels. Returns the trellis state.
 
     means: running mean magnitude of each column, and of the whole (last).
@@ -193,7 +198,7 @@ def _scan_rows(u, levels, from_levels, first_row, means, buckets, counts, states
 
 
 @compiled
-def _decide(u, buckets, rates, lam, keep, levels):
+def _decide(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, keep: int, levels: np.ndarray) -> None:
     """0 states: of the magnitudes next below and next above, and 0, the cheapest."""
     for i in range(keep):
         size = abs(u[i])
@@ -209,7 +214,7 @@ def _decide(u, buckets, rates, lam, keep, levels):
 
 
 @inlined
-def _cheaper(size, q, low, rates, bucket, lam):
+def _cheaper(size: float, q: int, low: int, rates: np.ndarray, bucket: int, lam: float) -> tuple[float, int]:
     # Of the magnitudes low and low + 2 in quantiser q the cheaper: (cost, magnitude).
     d = size - (2 * low - q if low > 0 else 0)
     cost_low = d * d + lam * rates[bucket, q, min(low, MAGNITUDES - 1)]
@@ -219,7 +224,8 @@ def _cheaper(size, q, low, rates, bucket, lam):
 
 
 @compiled
-def _viterbi(u, buckets, rates, lam, states, a, b, state, keep, decisions, candidates, costs, levels):
+def _viterbi(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, states: int, a: int, b: int, state: int,
+             keep: int, decisions: np.ndarray, candidates: np.ndarray, costs: np.ndarray, levels: np.ndarray) -> int:
     """The cheapest path from `state` through u; its first `keep` levels are kept. Returns the state after them.
 
     States below states / 2 are entered from even states (quantiser 0), the others from odd ones, each by

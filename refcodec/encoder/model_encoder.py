@@ -29,7 +29,7 @@ from .hybrid.coder import plan_hybrid
 from .hybrid.operating_points import HybridPoint
 from .rate_control import finest_step, largest_magnitude, representable, search_step, step_for_snr
 from .sets.coding_order import SetPlan, chain_plan
-from .stream_writer import StreamWriter, lowest_level
+from .stream_writer import CodedTensor, StreamWriter, Structure, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
 from .tensor_job import Choice, TensorJob
 from .treatment import Treatment, folds_of, is_finite, roles_of, treatment
@@ -91,11 +91,11 @@ class ModelEncoder:
         def error(step: float) -> float:
             for job in jobs:
                 job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step)
-            return sum(run_all(lambda job: squared_error(job, step), jobs, config.threads))
+            return float(sum(run_all(lambda job: squared_error(job, step), jobs, config.threads)))
 
         matrices, uniform = [self._matrix(job.index) for job in jobs], config.uniform
         step = step_for_snr(matrices, target, uniform.states, uniform.lam, error)
-        self.choices = {job.index: job.choice for job in jobs}
+        self.choices = {job.index: job.choice for job in jobs if job.choice is not None}
         return step
 
     def step_for_rate(self, target: float) -> float:
@@ -150,7 +150,7 @@ class ModelEncoder:
 
     # The stream
 
-    def structures(self, profile: Profile, inner: int = 0) -> list[tuple]:
+    def structures(self, profile: Profile, inner: int = 0) -> list[Structure]:
         """What the headers of this model, with so many references in the stream, will hold.
 
         Returns (syntax function, structure, state) each.
@@ -160,7 +160,7 @@ class ModelEncoder:
                              reference_count=inner + len(self.references),
                              reference=[ReferenceEntry(0, model_distance=1)] * inner
                              + [ReferenceEntry(1, bytes(32)) for _ in self.references])
-        found = [(syntax.model_header, header, state)]
+        found: list[Structure] = [(syntax.model_header, header, state)]
         if self.topology is not None:
             found.append((syntax.topology, self.topology, state))
         if self.layers is not None:
@@ -207,7 +207,8 @@ class ModelEncoder:
                 header.tensor_count = len(header.tensor)
             writer.begin_model(header, self.topology, self.layers)
             decoded = self._write_model(writer, layer_step, earlier, keep or number + 1 < len(steps))
-            earlier = [Earlier(self, layer_step, decoded, len(writer.models) - 1)]
+            if decoded is not None:
+                earlier = [Earlier(self, layer_step, decoded, len(writer.models) - 1)]
         return decoded
 
     def _inherits_from(self, before: ModelEncoder) -> bool:
@@ -225,7 +226,7 @@ class ModelEncoder:
         total, done = sum(t.nbytes for t in tensors), 0
         digests: dict[int, bytes] = {}
         kept: dict[int, np.ndarray] = {}
-        small: dict[tuple, list] = {}
+        small: dict[tuple[int, str], list[CodedTensor]] = {}
         same = {i: [k for k, source in self.copies.items() if source == i] for i in set(self.copies.values())}
 
         def work(i: int) -> tuple[int, Candidate, dict[int, bytes]]:
@@ -287,7 +288,7 @@ class ModelEncoder:
     def _joins(self, i: int) -> bool:
         return self.model.tensors[i].size < self.config.units.join_below
 
-    def _group(self, i: int, candidate: Candidate) -> tuple | None:
+    def _group(self, i: int, candidate: Candidate) -> tuple[int, str] | None:
         """The joined units that a tensor goes to, or None. Copies come last: what they copy is decoded before."""
         d = candidate.descriptor
         if d.prediction_mode == PredictionMode.COPY:
@@ -341,7 +342,7 @@ def write_stream(sink: BinaryIO, encoders: Sequence[ModelEncoder], steps: Sequen
     for place, j in enumerate(plan.order):
         keep = plan.last_use(j) > place
         decoded = encoders[j].write_layers(writer, steps[j], [earlier[i] for i in plan.references[j]], keep)
-        if keep:
+        if decoded is not None:
             last = encoders[j].layer_steps(steps[j])[-1]
             earlier[j] = Earlier(encoders[j], last and representable(last), decoded, len(writer.models) - 1)
         earlier = {i: e for i, e in earlier.items() if plan.last_use(i) > place}

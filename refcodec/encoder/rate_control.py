@@ -8,9 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..entropy.levels import LEVEL_MAX
 from ..errors import ConfigError
 from ..quantization.uniform import STEP_EXPONENT_MAX, STEP_EXPONENT_MIN, indices
-from .level_search import LEVEL_MAX, quantise
+from .level_search import quantise
 
 TOLERANCE_DB = 0.005
 SAMPLE = 1 << 19          # elements of the first, coarse iterations
@@ -160,7 +161,7 @@ def _variance(tensors: Sequence[np.ndarray], total: int) -> float:
                 part = t.reshape(-1)[start:start + SAMPLE].astype(np.float64)
                 yield part[np.isfinite(part)]
 
-    mean = sum(float(part.sum()) for part in chunks()) / max(total, 1)
+    mean: float = sum(float(part.sum()) for part in chunks()) / max(total, 1)
     return sum(float(np.square(part - mean).sum()) for part in chunks()) / max(total, 1)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..bitstream import syntax
 from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Level, Profile
 from ..bitstream.parser import ParsedModel, TensorUnit, index_of
 from ..bitstream.structures import (
+    LayerDescriptors,
     Metadata,
     MetadataEntry,
     ModelEnd,
@@ -18,6 +20,7 @@ from ..bitstream.structures import (
     StreamEnd,
     StreamHeader,
     TensorData,
+    Topology,
     UnitType,
 )
 from ..bitstream.units import MAGIC, Unit, seal_unit, unit_at
@@ -25,6 +28,10 @@ from ..bitstream.visitor import Writer
 from ..entropy.payload import encode_payload
 from ..errors import ConfigError, OmcError
 from .candidate import Candidate
+
+SyntaxFunction = Callable[[Any, Any], None]                   # (visitor, structure)
+Structure = tuple[SyntaxFunction, Any, ModelState]            # a syntax function, what it writes, and in which model
+CodedTensor = tuple[int, int, Candidate]                      # index, digest, and how the tensor is coded
 
 
 @dataclass
@@ -40,7 +47,7 @@ class StreamWriter:
     index_offset: int = 0
     header_body: bytes = b""         # of the last model header
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._put(MAGIC)
         self.unit(UnitType.STREAM_HEADER, syntax.stream_header,
                   StreamHeader(profile=self.profile, level=self.level.number))
@@ -49,7 +56,7 @@ class StreamWriter:
         self.sink.write(data)
         self.offset += len(data)
 
-    def unit(self, kind: UnitType, function, x, state: ModelState | None = None) -> Unit:
+    def unit(self, kind: UnitType, function: SyntaxFunction, x: Any, state: ModelState | None = None) -> Unit:
         """Write one unit; returns where it stands."""
         body = body_of(function, x, self.level, state)
         if kind == UnitType.MODEL_HEADER:
@@ -60,7 +67,8 @@ class StreamWriter:
         self.units += 1
         return unit
 
-    def begin_model(self, header: ModelHeader, topology, layers) -> ParsedModel:
+    def begin_model(self, header: ModelHeader, topology: Topology | None, layers: LayerDescriptors | None
+                    ) -> ParsedModel:
         """Model header, topology and layer descriptors."""
         number = len(self.models)
         state = ModelState(self.profile, number, header)
@@ -69,6 +77,7 @@ class StreamWriter:
         ]
         state.references = references
         if header.inherit_flag:
+            assert references[0] is not None                   # an earlier model of the stream
             state.tensors, state.folds = references[0].tensors, dict(references[0].folds)
         else:
             state.tensors = header.tensor
@@ -82,8 +91,8 @@ class StreamWriter:
         self.models.append(model)
         return model
 
-    def tensors(self, coded: list[tuple[int, int, Candidate]]) -> None:
-        """One tensor data unit of (tensor index, digest, candidate) in ascending order; several are joined."""
+    def tensors(self, coded: Sequence[CodedTensor]) -> None:
+        """One tensor data unit of tensors in ascending order; several are joined."""
         model, descriptors, before = self.models[-1], [], -1
         for index, digest, candidate in coded:
             d = candidate.reusable()
@@ -122,14 +131,14 @@ class StreamWriter:
                                                                     self.index_offset))
 
 
-def body_of(function, x, level: Level, state: ModelState | None = None) -> bytes:
+def body_of(function: SyntaxFunction, x: Any, level: Level, state: ModelState | None = None) -> bytes:
     """The body of a unit."""
     writer = Writer(level, None, state)
     function(writer, x)
     return writer.body()
 
 
-def lowest_level(structures: list[tuple], profile: Profile, units: int, models: int, side: int = 0) -> Level:
+def lowest_level(structures: Sequence[Structure], profile: Profile, units: int, models: int, side: int = 0) -> Level:
     """The lowest level whose limits hold the given (syntax function, structure, state), counts and side of a factor."""
     reason = ""
     for level in LEVELS.values():

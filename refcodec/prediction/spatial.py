@@ -12,7 +12,7 @@ INDEX_LIMIT = 1 << 31                              # indices lie in -INDEX_LIMIT
 
 
 @inlined
-def _predicted(predictor, left, up, upper_left):
+def _predicted(predictor: int, left: int, up: int, upper_left: int) -> int:
     if predictor == LEFT:
         return left
     if predictor == UP:
@@ -26,7 +26,7 @@ def _predicted(predictor, left, up, upper_left):
 
 
 @compiled
-def _predict(given, made, add, predictor, plane_rows, first_row):
+def _predict(given: np.ndarray, made: np.ndarray, add: int, predictor: int, plane_rows: int, first_row: int) -> int:
     """made = given + prediction (add 1: indices from differences) or given - prediction; returns 1 if one is out of
     range."""
     rows, cols = given.shape

@@ -82,11 +82,13 @@ def _round_to_integer(values: np.ndarray, dtype: DType) -> np.ndarray:
         raise ReconstructionError("OVERFLOW", f"a value is outside the range of {dtype.name}",
                                   rules="R8.5-4" if np.isfinite(values).all() else "R8.5-2")
     wide = rounded.astype(np.uint64 if dtype.kind == "u" else np.int64)
-    return wide.astype(dtype.numpy, copy=False)
+    out: np.ndarray = wide.astype(dtype.numpy, copy=False)
+    return out
 
 
 @compiled
-def _round_bits(bits, words, mantissa, exponent_min, largest, sign_bit, negative_zero):
+def _round_bits(bits: np.ndarray, words: np.ndarray, mantissa: int, exponent_min: int, largest: int, sign_bit: int,
+                negative_zero: bool) -> int:
     """float64 bits (int64) to words (uint16) of a format; returns 1 if all are finite and fit, else 0.
 
     exponent_min: exponent of the smallest normal value.

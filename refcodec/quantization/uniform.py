@@ -91,7 +91,7 @@ def _flat(levels: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _indices(levels, out, states, a, b, state):
+def _indices(levels: np.ndarray, out: np.ndarray, states: int, a: int, b: int, state: int) -> int:
     # One index per level; returns the state after the last one.
     if states == 0:
         for i in range(len(levels)):

@@ -92,7 +92,7 @@ def _signed(u: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _eigenvectors(x, u, values):
+def _eigenvectors(x: np.ndarray, u: np.ndarray, values: np.ndarray) -> int:
     """Eigenvectors of x x^T as rows of u (m x m, zeros on entry) and eigenvalues, in no order; 1, or 0 on failure."""
     m = x.shape[0]
     gram, tile = np.zeros((m, m)), np.zeros((_TILE, _TILE))
@@ -115,7 +115,7 @@ def _eigenvectors(x, u, values):
 
 
 @compiled
-def _project(u, x, v, norms):
+def _project(u: np.ndarray, x: np.ndarray, v: np.ndarray, norms: np.ndarray) -> None:
     """P = u x; norms[k] = |P_k|; v_k = P_k / norms[k], or 0 where the norm is negligible."""
     m, n = x.shape
     _product(u, x, 0, v, np.zeros((_TILE, _TILE)))
@@ -134,7 +134,7 @@ def _project(u, x, v, norms):
 
 
 @compiled
-def _product(a, b, gram, out, tile):
+def _product(a: np.ndarray, b: np.ndarray, gram: int, out: np.ndarray, tile: np.ndarray) -> None:
     """out = a b, or, with gram 1, the lower triangle (and a little more) of a b^T; out holds +0 on entry.
 
     Every out[i, j] is a sum over ascending k.
@@ -164,7 +164,8 @@ def _product(a, b, gram, out, tile):
 
 
 @inlined
-def _tridiagonalise(a, diagonal, off, halves, p, small):
+def _tridiagonalise(a: np.ndarray, diagonal: np.ndarray, off: np.ndarray, halves: np.ndarray, p: np.ndarray,
+                    small: float) -> None:
     """Householder reflections of the symmetric a: reflector k is left in a[k, k+1:], half its square in halves[k].
 
     halves[k] = 0: there is none.  off[k] stands between diagonal[k] and diagonal[k + 1].
@@ -206,7 +207,7 @@ def _tridiagonalise(a, diagonal, off, halves, p, small):
 
 
 @inlined
-def _accumulate(a, halves, q, g):
+def _accumulate(a: np.ndarray, halves: np.ndarray, q: np.ndarray, g: np.ndarray) -> None:
     """q = the product of the reflections of _tridiagonalise, from the last to the first; q holds +0 on entry."""
     m = a.shape[0]
     for i in range(m):
@@ -231,7 +232,8 @@ def _accumulate(a, halves, q, g):
 
 
 @inlined
-def _implicit_ql(d, e, z, row, cosine, sine, small):
+def _implicit_ql(d: np.ndarray, e: np.ndarray, z: np.ndarray, row: np.ndarray, cosine: np.ndarray, sine: np.ndarray,
+                 small: float) -> int:
     """Eigenvalues of the tridiagonal (d, e) in d, while its rotations turn rows of z; 1, or 0 if one is not found.
 
     row, cosine, sine: rotations that are still to be applied to z, in this order.
@@ -260,7 +262,8 @@ def _implicit_ql(d, e, z, row, cosine, sine, small):
 
 
 @inlined
-def _sweep(d, e, low, high, row, cosine, sine, count):
+def _sweep(d: np.ndarray, e: np.ndarray, low: int, high: int, row: np.ndarray, cosine: np.ndarray, sine: np.ndarray,
+           count: int) -> int:
     """One QL sweep with Wilkinson's shift over d[low .. high]; returns the number of rotations then collected."""
     g = (float(d[at(low + 1)]) - float(d[at(low)])) / (2.0 * float(e[at(low)]))
     r = math.sqrt(g * g + 1.0)
@@ -291,7 +294,7 @@ def _sweep(d, e, low, high, row, cosine, sine, count):
 
 
 @compiled
-def _rotate(z, row, cosine, sine, count):
+def _rotate(z: np.ndarray, row: np.ndarray, cosine: np.ndarray, sine: np.ndarray, count: int) -> None:
     """Rows i and i + 1 of z for each rotation in turn; columns a tile at a time."""
     m = z.shape[1]
     for j0 in range(0, m, _TILE):

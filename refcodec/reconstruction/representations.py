@@ -11,7 +11,7 @@ from ..dtypes import DType
 from ..entropy.watch import observer
 from ..quantization.assembly import assemble, chunks
 from .components import Layout, Payloads, decode_factor, decode_words
-from .decomposition import decompose
+from .decomposition import Decomposition, decompose
 from .factors import Factor, augmentation, low_rank, low_rank_update, mapping
 from .masks import gather, random_mask, row_mask, scatter
 
@@ -55,19 +55,30 @@ def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], dtype: DType, base: 
     """The values of a matrix from its factors and the values of the predicting one (SPEC 8.6.1 to 8.6.4)."""
     observer().values_begin(None)
     with np.errstate(all="ignore"):
-        first, *others = factors
+        decomposition = None
         if d.representation in DECOMPOSED:
-            assert base is not None                    # the descriptor has a prediction then (SPEC 7.6.1)
+            assert base is not None                    # R7.7.1-5
             decomposition = decompose(base.astype(np.float64))
-            residual = (mapping(decomposition, first) if d.representation == Representation.MAPPING
-                        else augmentation(decomposition, first, *others))
-        elif d.representation == Representation.LOW_RANK:
-            residual = low_rank(first, *others)
-        else:
-            residual = low_rank_update(first, d.factor.random_seed, d.column_count)
+        added = residual(d.representation, factors, d.column_count, d.factor.random_seed, decomposition)
         if d.representation == Representation.MAPPING and not d.factor.additive_flag:
             base = None
-        return assemble(chunks(residual.reshape(-1)), residual.shape, dtype, base)
+        return assemble(chunks(added.reshape(-1)), added.shape, dtype, base)
+
+
+def residual(representation: int, factors: Sequence[Factor], columns: int, seed: int = 0,
+             decomposition: Decomposition | None = None) -> np.ndarray:
+    """D [rows, columns], float64, of a product of factors (SPEC 8.6.1 to 8.6.4).
+
+    seed: of LOW_RANK_UPDATE.  decomposition: of the predicting matrix, of MAPPING and AUGMENTATION.
+    """
+    if representation == Representation.LOW_RANK:
+        return low_rank(*factors)
+    if representation == Representation.LOW_RANK_UPDATE:
+        return low_rank_update(factors[0], seed, columns)
+    assert decomposition is not None
+    if representation == Representation.MAPPING:
+        return mapping(decomposition, *factors)
+    return augmentation(decomposition, *factors)
 
 
 def chosen(d: TensorDescriptor) -> np.ndarray:

@@ -29,6 +29,7 @@ from refcodec.reconstruction.decomposition import decompose
 from refcodec.reconstruction.factors import Factor, augmentation, low_rank, low_rank_update, mapping
 from refcodec.reconstruction.masks import gather, random_mask, row_mask, scatter
 from refcodec.reconstruction.random_integers import RANDOM_LIMIT, random_choice, random_matrix, random_words
+from refcodec.reconstruction.representations import residual
 
 SOURCE = Path(__file__).with_name("factor_update.c")
 DECOMPOSITION, LOW_RANK, MAPPING, AUGMENTATION, LOW_RANK_UPDATE = range(5)      # kinds of factor_update.c
@@ -353,7 +354,7 @@ def test_fits_reach_what_they_aim_at(shape):
         truncated = fit.truncation_error(update, delta, dec)
         error = fit.balanced_error(update, delta, dec)
         factors = update.quantised(shape, error, dec)
-        d = update.residual(factors, shape[1], dec)
+        d = residual(update.representation, factors, shape[1], update.seed, dec)
         # Of an augmentation gains and columns share what they explain; all others leave little but the noise.
         assert truncated < (0.3 if len(update.arrays) == 3 else 0.05) * np.square(delta).mean()
         assert 0.7 * error < np.square(d - delta).mean() - truncated < 1.3 * error
@@ -365,7 +366,7 @@ def test_a_rank_for_an_error():
     power, ranks = np.square(delta).mean(), []
     for share in (0.3, 0.01, 1e-4):
         update, rest = fit.fit_low_rank_to_error(delta, share * power)
-        d = update.residual(update.quantised(delta.shape, rest), 60)
+        d = residual(update.representation, update.quantised(delta.shape, rest), 60)
         assert 0.9 < np.square(d - delta).mean() / (share * power) < 1.1
         ranks.append(update.arrays[0].shape[1])
     assert ranks == sorted(set(ranks))
@@ -378,7 +379,7 @@ def test_a_mapping_replaces_too():
     x = random_matrix(1, 9, 14) * 2.0**-17
     dec = decompose(x)
     update = fit.fit_mapping(x, dec, 9, additive=False)
-    assert np.abs(update.residual(update.quantised(x.shape, 1e-14, dec), 14, dec) - x).max() < 1e-6
+    assert np.abs(residual(update.representation, update.quantised(x.shape, 1e-14, dec), 14, decomposition=dec) - x).max() < 1e-6
 
 
 def test_masks_that_are_chosen():

@@ -74,8 +74,10 @@ def _quantised(job: TensorJob, quantiser: OwnQuantiser, prediction: Prediction |
             found = _fixed_point(quantiser, values.astype(np.float64, copy=False), job.values)
         case KMeansQuantiser(integers=True):
             found = _integer_codebook(quantiser, values.astype(np.float64, copy=False))
-        case _:
+        case KMeansQuantiser():
             found = _codebook(quantiser, values, job.dtype)
+        case HybridQuantiser():
+            raise AssertionError("it quantises the tensors of a model together")
     if found is None:
         return None
     component, levels = found

@@ -21,7 +21,7 @@ from ...errors import ConfigError
 from ...model import Model
 from ...prediction import fitted
 from ..config import Config
-from ..rate_control import finest_step, largest_magnitude, representable, search_step
+from ..rate_control import finest_step, representable, search_step
 from ..treatment import Treatment, is_finite
 from .coding_order import Relative, SetPlan
 from .laplacian import distortion, rate
@@ -79,50 +79,51 @@ def sources_of(models: Sequence[Model], plan: SetPlan, config: Config) -> list[S
     relatives = [Relative(m, config, 1.0) for m in models]
     sources: dict[int, Source | None] = {}
     for j in plan.order:
-        parent = next((i for i in plan.references[j][:1] if sources[i] is not None), None)
-        sources[j] = _source(relatives[j], parent, relatives[parent] if parent is not None else None,
-                             sources[parent].deviation if parent is not None else 0.0)
+        parents = [(i, relatives[i], source) for i in plan.references[j][:1] if (source := sources[i]) is not None]
+        sources[j] = _source(relatives[j], *parents)
     return [sources[j] for j in range(len(models))]
 
 
-def _source(own: Relative, parent: int | None, reference: Relative | None, reference_deviation: float) -> Source | None:
+def _source(own: Relative, parent: tuple[int, Relative, Source] | None = None) -> Source | None:
+    """parent: position, and what is known, of the model that it is predicted from."""
     numbers = [
         k for k, t in enumerate(own.treatments) if t == Treatment.QUANTISE and is_finite(own.model.tensors[k].array)
     ]
     counts = np.array([own.model.tensors[k].size for k in numbers], np.float64)
-    sums = np.array([_moments(own, k, reference) for k in numbers]).reshape(-1, 4)
+    sums = np.array([_moments(own, k, parent[1] if parent else None) for k in numbers]).reshape(-1, 5)
     elements = counts.sum()
     variance = sums[:, 1].sum() / elements - (sums[:, 0].sum() / elements) ** 2 if numbers else 0.0
     if not variance > 0:
         return None
-    magnitude, residual = np.maximum(sums[:, 2:].T, 1e-30)
+    magnitude, residual = np.maximum(sums[:, 2:4].T, 1e-30)
     steps = STEPS * math.sqrt(variance)
     alone = _curve(steps, magnitude)
     bits, noise = [alone[0] @ counts], [alone[1] @ counts]
-    if reference is not None:
+    if parent is not None:
         bits, noise = [], []
-        for step in STEPS * reference_deviation:
+        for step in STEPS * parent[2].deviation:
             # The decoded reference is off by its own error. Variances add; that of a Laplacian is 2 / Lambda^2.
             given = _curve(steps, np.sqrt(residual**2 + np.minimum(step**2 / 12, 2 * magnitude**2) / 2))
             better = given[0] < alone[0]
             bits.append(np.where(better, given[0], alone[0]) @ counts)
             noise.append(np.where(better, given[1], alone[1]) @ counts)
-    finest = finest_step(max(largest_magnitude(own.model.tensors[k].array.astype(np.float64)) for k in numbers))
-    noise_share = np.array(noise) / (elements * variance)
-    return Source(elements, math.sqrt(variance), finest, parent, np.array(bits), noise_share)
+    finest, noise_share = finest_step(float(sums[:, 4].max())), np.array(noise) / (elements * variance)
+    return Source(elements, math.sqrt(variance), finest, parent[0] if parent else None, np.array(bits), noise_share)
 
 
-def _moments(own: Relative, k: int, reference: Relative | None) -> tuple[float, float, float, float]:
-    """Of a tensor: sum, sum of squares, mean magnitude, mean magnitude of the difference from the reference."""
+def _moments(own: Relative, k: int, reference: Relative | None) -> tuple[float, float, float, float, float]:
+    """Of a tensor: sum, sum of squares, mean magnitude, mean magnitude of the difference from the reference, largest
+    magnitude."""
     tensor = own.model.tensors[k]
     values = tensor.array.astype(np.float64)
-    residual = math.inf
+    magnitudes, residual = np.abs(values), math.inf
     partner = reference.partner(tensor, k) if reference is not None else None
-    if partner is not None:
+    if reference is not None and partner is not None:
         base = fitted(reference.model.tensors[partner].array, tensor.shape).astype(np.float64)
         mean = float(np.abs(values - base).mean())
         residual = mean if math.isfinite(mean) else math.inf
-    return float(values.sum()), float(np.square(values).sum()), float(np.abs(values).mean()), residual
+    return (float(values.sum()), float(np.square(values).sum()), float(magnitudes.mean()), residual,
+            float(magnitudes.max()))
 
 
 def model_steps(sources: Sequence[Source | None], plan: SetPlan, price: float,
@@ -140,10 +141,12 @@ def model_steps(sources: Sequence[Source | None], plan: SetPlan, price: float,
                 inherited[source.parent] += cost.min(axis=1)
     chosen: dict[int, int] = {}
     bits = 0.0
-    for j in (j for j in plan.order if sources[j] is not None):
-        row = chosen[sources[j].parent] if sources[j].parent is not None else 0
-        chosen[j] = int(best[j][row])
-        bits += float(sources[j].bits[row, chosen[j]])
+    for j in plan.order:
+        source = sources[j]
+        if source is not None:
+            row = chosen[source.parent] if source.parent is not None else 0
+            chosen[j] = int(best[j][row])
+            bits += float(source.bits[row, chosen[j]])
     return [float(STEPS[chosen[j]]) * s.deviation if s is not None else 1.0 for j, s in enumerate(sources)], bits
 
 

@@ -94,18 +94,14 @@ def plan_set(models: Sequence[Model], root: str | None = "auto", config: Config 
         return chain_plan(len(models), max(1, LONGEST // config.units.quality_layers))
     steps = list(steps) if steps is not None else [nominal_step(config)] * len(models)
     relatives = [Relative(m, config, step) for m, step in zip(models, steps)]
-    everyone = range(len(models))
     if root not in ("auto", "kl", "size"):
         return _star(_costs(relatives, [position_of(models, root)], config.threads), position_of(models, root))
-    distances = None
+    predicting = list(range(len(models)))
     if root == "kl" or len(models) > COMPARED_ALL:
-        distances = kl_matrix(models).sum(axis=1)
-    if root == "kl":
-        first = int(distances.argmin())
-        return _star(_costs(relatives, [first], config.threads), first)
-    predicting = list(everyone) if distances is None else [
-        int(i) for i in np.argsort(distances, kind="stable")[:CANDIDATES]
-    ]
+        nearest = [int(i) for i in np.argsort(kl_matrix(models).sum(axis=1), kind="stable")]
+        if root == "kl":
+            return _star(_costs(relatives, nearest[:1], config.threads), nearest[0])
+        predicting = nearest[:CANDIDATES]
     costs = _costs(relatives, predicting, config.threads)
     star = min((_star(costs, i) for i in predicting), key=lambda plan: sum(plan.estimate))
     if root == "size":
@@ -148,9 +144,9 @@ def kl_matrix(models: Sequence[Model]) -> np.ndarray:
             values = tensor.array
             for i, other in enumerate(floats):
                 partner = other.get(name)
-                shared = partner is not None and partner.shape == tensor.shape
                 if i != j:
-                    nats = kl_histogram(values, partner.array) if shared else UNSHARED_NATS
+                    shared = partner is not None and partner.shape == tensor.shape
+                    nats = kl_histogram(values, partner.array) if partner and shared else UNSHARED_NATS
                     matrix[i, j] += nats * tensor.size
         matrix[:, j] /= max(1, sum(t.size for t in own.values()))
     return matrix
@@ -201,6 +197,7 @@ class Relative:
             return 0.0
         if self.treatments[index] != Treatment.QUANTISE or not is_finite(own.view(tensor.dtype.numpy)):
             return estimate_bits(own, predictor, tensor.dtype)
+        assert self.step is not None           # else nothing is quantised
         values = own.view(tensor.dtype.numpy).astype(np.float64)
         if predictor is not None:             # what the decoder will have of it is quantised too
             base = np.nan_to_num(predictor.view(tensor.dtype.numpy).astype(np.float64), posinf=0.0, neginf=0.0)
@@ -254,7 +251,7 @@ def _costs(relatives: Sequence[Relative], predicting: Sequence[int], threads: in
 def _star(costs: Costs, root: int) -> SetPlan:
     """Every model from the root, unless that does not help it."""
     count = len(costs.alone)
-    references = [(root,) if j != root and costs.helps(root, j) else () for j in range(count)]
+    references: list[tuple[int, ...]] = [(root,) if j != root and costs.helps(root, j) else () for j in range(count)]
     order = [root, *(j for j in range(count) if j != root)]
     return SetPlan(order, references, [costs.bits(j, references[j]) for j in range(count)])
 

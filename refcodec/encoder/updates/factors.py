@@ -1,8 +1,7 @@
 """Updates by factors: least-squares fits of two given models, and factors that were made elsewhere (informative).
 
-A FactorUpdate holds float arrays; `quantised` turns them into the Factors that a stream carries and
-`residual` into what the decoder will add, by the decoder's own functions.  Matrices are those of the
-fold (SPEC 8.3), rows x columns, outputs first.
+A FactorUpdate holds float arrays; `quantised` turns them into the Factors that a stream carries.  Matrices are those of
+the fold (SPEC 8.3), rows x columns, outputs first.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from ...bitstream.structures import Representation
 from ...errors import ConfigError
 from ...reconstruction.decomposition import Decomposition
-from ...reconstruction.factors import EXACT_LIMIT, Factor, augmentation, low_rank, low_rank_update, mapping
+from ...reconstruction.factors import EXACT_LIMIT, Factor
 from ...reconstruction.random_integers import RANDOM_EXPONENT, random_matrix
 from ..rate_control import step_parts
 
@@ -117,25 +116,29 @@ class FactorUpdate:
         if self.representation == Representation.AUGMENTATION:
             gains, *columns = self.arrays
             return [gains.size / (shape[0] * shape[1])] + (pair(*columns) if columns else [])
-        rank = self.arrays[0].shape[1]
-        if self.representation == Representation.MAPPING:
-            assert decomposition is not None
-            right = decomposition.right[:rank]
-        else:
-            right = random_values(self.seed, rank, shape[1])
-        return [float(np.square(right).sum()) / shape[1]]
+        return [float(np.square(self._right(shape[1], decomposition)).sum()) / shape[1]]
 
-    def residual(self, factors: list[Factor], columns: int, decomposition: Decomposition | None = None) -> np.ndarray:
-        """D [rows, columns] of SPEC 8.6: what the decoder adds to the reference (or, not additive, rounds alone)."""
-        first, *others = factors
-        if self.representation == Representation.LOW_RANK:
-            return low_rank(first, *others)
+    def _right(self, columns: int, decomposition: Decomposition | None) -> np.ndarray:
+        """The factor [r, columns] of MAPPING and LOW_RANK_UPDATE, which is not sent."""
+        rank = self.arrays[0].shape[1]
         if self.representation == Representation.LOW_RANK_UPDATE:
-            return low_rank_update(first, self.seed, columns)
+            return random_values(self.seed, rank, columns)
         assert decomposition is not None
-        if self.representation == Representation.MAPPING:
-            return mapping(decomposition, first)
-        return augmentation(decomposition, first, *others)
+        return decomposition.right[:rank]
+
+    def fitted(self, columns: int, decomposition: Decomposition | None = None) -> np.ndarray:
+        """What the arrays add to the reference before they are quantised, float64 [rows, columns]."""
+        t, *rest = self.arrays
+        product: np.ndarray
+        if self.representation == Representation.LOW_RANK:
+            product = t @ rest[0]
+        elif self.representation != Representation.AUGMENTATION:
+            product = t @ self._right(columns, decomposition)
+        else:
+            assert decomposition is not None
+            product = (decomposition.left[: t.size].T * t[0]) @ decomposition.right[: t.size]
+            product = product + rest[0] @ rest[1] if rest else product
+        return product
 
 
 def quantise_factor(array: np.ndarray, step: float) -> Factor:
@@ -222,20 +225,8 @@ def fit_row_mask(words: np.ndarray, count: int | None = None) -> FactorUpdate:
 
 def truncation_error(update: FactorUpdate, delta: np.ndarray, decomposition: Decomposition | None = None) -> float:
     """Mean squared error of the factors before they are quantised. delta: what they were fitted to."""
-    update.check(delta.shape)
-    if update.representation == Representation.LOW_RANK:
-        fitted = update.arrays[0] @ update.arrays[1]
-    elif update.representation == Representation.MAPPING:
-        assert decomposition is not None
-        fitted = update.arrays[0] @ decomposition.right[: update.arrays[0].shape[1]]
-    elif update.representation == Representation.AUGMENTATION:
-        assert decomposition is not None
-        t, *rest = update.arrays
-        fitted = (decomposition.left[: t.size].T * t[0]) @ decomposition.right[: t.size]
-        fitted = fitted + rest[0] @ rest[1] if rest else fitted
-    else:
-        fitted = update.arrays[0] @ random_values(update.seed, update.arrays[0].shape[1], delta.shape[1])
-    return float(np.square(delta - fitted).mean())
+    update.check((delta.shape[0], delta.shape[1]))
+    return float(np.square(delta - update.fitted(delta.shape[1], decomposition)).mean())
 
 
 def balanced_error(update: FactorUpdate, delta: np.ndarray, decomposition: Decomposition | None = None) -> float:
