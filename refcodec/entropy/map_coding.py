@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dtypes import DType
 from .map_loop import CONTEXTS, PREDICTED, SETTINGS, WEIGHT_ONE, decode_map_rows, encode_map_rows
-from .range_coder import Coder, encoder_start, new_contexts
+from .range_coder import Coder, Strings, encoder_start, new_contexts
 from .word_parts import BAD_SHIFT, BUFFER_FULL, OCTAVE, OK, RAW_EXHAUSTED
 from .words import as_int64, median, signed
 
@@ -128,51 +128,53 @@ def _staged(predictor: np.ndarray | None, rows: slice, dtype: DType, params: Map
     return np.zeros((0, 0), np.int64) if predictor is None else _values(predictor[rows], dtype, params)
 
 
-def encode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, plane_rows: int, first_row: int,
-               contexts: np.ndarray, r: Coder, buf: np.ndarray, raw: np.ndarray, raw_bit: int,
-               params: MapParameters | None = None) -> tuple[Coder, int, int]:
+def encode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, contexts: np.ndarray, strings: Strings, *,
+               plane_rows: int, first_row: int = 0, params: MapParameters | None = None) -> int:
     """Code one segment (whole rows of a folded tensor) of words (SPEC 9.6).
 
     words: [rows, columns], unsigned of dtype.word, below 2^dtype.bits.  predictor: the same, or None.
+    contexts: from new_map_contexts(), adapted in place, as the strings are.
     plane_rows: at least 1.  first_row: where the segment begins; planes begin at multiples of plane_rows.
-    contexts: from new_map_contexts(), adapted in place.  r, buf: range coder and its uint8 buffer.
-    raw: uint8 buffer of the bypass substream, written from bit raw_bit on.  params: None: chosen here.
-    Returns (coder, next raw bit, status).  Status BUFFER_FULL: grow buf and raw and code the segment
-    anew from copies of contexts, r and raw_bit made before; OK otherwise.
+    params: None: chosen here.
+    Returns a status.  BUFFER_FULL: grow both strings and code the segment anew from copies of contexts and strings made
+    before; OK otherwise.
     """
     params = params or choose_map_parameters(words, dtype)
-    raw_bit = put_parameters(params, dtype, raw, raw_bit)
+    raw_bit = put_parameters(params, dtype, strings.raw, strings.raw_bit)
     if raw_bit < 0:
-        return r, 0, BUFFER_FULL
+        return BUFFER_FULL
+    strings.raw_bit = raw_bit
     layout, state = layout_of(dtype, params, plane_rows), _new_state(words.shape[1], dtype, first_row)
     for rows in _chunks(words.shape):
         values, part = _values(words[rows], dtype, params), _staged(predictor, rows, dtype, params)
-        r, raw_bit, status = encode_map_rows(values, part, layout, *state, contexts, Coder(*r), buf, raw, raw_bit)
+        strings.r, strings.raw_bit, status = encode_map_rows(
+            values, part, layout, *state, contexts, Coder(*strings.r), strings.buf, strings.raw, strings.raw_bit)
         if status != OK:
-            return r, raw_bit, status
-    return r, raw_bit, OK
+            return int(status)
+    return OK
 
 
-def decode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, plane_rows: int, first_row: int,
-               contexts: np.ndarray, r: Coder, buf: np.ndarray, raw: np.ndarray, raw_bit: int
-               ) -> tuple[Coder, int, int]:
-    """Inverse of encode_map: fills words [rows, columns], reading buf through r and raw from bit raw_bit on.
+def decode_map(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, contexts: np.ndarray, strings: Strings, *,
+               plane_rows: int, first_row: int = 0) -> int:
+    """Inverse of encode_map: fills words [rows, columns].
 
-    Returns (coder, next raw bit, status of word_parts); after an error the contents of words are undefined.
+    Returns a status of word_parts; after an error the contents of words are undefined.
     """
-    params, raw_bit = _get_parameters(dtype, raw, raw_bit)
+    params, raw_bit = _get_parameters(dtype, strings.raw, strings.raw_bit)
     if raw_bit < 0:
-        return r, 0, RAW_EXHAUSTED
+        return RAW_EXHAUSTED
+    strings.raw_bit = raw_bit
     if params.shift > (dtype.mantissa if dtype.kind == "f" else dtype.bits - 1):
-        return r, raw_bit, BAD_SHIFT
+        return BAD_SHIFT
     layout, state = layout_of(dtype, params, plane_rows), _new_state(words.shape[1], dtype, first_row)
     for rows in _chunks(words.shape):
         values, part = np.empty(words[rows].shape, np.int64), _staged(predictor, rows, dtype, params)
-        r, raw_bit, status = decode_map_rows(values, part, layout, *state, contexts, Coder(*r), buf, raw, raw_bit)
+        strings.r, strings.raw_bit, status = decode_map_rows(
+            values, part, layout, *state, contexts, Coder(*strings.r), strings.buf, strings.raw, strings.raw_bit)
         if status != OK:
-            return r, raw_bit, status
+            return int(status)
         words[rows] = _words(values, dtype, params)
-    return r, raw_bit, OK
+    return OK
 
 
 # The encoder's choices (informative).
@@ -207,7 +209,7 @@ def estimate_map_bits(words: np.ndarray, predictor: np.ndarray | None, dtype: DT
     sample, before = words[part], None if predictor is None else predictor[part]
     raw = np.zeros(sample.size * (dtype.bits // 8 + 2) + 64, np.uint8)
     buf = np.zeros(sample.size * 8 + 1024, np.uint8)
-    r, raw_bit, status = encode_map(sample, before, dtype, plane_rows, 0, new_map_contexts(), encoder_start(buf), buf,
-                                    raw, 0)
+    strings = Strings(encoder_start(buf), buf, raw)
+    status = encode_map(sample, before, dtype, new_map_contexts(), strings, plane_rows=plane_rows)
     assert status == OK
-    return (8.0 * (r.pos + r.pending) + raw_bit) * words.size / sample.size
+    return (8.0 * (strings.r.pos + strings.r.pending) + strings.raw_bit) * words.size / sample.size

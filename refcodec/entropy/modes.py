@@ -23,7 +23,7 @@ from .fixed_length import decode_fixed, encode_fixed, least_length
 from .huffman import decode_huffman, encode_huffman
 from .levels import LEVEL_MAX, OUT_OF_RANGE
 from .mixed_coding import CM, decode_levels_cm, encode_levels_cm, new_cm_state
-from .range_coder import Coder
+from .range_coder import Coder, Strings
 from .watch import ContextTable
 
 Failure = tuple[str, str, str]      # code, message and requirements of an error
@@ -67,14 +67,11 @@ class Block:
         return facts.words if self.words else facts.levels
 
 
-class PayloadState:
-    """How far a payload is coded: range coder r over buf, next bit raw_bit of the bypass string raw (both uint8).
-
-    Contexts are made when a coder is first used, and persist from block to block.
-    """
+class PayloadState(Strings):
+    """How far a payload is coded. Contexts are made when a coder is first used, and persist from block to block."""
 
     def __init__(self, r: Coder, buf: np.ndarray, raw: np.ndarray):
-        self.r, self.buf, self.raw, self.raw_bit = r, buf, raw, 0
+        super().__init__(r, buf, raw)
         self._contexts: dict[BlockCoder, Any] = {}
 
     def contexts(self, coder: BlockCoder) -> Any:
@@ -146,27 +143,21 @@ def _level_coder(table: ContextTable, new_contexts: Callable[[], Any], encode: C
 
 
 def _encode_words(block: Block, p: PayloadState, contexts: Any) -> int:
-    p.r, p.raw_bit, status = word_coding.encode_words(block.array, block.predictor, block.dtype, block.component.word,
-                                                      contexts, p.r, p.buf, p.raw, p.raw_bit)
-    return status
+    return word_coding.encode_words(block.array, block.predictor, block.dtype, block.component.word, contexts, p)
 
 
 def _decode_words(block: Block, p: PayloadState, contexts: Any) -> int:
-    p.r, p.raw_bit, status = word_coding.decode_words(block.array, block.predictor, block.dtype, block.component.word,
-                                                      contexts, p.r, p.buf, p.raw, p.raw_bit)
-    return status
+    return word_coding.decode_words(block.array, block.predictor, block.dtype, block.component.word, contexts, p)
 
 
 def _encode_map(block: Block, p: PayloadState, contexts: Any) -> int:
-    p.r, p.raw_bit, status = map_coding.encode_map(block.array, block.predictor, block.dtype, block.plane_rows,
-                                                   block.first_row, contexts, p.r, p.buf, p.raw, p.raw_bit)
-    return status
+    return map_coding.encode_map(block.array, block.predictor, block.dtype, contexts, p, plane_rows=block.plane_rows,
+                                 first_row=block.first_row)
 
 
 def _decode_map(block: Block, p: PayloadState, contexts: Any) -> int:
-    p.r, p.raw_bit, status = map_coding.decode_map(block.array, block.predictor, block.dtype, block.plane_rows,
-                                                   block.first_row, contexts, p.r, p.buf, p.raw, p.raw_bit)
-    return status
+    return map_coding.decode_map(block.array, block.predictor, block.dtype, contexts, p, plane_rows=block.plane_rows,
+                                 first_row=block.first_row)
 
 
 WORD_FAILURES = {

@@ -8,6 +8,7 @@ in registers.  A context is one int32: probability of a 1 (20 bits) << 10 | coun
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,19 @@ class Coder(NamedTuple):
     cache: int      # byte held back for a carry, -1 before the first
     pending: int    # 0xFF bytes held back after it
     cost: int
+
+
+@dataclass(eq=False)
+class Strings:
+    """The two strings of a payload, and how far they are coded.
+
+    r: range coder over the uint8 array buf.  raw_bit: next bit of the bypass string, the uint8 array raw.
+    """
+
+    r: Coder
+    buf: np.ndarray
+    raw: np.ndarray
+    raw_bit: int = 0
 
 
 def new_contexts(*shape: int) -> np.ndarray:

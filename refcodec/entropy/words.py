@@ -15,7 +15,7 @@ import numpy as np
 
 from ..bitstream.structures import WordParameters
 from ..dtypes import DType
-from .range_coder import Coder, encoder_start, new_contexts
+from .range_coder import Coder, Strings, encoder_start, new_contexts
 from .word_loop import decode_rows, encode_rows
 from .word_parts import BUFFER_FULL, MALFORMED, OCTAVE, OK, RAW_EXHAUSTED
 from .word_steps import CONTEXTS, MODELLED_SIGNS, NO_SIGNS, WEIGHT_START, WINDOW_MAX
@@ -137,46 +137,45 @@ def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def encode_words(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, params: WordParameters,
-                 contexts: np.ndarray, r: Coder, buf: np.ndarray, raw: np.ndarray, raw_bit: int
-                 ) -> tuple[Coder, int, int]:
+                 contexts: np.ndarray, strings: Strings) -> int:
     """Code one segment (whole rows of a folded tensor) of words (SPEC 9.5).
 
     words: [rows, cols], unsigned of dtype.word, below 2^dtype.bits.  predictor: the same, or None.
-    contexts: from new_word_contexts(), adapted in place.  r, buf: range coder and its uint8 buffer.
-    raw: uint8 buffer of the bypass substream, written from bit raw_bit on.
-    Returns (coder, next raw bit, status).  Status BUFFER_FULL: grow buf and raw and code the segment
-    anew from copies of contexts, r and raw_bit made before; OK otherwise.
+    contexts: from new_word_contexts(), adapted in place, as the strings are.
+    Returns a status.  BUFFER_FULL: grow both strings and code the segment anew from copies of contexts and strings made
+    before; OK otherwise.
     """
     layout = layout_of(dtype, predictor, params)
     state = _new_state(words.shape, dtype, predictor, params)
     for rows in _chunks(words.shape):
         part = None if predictor is None else predictor[rows]
         values = _values(words[rows], part, dtype, params)
-        r, raw_bit, status = encode_rows(values, _exponents(part, dtype), layout, *state,
-                                          contexts, Coder(*r), buf, raw, raw_bit)
+        strings.r, strings.raw_bit, status = encode_rows(
+            values, _exponents(part, dtype), layout, *state, contexts, Coder(*strings.r), strings.buf, strings.raw,
+            strings.raw_bit)
         if status != OK:
-            return r, raw_bit, status
-    return r, raw_bit, OK
+            return int(status)
+    return OK
 
 
 def decode_words(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, params: WordParameters,
-                 contexts: np.ndarray, r: Coder, buf: np.ndarray, raw: np.ndarray, raw_bit: int
-                 ) -> tuple[Coder, int, int]:
-    """Inverse of encode_words: fills words [rows, cols], reading buf through r and raw from bit raw_bit on.
+                 contexts: np.ndarray, strings: Strings) -> int:
+    """Inverse of encode_words: fills words [rows, cols].
 
-    Returns (coder, next raw bit, status of word_parts); after an error the contents of words are undefined.
+    Returns a status of word_parts; after an error the contents of words are undefined.
     """
     layout = layout_of(dtype, predictor, params)
     state = _new_state(words.shape, dtype, predictor, params)
     for rows in _chunks(words.shape):
         part = None if predictor is None else predictor[rows]
         values = np.empty(words[rows].shape, np.int64)
-        r, raw_bit, status = decode_rows(values, _exponents(part, dtype), layout, *state,
-                                          contexts, Coder(*r), buf, raw, raw_bit)
+        strings.r, strings.raw_bit, status = decode_rows(
+            values, _exponents(part, dtype), layout, *state, contexts, Coder(*strings.r), strings.buf, strings.raw,
+            strings.raw_bit)
         if status != OK:
-            return r, raw_bit, status
+            return int(status)
         words[rows] = _words(values, part, dtype, params)
-    return r, raw_bit, OK
+    return OK
 
 
 # The encoder's choices (informative).
@@ -263,7 +262,7 @@ def estimate_bits(words: np.ndarray, predictor: np.ndarray | None, dtype: DType,
     params = params or choose_parameters(words_part, dtype, part)
     raw = np.zeros(words_part.size * (dtype.bits // 8 + 2) + 64, np.uint8)
     buf = np.zeros(words_part.size * 5 + 1024, np.uint8)
-    r, raw_bit, status = encode_words(words_part, part, dtype, params, new_word_contexts(), encoder_start(buf), buf,
-                                      raw, 0)
+    strings = Strings(encoder_start(buf), buf, raw)
+    status = encode_words(words_part, part, dtype, params, new_word_contexts(), strings)
     assert status == OK
-    return (8.0 * (r.pos + r.pending) + raw_bit) * words.size / words_part.size
+    return (8.0 * (strings.r.pos + strings.r.pending) + strings.raw_bit) * words.size / words_part.size

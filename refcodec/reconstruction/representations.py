@@ -57,7 +57,7 @@ def rebuilt(d: TensorDescriptor, factors: Sequence[Factor], dtype: DType, base: 
     with np.errstate(all="ignore"):
         decomposition = None
         if d.representation in DECOMPOSED:
-            assert base is not None                    # R7.7.1-5
+            assert base is not None                    # R7.7.1-11
             decomposition = decompose(base.astype(np.float64))
         added = residual(d.representation, factors, d.column_count, d.factor.random_seed, decomposition)
         if d.representation == Representation.MAPPING and not d.factor.additive_flag:

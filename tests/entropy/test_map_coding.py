@@ -29,7 +29,7 @@ from refcodec.entropy.map_coding import (
 )
 from refcodec.entropy.modes import Block
 from refcodec.entropy.payload import PayloadReader, encode_payload
-from refcodec.entropy.range_coder import decoder_start, encoder_start
+from refcodec.entropy.range_coder import Strings, decoder_start, encoder_start
 from refcodec.errors import EntropyError
 
 FLOAT32 = BY_NAME["float32"]
@@ -150,8 +150,8 @@ def test_full_buffers_are_reported():
     words = random_words(np.random.default_rng(5), FLOAT32, (20, 20))
     for room, raw_room in ((300, 10000), (10000, 100), (10000, 0)):
         buf, raw = np.zeros(room, np.uint8), np.zeros(raw_room, np.uint8)
-        assert encode_map(words, None, FLOAT32, 4, 0, new_map_contexts(), encoder_start(buf), buf, raw,
-                          0)[2] == BUFFER_FULL
+        strings = Strings(encoder_start(buf), buf, raw)
+        assert encode_map(words, None, FLOAT32, new_map_contexts(), strings, plane_rows=4) == BUFFER_FULL
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda d: d.name)
@@ -163,8 +163,8 @@ def test_garbage_ends_with_a_status(dtype):
             raw[0] &= 0xC0              # a shift that the type has
         out = np.zeros((30, 30), dtype.word)
         predictor = random_words(rng, dtype, out.shape) if trial & 1 else None
-        seen.add(decode_map(out, predictor, dtype, int(rng.integers(1, 40)), 0, new_map_contexts(),
-                            decoder_start(buf, 0, len(buf)), buf, raw, 0)[2])
+        strings, plane_rows = Strings(decoder_start(buf, 0, len(buf)), buf, raw), int(rng.integers(1, 40))
+        seen.add(decode_map(out, predictor, dtype, new_map_contexts(), strings, plane_rows=plane_rows))
     assert seen - {OK}
 
 
@@ -184,9 +184,9 @@ def test_shifts_beyond_the_type():
     for name, shift in (("float32", 24), ("uint8", 8), ("float64", 53), ("float8_e8m0fnu", 1)):
         out, raw = np.zeros((2, 2), BY_NAME[name].word), np.array([shift] + [0] * 20, np.uint8)
         buf = np.zeros(20, np.uint8)
-        arguments = (None, BY_NAME[name], 1, 0, new_map_contexts(), decoder_start(buf, 0, 20), buf)
-        assert decode_map(out, *arguments, raw, 0)[2] == BAD_SHIFT
-        assert decode_map(out, *arguments, raw[:0], 0)[2] == RAW_EXHAUSTED
+        for bypass, status in ((raw, BAD_SHIFT), (raw[:0], RAW_EXHAUSTED)):
+            strings = Strings(decoder_start(buf, 0, 20), buf, bypass)
+            assert decode_map(out, None, BY_NAME[name], new_map_contexts(), strings, plane_rows=1) == status
 
 
 def digest():

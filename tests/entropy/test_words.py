@@ -9,7 +9,7 @@ from helpers.words import TYPES, random_words, special_words
 
 from refcodec.bitstream.structures import WordParameters
 from refcodec.dtypes import BY_NAME
-from refcodec.entropy.range_coder import decoder_finish, decoder_start, encoder_finish, encoder_start
+from refcodec.entropy.range_coder import Strings, decoder_finish, decoder_start, encoder_finish, encoder_start
 from refcodec.entropy.words import (
     BUFFER_FULL,
     OK,
@@ -24,21 +24,20 @@ from refcodec.entropy.words import (
 def encode(words, dtype, predictor=None, params=None):
     params = params or choose_parameters(words, dtype, predictor)
     buf, raw = np.empty(words.size * 40 + 1024, np.uint8), np.full(words.size * 10 + 64, 255, np.uint8)
-    r, raw_bit, status = encode_words(words, predictor, dtype, params, new_word_contexts(), encoder_start(buf), buf,
-                                      raw, 3)
-    assert status == OK
-    return params, buf[:encoder_finish(r, buf)].copy(), raw[:(raw_bit + 7) // 8].copy(), raw_bit
+    strings = Strings(encoder_start(buf), buf, raw, 3)
+    assert encode_words(words, predictor, dtype, params, new_word_contexts(), strings) == OK
+    end = encoder_finish(strings.r, buf)
+    return params, buf[:end].copy(), raw[:(strings.raw_bit + 7) // 8].copy(), strings.raw_bit
 
 
 def round_trip(words, dtype, predictor=None, params=None):
     """Size in bits after a checked round trip."""
     params, buf, raw, raw_bit = encode(words, dtype, predictor, params)
     out = np.zeros_like(words)
-    r, end_bit, status = decode_words(out, predictor, dtype, params, new_word_contexts(),
-                                      decoder_start(buf, 0, len(buf)), buf, raw, 3)
-    assert status == OK
-    assert end_bit == raw_bit
-    assert decoder_finish(r, buf) == 1
+    strings = Strings(decoder_start(buf, 0, len(buf)), buf, raw, 3)
+    assert decode_words(out, predictor, dtype, params, new_word_contexts(), strings) == OK
+    assert strings.raw_bit == raw_bit
+    assert decoder_finish(strings.r, buf) == 1
     np.testing.assert_array_equal(out, words)
     return 8 * len(buf) + raw_bit - 3
 
@@ -116,8 +115,9 @@ def test_full_buffers_are_reported():
     words = random_words(np.random.default_rng(5), BY_NAME["float32"], (20, 20))
     for size, raw_size in ((300, 10000), (10000, 100)):
         buf, raw = np.zeros(size, np.uint8), np.zeros(raw_size, np.uint8)
-        assert encode_words(words, None, BY_NAME["float32"], WordParameters(), new_word_contexts(), encoder_start(buf),
-                            buf, raw, 0)[2] == BUFFER_FULL
+        strings = Strings(encoder_start(buf), buf, raw)
+        assert encode_words(words, None, BY_NAME["float32"], WordParameters(), new_word_contexts(),
+                            strings) == BUFFER_FULL
 
 
 @pytest.mark.parametrize("name", ["float32", "int64", "uint8", "float4_e2m1fn", "float64"])
@@ -129,8 +129,8 @@ def test_garbage_ends_with_a_status(name):
         flags = (int(x) for x in rng.integers(0, (2, 3, 2, 2)))
         params = WordParameters(*flags, shift=int(rng.integers(0, dtype.bits)))
         predictor = random_words(rng, dtype, out.shape) if trial & 1 else None
-        seen.add(decode_words(out, predictor, dtype, params, new_word_contexts(), decoder_start(buf, 0, len(buf)), buf,
-                              raw, 0)[2])
+        strings = Strings(decoder_start(buf, 0, len(buf)), buf, raw)
+        seen.add(decode_words(out, predictor, dtype, params, new_word_contexts(), strings))
     assert seen - {OK}
 
 
@@ -166,12 +166,13 @@ def test_a_matrix_of_one_element_is_not_taken_for_predicted():
     coded = []
     for chunk in (module.CHUNK, 256, 1):
         buf, raw = np.zeros(8192, np.uint8), np.zeros(8192, np.uint8)
+        strings = Strings(encoder_start(buf), buf, raw)
         before, module.CHUNK = module.CHUNK, chunk
         try:
-            r, raw_bit, status = encode_words(words, None, dtype, WordParameters(scale_rule=2, zeros=0),
-                                              new_word_contexts(), encoder_start(buf), buf, raw, 0)
+            status = encode_words(words, None, dtype, WordParameters(scale_rule=2, zeros=0), new_word_contexts(),
+                                  strings)
         finally:
             module.CHUNK = before
         assert status == OK
-        coded.append((buf[: encoder_finish(r, buf)].tobytes(), raw[: raw_bit // 8].tobytes()))
+        coded.append((buf[: encoder_finish(strings.r, buf)].tobytes(), raw[: strings.raw_bit // 8].tobytes()))
     assert coded[0] == coded[1] == coded[2]
