@@ -379,7 +379,8 @@ def test_a_mapping_replaces_too():
     x = random_matrix(1, 9, 14) * 2.0**-17
     dec = decompose(x)
     update = fit.fit_mapping(x, dec, 9, additive=False)
-    assert np.abs(residual(update.representation, update.quantised(x.shape, 1e-14, dec), 14, decomposition=dec) - x).max() < 1e-6
+    found = residual(update.representation, update.quantised(x.shape, 1e-14, dec), 14, decomposition=dec)
+    assert np.abs(found - x).max() < 1e-6
 
 
 def test_masks_that_are_chosen():
