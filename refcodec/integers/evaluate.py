@@ -263,7 +263,7 @@ def _sums(product: Product, x: np.ndarray, bias: np.ndarray) -> np.ndarray:
     taken = windows.transpose(order).reshape(x.shape[0], math.prod(places), groups, -1).transpose(0, 2, 1, 3)
     sums = np.matmul(taken, rows.transpose(0, 2, 1))                    # batch, groups, places, outputs of a group
     sums = sums.transpose(0, 1, 3, 2).reshape(x.shape[0], len(product.rows), *places)
-    return sums + bias.reshape(-1, *[1] * axes)
+    return np.asarray(sums + bias.reshape(-1, *[1] * axes))
 
 
 def _windows(x: np.ndarray, kernel: tuple[int, ...], attributes: dict[str, Any]) -> np.ndarray:

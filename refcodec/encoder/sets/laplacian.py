@@ -132,4 +132,4 @@ def _solve(falling: Callable[[float], float], target: float, f: float) -> float:
 def _finite_sample(x: np.ndarray) -> np.ndarray:
     flat = np.asarray(x).reshape(-1)
     sample: np.ndarray = flat[:: -(-flat.size // HISTOGRAM_SAMPLE) or 1].astype(np.float64)
-    return sample[np.isfinite(sample)]
+    return np.asarray(sample[np.isfinite(sample)])
