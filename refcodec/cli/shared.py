@@ -19,6 +19,7 @@ if TYPE_CHECKING:                  # nothing of the codec is loaded to print a h
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 OF_AN_UPDATE = "the model that an update refers to"
+REFRESH = 0.1                      # seconds between two looks of a bar
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -125,7 +126,7 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[int, int, str], No
     from ..inspection.text import shown
 
     with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False, disable=not sys.stderr.isatty(),
-              smoothing=0) as bar:
+              smoothing=0, mininterval=REFRESH) as bar:
         begin, compiling = time.time(), FirstUse.seconds
 
         def move(done: int, in_all: int, name: str) -> None:
