@@ -25,7 +25,8 @@ class Tensor:
 
     name:  unique in its model.
     array: of a type that numpy or ml_dtypes has and SPEC 5.2 lists; dtype and shape are its own then.
-    dtype, shape, load: of a lazy tensor; load() gives an array of dtype.numpy with as many elements.
+    dtype, shape, load: of a lazy tensor; load() gives an array of dtype.numpy with as many elements. Where only type
+    and shape are asked for (as by a writer), load may be None.
 
     Equal tensors have equal names, element types, shapes and words: NaN payloads and -0 differ. They have no hash.
     A pickle holds the array of a lazy tensor, too.
@@ -38,8 +39,8 @@ class Tensor:
         if array is not None:
             self._array = _plain(name, array)
             dtype, shape = dtype_of(self._array), self._array.shape
-        if dtype is None or shape is None or (load is None and self._array is None):
-            raise ValueError("a tensor has an array; or dtype, shape and load")
+        if dtype is None or shape is None:
+            raise ValueError("a tensor has an array; or dtype and shape, and load if its elements are asked for")
         self.name: str = name
         self.dtype: DType = dtype
         self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
@@ -51,7 +52,7 @@ class Tensor:
         if self._array is not None:
             return self._array
         if self._load is None:
-            raise ValueError("a tensor has an array; or dtype, shape and load")
+            raise ValueError(f"tensor {self.name[:100]!r} has neither an array nor what loads it")
         return self._load().reshape(self.shape)
 
     @property

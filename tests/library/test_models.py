@@ -96,11 +96,17 @@ def test_arrays_are_kept_in_native_order():
     assert t == Tensor("w", W)
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype": BY_NAME["float32"]}, {"dtype": BY_NAME["float32"], "shape": (2, 3)},
-                                     {"shape": (2, 3), "load": lambda: W}])
+@pytest.mark.parametrize("options", [{}, {"dtype": BY_NAME["float32"]}, {"shape": (2, 3), "load": lambda: W}])
 def test_a_tensor_of_nothing(options):
     with pytest.raises(ValueError):
         Tensor("w", **options)
+
+
+def test_a_tensor_without_elements():
+    t = Tensor("w", dtype=BY_NAME["float32"], shape=(2, 3))
+    assert (t.size, t.nbytes) == (6, 24)
+    with pytest.raises(ValueError, match="'w' has neither"):
+        _ = t.array
 
 
 def test_tensors_by_name():
