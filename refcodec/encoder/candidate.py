@@ -23,7 +23,7 @@ from ..bitstream.structures import (
     TensorDescriptor,
 )
 from ..dtypes import DType
-from ..entropy.modes import MODES, Block, WholeArray, range_coded, whole_array
+from ..entropy.modes import MODES, Block, Whole, WholeArray, range_coded, whole_array
 from ..entropy.payload import encode_payload
 from ..entropy.words import difference
 from ..parallel import run_all
@@ -87,7 +87,8 @@ class Part:
             return self
         if c.entropy_mode not in RANGE_CODED:
             c.entry_count_minus1 = 0
-            data = whole_array(c.entropy_mode).encode(c, self.integers, self.dtype if c.quantiser in WORDS else None)
+            whole = Whole(c, self.dtype if c.quantiser in WORDS else None, self.predictor, threads=threads)
+            data = whole_array(c.entropy_mode).encode(whole, self.integers)
             self.payloads = [Payload(len(data), 0, data, b"")]
             return self
         borders = segment_borders(self.array.shape[0], c.entry_count_minus1 + 1)

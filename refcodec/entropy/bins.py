@@ -287,19 +287,26 @@ def _tables(header: Header, levels: bool) -> tuple[list[Plane], Bins, np.ndarray
     return planes, bins, slots
 
 
-def decode_bins(data: np.ndarray, coded: Coded, out: np.ndarray, threads: int = 1, chunks: range | None = None) -> None:
-    """Decode a payload (uint8) into out, flat: unsigned words, or levels (int32 or int64). chunks: only these, if given.
+def decode_bins(data: np.ndarray, coded: Coded, dtype: np.dtype | None = None, threads: int = 1,
+                chunks: range | None = None) -> np.ndarray:
+    """The integers of a payload (uint8), flat: unsigned words of dtype, or levels (int32, of more bits int64).
 
-    Raises EntropyError OUT_OF_RANGE or ENTROPY_END. Memory beside out: 256 kB a thread, 16 kB a table.
+    chunks: only these; the elements of others are undefined.  Raises EntropyError OUT_OF_RANGE or ENTROPY_END, before
+    anything is allocated for the elements if the header or the sizes are wrong. Memory beside the result: 256 kB a
+    thread, 16 kB a table.
     """
     payload = Payload.read(data, coded)
-    out = out.view(np.int64) if out.dtype == np.uint64 else out
+    if dtype is None:
+        dtype = np.dtype(np.int32 if payload.header.bits <= 32 else np.int64)
+    out = np.empty(coded.count, dtype)
+    place = out.view(np.int64) if dtype == np.uint64 else out
     wanted = range(coded.chunks) if chunks is None else chunks
     workers = max(1, min(threads, len(wanted)))
 
     def work(w: int) -> None:
         symbols, contexts = np.zeros(CHUNK, np.uint8), np.zeros(CHUNK if coded.exponents else 1, np.uint8)
         for c in wanted[w::workers]:
-            payload.decode(c, out, symbols, contexts)
+            payload.decode(c, place, symbols, contexts)
 
     run_all(work, range(workers), workers)
+    return out
