@@ -12,11 +12,13 @@ from ..quantization.uniform import trellis
 from .bins_loop import (
     BAD_BIN,
     BAD_TABLE,
+    CHUNK_ELEMENTS,
     ENDED,
     OK,
-    PROBABILITY_BITS,
+    SLOT_BITS,
     STATE_BYTES,
-    SYMBOLS,
+    SYMBOLS_MAX,
+    TABLES_LOG2_MAX,
     TAIL,
     Bins,
     Plane,
@@ -33,12 +35,10 @@ from .bins_loop import (
     symbols_with_trellis,
 )
 
-CHUNK = 1 << 17              # elements
 GROUP_MIN = 3                # log2 of the elements of the least group
 GROUP_MAX = 17
 HEAD_BITS = 32               # of the widest head
 RAW_BITS = (0, 4, 8)
-TABLES_LOG2_MAX = 4
 ERRORS = {ENDED: ("ENTROPY_END", "the payload ends inside its header", "R9.12.1-1"),
           BAD_BIN: ("OUT_OF_RANGE", "a bin lies outside the values of its plane, or over others", "R9.12.4-2"),
           BAD_TABLE: ("OUT_OF_RANGE", "frequencies are out of range, or do not add up to 4096", "R9.12.5-1")}
@@ -68,10 +68,10 @@ class Coded:
 
     @property
     def chunks(self) -> int:
-        return -(-self.count // CHUNK)
+        return -(-self.count // CHUNK_ELEMENTS)
 
     def chunk(self, c: int) -> slice:
-        return slice(c * CHUNK, min((c + 1) * CHUNK, self.count))
+        return slice(c * CHUNK_ELEMENTS, min((c + 1) * CHUNK_ELEMENTS, self.count))
 
     def contexts(self, part: slice, top_exponent: int, tables: int, out: np.ndarray) -> None:
         """The table of each element of a part, by its predictor's exponent, into out (uint8)."""
@@ -187,7 +187,7 @@ def _read_plane(r: _Reader, width: int, parities: int) -> PlaneHeader:
     _require(code < len(RAW_BITS) and RAW_BITS[code] <= width, "R9.12.4-1", f"raw bits of the code {code}")
     raw_bits, first_cell, narrow, wide = RAW_BITS[code], r.ue(), r.ue(), r.ue()
     count = narrow + wide
-    _require(1 <= count <= SYMBOLS, "R9.12.4-1", f"{count} bins")
+    _require(1 <= count <= SYMBOLS_MAX, "R9.12.4-1", f"{count} bins")
     _require(first_cell + narrow << raw_bits <= 1 << width, "R9.12.4-2", "narrow bins beyond the plane's values")
     low, extra = np.zeros(count, np.uint32), np.zeros(count, np.uint8)
     low[:narrow] = (first_cell + np.arange(narrow, dtype=np.int64)) << raw_bits
@@ -226,7 +226,7 @@ class Payload:
         sizes = data[q : q + size].view("<u4").astype(np.int64).reshape(coded.chunks, planes, 2)
         lengths = np.zeros(coded.chunks, np.int64)
         for p in range(planes):
-            whole, last = header.sizes(p, CHUNK, 0), header.sizes(p, coded.count - (coded.chunks - 1) * CHUNK, 0)
+            whole, last = header.sizes(p, CHUNK_ELEMENTS, 0), header.sizes(p, coded.count - (coded.chunks - 1) * CHUNK_ELEMENTS, 0)
             lengths += sum(whole) + 2 * sizes[:, p, 0] + sizes[:, p, 1]
             lengths[-1:] += sum(last) - sum(whole)
         offsets = q + size + np.cumsum(lengths) - lengths
@@ -236,7 +236,7 @@ class Payload:
         return Payload(data, coded, header, offsets, sizes, *_tables(header, coded.levels))
 
     def decode(self, c: int, out: np.ndarray, symbols: np.ndarray, contexts: np.ndarray) -> None:
-        """Chunk c into its place in out (unsigned, flat). symbols, contexts: room, uint8 [CHUNK]."""
+        """Chunk c into its place in out (unsigned, flat). symbols, contexts: room, uint8 [CHUNK_ELEMENTS]."""
         coded, part, q = self.coded, self.coded.chunk(c), int(self.offsets[c])
         for p in range(len(self.planes)):
             q = self._decode_plane(c, p, part, q, out, symbols, contexts)
@@ -263,7 +263,8 @@ class Payload:
             status = symbols_by_group(plane, data, words, raw, self.slots, q, symbols, n)
         if status != OK:
             raise _fail("ENTROPY_END", f"chunk {c} does not end with its last symbol", "R9.12.7-1")
-        used = join(TAIL if p else coded.kind, plane, self.bins, symbols, data, raw, extra, end, n, out, part.start)
+        kind = TAIL if p else coded.kind
+        used = join(kind, plane, self.bins, symbols, data, raw, extra, end, n, out, part.start)
         half = data[extra - 1] >> 4 if plane.raw_bits == 4 and n % 2 else 0
         rest = data[end - 1] >> (used % 8) if used % 8 else 0
         if end - extra != (used + 7) // 8 or half or rest:
@@ -274,11 +275,12 @@ class Payload:
 def _tables(header: Header, levels: bool) -> tuple[list[Plane], Bins, np.ndarray]:
     planes, first_table, first_bin = [], 0, 0
     tables = sum(len(h.frequencies) for h in header.planes)
-    slots = np.zeros(max(tables, 1) << PROBABILITY_BITS, np.uint32)
+    slots = np.zeros(max(tables, 1) << SLOT_BITS, np.uint32)
     mask = -1 if levels or header.bits == 64 else (1 << header.bits) - 1
     for p, h in enumerate(header.planes):
         top = 1 << (header.width(p) - 1) if header.bits == 64 and p == 0 else 0
-        planes.append(Plane(header.bits, mask, top, header.shift(p), h.raw_bits, int(h.low[0]) if h.narrow else 0, h.narrow, len(h.low),
+        base = int(h.low[0]) if h.narrow else 0
+        planes.append(Plane(header.bits, mask, top, header.shift(p), h.raw_bits, base, h.narrow, len(h.low),
                             header.group, h.tables_log2, first_table, first_bin))
         build_tables(h.frequencies, first_table, slots)
         first_bin += len(h.low)
@@ -304,7 +306,8 @@ def decode_bins(data: np.ndarray, coded: Coded, dtype: np.dtype | None = None, t
     workers = max(1, min(threads, len(wanted)))
 
     def work(w: int) -> None:
-        symbols, contexts = np.zeros(CHUNK, np.uint8), np.zeros(CHUNK if coded.exponents else 1, np.uint8)
+        symbols = np.zeros(CHUNK_ELEMENTS, np.uint8)
+        contexts = np.zeros(CHUNK_ELEMENTS if coded.exponents else 1, np.uint8)
         for c in wanted[w::workers]:
             payload.decode(c, place, symbols, contexts)
 

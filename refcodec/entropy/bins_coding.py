@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..compiler import at, compiled, inlined, signed
-from .bins_loop import FLOAT, PROBABILITY_BITS, SIGNED, STATE_MIN, STATES
+from .bins_loop import FLOAT, LANES, SIGNED, SLOT_BITS, STATE_MIN
 
 EXACT = 8          # octave cells: values below it have one each, others a quarter of an octave
 
@@ -111,26 +111,26 @@ def _step(x, frequencies, starts, parts, t, s, words, p):
     # Puts symbol s before what state x holds. Returns (state, where the words begin).
     frequency = signed(frequencies[t, s])
     words[at(p - 1)] = x & 0xFFFF                      # counts only if the state would pass 32 bits
-    full = x >> (32 - PROBABILITY_BITS) >= frequency
+    full = x >> (32 - SLOT_BITS) >= frequency
     x = x >> 16 if full else x
     p = p - 1 if full else p
     # x // frequency, exact: (x + 1/2) / frequency is no nearer than 2^-13 to an integer, and its error below 2^-19.
     quotient = signed((x + 0.5) * parts[t, s])
-    return (quotient << PROBABILITY_BITS) + x - quotient * frequency + signed(starts[t, s]), p
+    return (quotient << SLOT_BITS) + x - quotient * frequency + signed(starts[t, s]), p
 
 
 @inlined
 def _encode_symbols(by_context, symbols, contexts, group, frequencies, starts, parts, states, words):
     n, p = len(symbols), len(words)
     states[:] = STATE_MIN
-    full = n & -STATES
+    full = n & -LANES
     for i in range(n - 1, full - 1, -1):
         t = at(contexts[at(i if by_context else i >> group)])
         states[at(i - full)], p = _step(signed(states[at(i - full)]), frequencies, starts, parts, t,
                                         at(symbols[at(i)]), words, p)
     x0, x1, x2, x3 = signed(states[0]), signed(states[1]), signed(states[2]), signed(states[3])
     x4, x5, x6, x7 = signed(states[4]), signed(states[5]), signed(states[6]), signed(states[7])
-    i = full - STATES
+    i = full - LANES
     while i >= 0:
         t = at(contexts[at(i + 7 if by_context else i >> group)])
         x7, p = _step(x7, frequencies, starts, parts, t, at(symbols[at(i + 7)]), words, p)
@@ -148,7 +148,7 @@ def _encode_symbols(by_context, symbols, contexts, group, frequencies, starts, p
         x1, p = _step(x1, frequencies, starts, parts, t, at(symbols[at(i + 1)]), words, p)
         t = at(contexts[at(i)]) if by_context else t
         x0, p = _step(x0, frequencies, starts, parts, t, at(symbols[at(i)]), words, p)
-        i -= STATES
+        i -= LANES
     states[0], states[1], states[2], states[3] = x0, x1, x2, x3
     states[4], states[5], states[6], states[7] = x4, x5, x6, x7
     return p
@@ -206,10 +206,10 @@ def put_extra(values, symbols, narrow, raw_bits, low, extra, out):
 
 @compiled
 def trellis_parities(heads, masks, out):
-    """The parity (uint8) of its lane's state before each level of a chunk, levels as SIGNED heads. masks: SPEC 8.5.4."""
-    state = [0] * STATES
+    """The parity (uint8) of its lane's state before each level of a chunk. heads: of levels.  masks: SPEC 8.5.4."""
+    state = [0] * LANES
     for i in range(len(heads)):
-        k = i & (STATES - 1)
+        k = i & (LANES - 1)
         odd = state[k] & 1
         out[at(i)] = odd
         state[k] = (state[k] >> 1) ^ (masks[0] if odd else 0) ^ (

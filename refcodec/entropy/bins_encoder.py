@@ -22,7 +22,7 @@ from .bins_coding import (
     symbols_of,
     trellis_parities,
 )
-from .bins_loop import FLOAT, STATES, SYMBOLS
+from .bins_loop import FLOAT, LANES, SYMBOLS_MAX
 from .bins_search import (
     OCTAVE_CELLS,
     TABLE_BITS,
@@ -98,10 +98,12 @@ class BinsEncoder:
         """Header, sizes and chunks."""
         self._choose_tables()
         frequencies = [self._frequencies(plan) for plan in self.plans]
-        self.header.planes = [plan.bins.header(f, len(f) // self._rows(plan)) for plan, f in zip(self.plans, frequencies)]
+        self.header.planes = [plan.bins.header(f, len(f) // self._rows(plan))
+                              for plan, f in zip(self.plans, frequencies)]
         chunks = run_all(self._chunk, range(self.coded.chunks), self.threads)
         sizes = np.array([s for s, _ in chunks], "<u4")
-        return b"".join([header_bytes(self.header, self.coded), sizes.tobytes(), *(p for _, parts in chunks for p in parts)])
+        parts = (part for _, made in chunks for part in made)
+        return b"".join([header_bytes(self.header, self.coded), sizes.tobytes(), *parts])
 
     def _tails(self) -> int:
         if self.coded.kind == FLOAT:
@@ -109,8 +111,9 @@ class BinsEncoder:
         return max(0, (self.coded.bits - WIDEST + 7) // 8)
 
     def _top_exponent(self) -> int:
-        exponents = (self.coded.predictor >> self.coded.mantissa).astype(np.int64) & ((1 << self.coded.exponent_bits) - 1)
-        return int(np.searchsorted(np.cumsum(np.bincount(exponents)), (1 - RARE) * self.coded.count))
+        coded = self.coded
+        exponents = (coded.predictor >> coded.mantissa).astype(np.int64) & ((1 << coded.exponent_bits) - 1)
+        return int(np.searchsorted(np.cumsum(np.bincount(exponents)), (1 - RARE) * coded.count))
 
     def _by_context(self, plan: Plan) -> bool:
         return plan.p == 0 and (self.header.top_exponent is not None or self.coded.states > 0)
@@ -149,8 +152,9 @@ class BinsEncoder:
         if not plan.coded or self._by_context(plan) or pieces < 2:
             return 0.0, None
         chosen = np.unique(np.linspace(0, pieces - 1, min(pieces, SAMPLE // PIECE)).astype(np.int64))
-        sample = np.concatenate([plan.values(self.words, self.coded, slice(k * PIECE, (k + 1) * PIECE)) for k in chosen])
-        counts = np.zeros((len(sample) >> group, SYMBOLS), np.int64)
+        sample = np.concatenate([plan.values(self.words, self.coded, slice(k * PIECE, (k + 1) * PIECE))
+                                 for k in chosen])
+        counts = np.zeros((len(sample) >> group, SYMBOLS_MAX), np.int64)
         count_groups(plan.symbols(sample), group, counts)
         counts = counts[:, : len(plan.bins.low)].astype(np.float64)
         best: tuple[float, np.ndarray | None] | None = None
@@ -172,7 +176,7 @@ class BinsEncoder:
         tables = EXPONENT_TABLES if exponents else self._rows(plan) if plan.costs is None else len(plan.costs)
 
         def count(c: int) -> np.ndarray:
-            part, counts = self.coded.chunk(c), np.zeros((tables, SYMBOLS), np.int64)
+            part, counts = self.coded.chunk(c), np.zeros((tables, SYMBOLS_MAX), np.int64)
             symbols = plan.symbols(plan.values(self.words, self.coded, part))
             if plan.costs is not None:
                 cheapest_tables(symbols, self.header.group, plan.costs, self._choices(plan, part))
@@ -213,14 +217,15 @@ class BinsEncoder:
             parts += [*before, raw.tobytes(), extra[:used].tobytes()]
         return sizes, parts
 
-    def _coded_symbols(self, plan: Plan, plane: PlaneHeader, part: slice, symbols: np.ndarray) -> tuple[int, list[bytes]]:
+    def _coded_symbols(self, plan: Plan, plane: PlaneHeader, part: slice, symbols: np.ndarray
+                       ) -> tuple[int, list[bytes]]:
         # (number of words; choices, states, words) of a chunk's plane.
         if not plan.coded:
             return 0, []
-        frequencies = np.zeros((len(plane.frequencies), SYMBOLS), np.int32)
+        frequencies = np.zeros((len(plane.frequencies), SYMBOLS_MAX), np.int32)
         frequencies[:, : len(plane.low)] = plane.frequencies
         starts, shares = np.cumsum(frequencies, 1, dtype=np.int32) - frequencies, 1.0 / np.maximum(frequencies, 1)
-        states, words = np.empty(STATES, np.int64), np.empty(len(symbols) + STATES, np.uint16)
+        states, words = np.empty(LANES, np.int64), np.empty(len(symbols) + LANES, np.uint16)
         contexts, group = self._contexts(plan, part)
         code = encode_symbols_in_contexts if self._by_context(plan) else encode_symbols
         first = code(symbols, contexts, group, frequencies, starts, shares, states, words)
@@ -231,7 +236,7 @@ class BinsEncoder:
 
 
 def _best_bins(cells: Cells, width: int) -> tuple[Cells, Bins]:
-    """The cells and bins of the number of raw bits that costs least; more of them are faster, so they may cost a little."""
+    """The cells and bins of the cheapest number of raw bits; more of them are faster, so they may cost a little."""
     best = None
     for raw_bits in RAW_BITS:
         if raw_bits > width or raw_bits and cells.octaves:
@@ -249,7 +254,7 @@ def _best_bins(cells: Cells, width: int) -> tuple[Cells, Bins]:
 
 def _dense_is_coarse(cells: Cells) -> bool:
     # Thousands of cells are in use: no 256 bins tell them apart, and raw bits are cheaper.
-    return not cells.octaves and np.count_nonzero(cells.counts) > 16 * SYMBOLS
+    return not cells.octaves and np.count_nonzero(cells.counts) > 16 * SYMBOLS_MAX
 
 
 def _packed(choices: np.ndarray, bits: int) -> bytes:

@@ -11,15 +11,17 @@ from .bit_packing import get_bits
 
 OK, ENDED, BAD_BIN, BAD_TABLE = range(4)
 
-PROBABILITY_BITS = 12           # of a frequency; those of a table add up to TOTAL
-TOTAL = 1 << PROBABILITY_BITS
-STATES = 8                      # element i of a chunk is decoded with state i % 8
+CHUNK_ELEMENTS = 1 << 17
+TABLES_LOG2_MAX = 4
+SLOT_BITS = 12           # of a frequency; those of a table add up to TOTAL
+TOTAL = 1 << SLOT_BITS
+LANES = 8                      # element i of a chunk is decoded with state i % 8
 STATE_MIN = 1 << 16
-STATE_BYTES = 4 * STATES        # of a plane of a chunk, before its words
-SYMBOLS = 256                   # most bins of a plane
+STATE_BYTES = 4 * LANES        # of a plane of a chunk, before its words
+SYMBOLS_MAX = 256                   # most bins of a plane
 PLAIN, SIGNED, FLOAT, TAIL = range(4)          # kinds of values: 9.12.2; a TAIL is a byte below the head
 GROUPS, CONTEXTS = 0, 1         # the table of an element: that of its group, or of its own
-FIRST_SIZE = 5                  # bits of the first frequency of a table, plus one, about
+SIZE_START = 5                  # bits of the first frequency of a table, plus one, about
 RUN = 64                        # elements that are looked at together
 
 
@@ -27,9 +29,10 @@ class Plane(NamedTuple):
     """What the loops know of a plane: numbers only.
 
     bits: of a whole value.  mask: of a value in its place: a word has its bits only, a level, and what has 64 bits, is
-    signed there.  top: the highest bit of a head if it is the sign of 64 bits, else 0.  shift: bits of the tails below this plane.  raw_bits: 0, 4 or 8.  base: first value of the
-    narrow bins.  narrow, count: how many bins are narrow, and there are.  group: log2 of the elements of a group.
-    choice_bits: that choose a table.  first_table, first_bin: where its tables and bins begin.
+    signed there.  top: the highest bit of a head if it is the sign of 64 bits, else 0.  shift: bits of the tails below
+    this plane.  raw_bits: 0, 4 or 8.  base: first value of the narrow bins.  narrow, count: how many bins are narrow,
+    and there are.  group: log2 of the elements of a group.  choice_bits: that choose a table.  first_table, first_bin:
+    where its tables and bins begin.
     """
 
     bits: int
@@ -67,7 +70,7 @@ def _state(data, q):
 
 @inlined
 def _advanced(x, entry):
-    return (entry >> unsigned(20)) * (x >> unsigned(PROBABILITY_BITS)) + (
+    return (entry >> unsigned(20)) * (x >> unsigned(SLOT_BITS)) + (
         (entry >> unsigned(8)) & unsigned(TOTAL - 1))
 
 
@@ -98,7 +101,7 @@ def _choice(data, choices, bits, g):
 def _first(mode, plane, data, choices, contexts, i):
     # Where the table of element i begins.
     t = signed(contexts[at(i)]) if mode == CONTEXTS else _choice(data, choices, plane.choice_bits, i >> plane.group)
-    return unsigned((plane.first_table + t) << PROBABILITY_BITS)
+    return unsigned((plane.first_table + t) << SLOT_BITS)
 
 
 @inlined
@@ -120,8 +123,8 @@ def _symbols(mode, plane, data, begin, end, tables, choices, contexts, symbols, 
     if min(min(min(x0, x1), min(x2, x3)), min(min(x4, x5), min(x6, x7))) < unsigned(STATE_MIN):
         return ENDED
     q = unsigned(begin + STATE_BYTES)
-    last = unsigned(end - 2 * STATES)                      # up to here eight steps cannot pass the end
-    i, full = 0, n & -STATES
+    last = unsigned(end - 2 * LANES)                      # up to here eight steps cannot pass the end
+    i, full = 0, n & -LANES
     while i < full and q <= last:
         first = _first(mode, plane, data, choices, contexts, i)
         stop = full if mode == CONTEXTS else min(((i >> plane.group) + 1) << plane.group, full)
@@ -144,11 +147,11 @@ def _symbols(mode, plane, data, begin, end, tables, choices, contexts, symbols, 
                 x5, q = _step(x5, q, data, tables, first, symbols, i + 5)
                 x6, q = _step(x6, q, data, tables, first, symbols, i + 6)
                 x7, q = _step(x7, q, data, tables, first, symbols, i + 7)
-            i += STATES
+            i += LANES
     # The last elements, and all that comes from the last words, step by step.
     p = signed(q)
     while i < n:
-        k = i & (STATES - 1)
+        k = i & (LANES - 1)
         x = _lane(k, x0, x1, x2, x3, x4, x5, x6, x7)
         entry = unsigned(tables[at(_first(mode, plane, data, choices, contexts, i) + (x & unsigned(TOTAL - 1)))])
         symbols[at(i)] = entry & unsigned(255)
@@ -189,16 +192,16 @@ def symbols_with_trellis(plane, bins, data, begin, end, tables, choices, raw, ex
     if end - begin < STATE_BYTES:
         return ENDED
     half, p, q = (n + 1) >> 1, 0, begin + STATE_BYTES
-    x, state = np.empty(STATES, np.uint64), np.zeros(STATES, np.int64)
-    for k in range(STATES):
+    x, state = np.empty(LANES, np.uint64), np.zeros(LANES, np.int64)
+    for k in range(LANES):
         x[at(k)] = _state(data, begin + 4 * k)
         if x[at(k)] < unsigned(STATE_MIN):
             return ENDED
     for i in range(n):
-        k = at(i & (STATES - 1))
+        k = at(i & (LANES - 1))
         odd_state = signed(state[k]) & 1
         t = plane.first_table + 2 * _choice(data, choices, plane.choice_bits, i >> plane.group) + odd_state
-        entry = unsigned(tables[at(unsigned(t << PROBABILITY_BITS) + (x[k] & unsigned(TOTAL - 1)))])
+        entry = unsigned(tables[at(unsigned(t << SLOT_BITS) + (x[k] & unsigned(TOTAL - 1)))])
         symbol = signed(entry & unsigned(255))
         symbols[at(i)] = symbol
         y = _advanced(x[k], entry)
@@ -210,7 +213,7 @@ def symbols_with_trellis(plane, bins, data, begin, end, tables, choices, raw, ex
         x[k] = y
         odd, p = _odd(plane, bins, data, symbol, raw, half, extra, extra_end, p, i)
         state[k] = (signed(state[k]) >> 1) ^ (masks[0] if odd_state else 0) ^ (masks[1] if odd else 0)
-    for k in range(STATES):
+    for k in range(LANES):
         if x[at(k)] != unsigned(STATE_MIN):
             return ENDED
     return OK if q == end else ENDED
@@ -234,9 +237,9 @@ def symbols_by_context(plane, data, begin, end, tables, contexts, symbols, n):
 def _bits64(data, q, end):
     # The bytes from q on, lowest first, as far as they lie before end. The top bits of the eighth byte may be lost.
     if q + 8 <= end:
-        return (signed(data[at(q)]) | signed(data[at(q + 1)]) << 8 | signed(data[at(q + 2)]) << 16 | signed(data[at(q + 3)]) << 24
-                | signed(data[at(q + 4)]) << 32 | signed(data[at(q + 5)]) << 40 | signed(data[at(q + 6)]) << 48
-                | (signed(data[at(q + 7)]) & 127) << 56)
+        return (signed(data[at(q)]) | signed(data[at(q + 1)]) << 8 | signed(data[at(q + 2)]) << 16
+                | signed(data[at(q + 3)]) << 24 | signed(data[at(q + 4)]) << 32 | signed(data[at(q + 5)]) << 40
+                | signed(data[at(q + 6)]) << 48 | (signed(data[at(q + 7)]) & 127) << 56)
     value = 0
     for k in range(q, end):
         value |= signed(data[at(k)]) << (8 * (k - q))
@@ -449,13 +452,13 @@ def read_frequencies(data, bit, frequencies):
     """Frequencies int64 [tables, bins] (SPEC 9.12.5). Returns (position, status)."""
     end = 8 * len(data)
     for t in range(frequencies.shape[0]):
-        size, total = FIRST_SIZE, 0
+        size, total = SIZE_START, 0
         for s in range(frequencies.shape[1]):
             k, bit = _ue(data, bit, end)
             if bit < 0:
                 return bit, ENDED
             size += (k + 1) >> 1 if k & 1 else -(k >> 1)
-            if size < 1 or size > PROBABILITY_BITS + 1:
+            if size < 1 or size > SLOT_BITS + 1:
                 return bit, BAD_TABLE
             if bit + size - 1 > end:
                 return -1, ENDED
@@ -474,7 +477,7 @@ def read_frequencies(data, bit, frequencies):
 def build_tables(frequencies, first, tables):
     """Enters tables of frequencies (int64 [tables, bins], each summing to TOTAL) from table number `first` on."""
     for t in range(frequencies.shape[0]):
-        slot = (first + t) << PROBABILITY_BITS
+        slot = (first + t) << SLOT_BITS
         for s in range(frequencies.shape[1]):
             frequency = signed(frequencies[at(t), at(s)])
             for k in range(frequency):

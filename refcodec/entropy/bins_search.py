@@ -8,7 +8,7 @@ import numpy as np
 
 from .bins import PlaneHeader
 from .bins_coding import EXACT
-from .bins_loop import SYMBOLS, TOTAL
+from .bins_loop import SYMBOLS_MAX, TOTAL
 
 BLOCK = 8                    # cells that become narrow bins together
 DENSE = 0.6                  # of a slot of a table: what a narrow bin's cell has to be filled with
@@ -70,11 +70,11 @@ def find_bins(cells: Cells, raw_bits: int) -> Bins:
     """
     if cells.octaves:
         return _octave_bins(cells)
-    first, end = _dense(cells.counts, SYMBOLS - WIDE_ROOM)
+    first, end = _dense(cells.counts, SYMBOLS_MAX - WIDE_ROOM)
     price = BIN_BITS
     while True:
         wide = [*_wide(cells.counts, 0, first, price), *_wide(cells.counts, end, len(cells.counts), price)]
-        if end - first + len(wide) <= SYMBOLS:
+        if end - first + len(wide) <= SYMBOLS_MAX:
             break
         price *= 2
     low = [*range(first, end), *(cell for cell, _ in wide)]
@@ -101,7 +101,7 @@ def _dense(counts: np.ndarray, room: int) -> tuple[int, int]:
     if not len(filled):
         filled = np.array([blocks.argmax()])
     first, end = int(filled[0]), int(filled[-1]) + 1
-    room = room if len(counts) > SYMBOLS else SYMBOLS
+    room = room if len(counts) > SYMBOLS_MAX else SYMBOLS_MAX
     while (end - first) * block > room:
         if blocks[first] <= blocks[end - 1]:
             first += 1
@@ -177,7 +177,7 @@ def normalised(counts: np.ndarray) -> np.ndarray:
 def costs_of(counts: np.ndarray) -> np.ndarray:
     """Bits of each symbol in each table, in 1/256 (int32 [tables, 256]), for tables counted on a sample."""
     part = (counts + 0.02) / (counts + 0.02).sum(1, keepdims=True)
-    costs = np.zeros((len(counts), SYMBOLS), np.int32)
+    costs = np.zeros((len(counts), SYMBOLS_MAX), np.int32)
     costs[:, : counts.shape[1]] = np.rint(-256 * np.log2(part))
     return costs
 

@@ -232,7 +232,8 @@ def _bins_of(w: Whole) -> Coded:
     """What a payload of BINS codes (SPEC 9.12.2)."""
     c, dtype = w.component, w.dtype
     if dtype is None:
-        return Coded(c.word_count, 0, SIGNED, levels=True, states=c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0)
+        states = c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0
+        return Coded(c.word_count, 0, SIGNED, levels=True, states=states)
     floating = dtype.kind == "f" and dtype.sign
     if w.predictor is not None:
         return Coded(c.word_count, dtype.bits, SIGNED, predictor=np.ascontiguousarray(w.predictor).reshape(-1),

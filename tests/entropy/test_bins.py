@@ -11,7 +11,7 @@ from helpers.processes import uncompiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refcodec.entropy.bins import CHUNK, Coded, decode_bins, read_header
+from refcodec.entropy.bins import CHUNK_ELEMENTS, Coded, decode_bins, read_header
 from refcodec.entropy.bins_encoder import encode_bins
 from refcodec.entropy.bins_loop import FLOAT, PLAIN, SIGNED
 from refcodec.errors import EntropyError
@@ -39,7 +39,7 @@ def again(words: np.ndarray, coded: Coded, **options) -> np.ndarray:
     return decode_bins(payload, coded, words.dtype, threads=2)
 
 
-@pytest.mark.parametrize("count", [1, 7, 8, 9, 1000, 5003, CHUNK, CHUNK + 1, 2 * CHUNK + 77])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 1000, 5003, CHUNK_ELEMENTS, CHUNK_ELEMENTS + 1, 2 * CHUNK_ELEMENTS + 77])
 @pytest.mark.parametrize("kind", [PLAIN, SIGNED, FLOAT])
 def test_every_count(kind, count):
     words = words_of(16, "near", count)
@@ -83,7 +83,7 @@ def added(differences: np.ndarray, predictor: np.ndarray, bits: int, floating: b
 @pytest.mark.parametrize("states", [4, 8, 16, 32, 64])
 @pytest.mark.parametrize("scale", [0.4, 3, 4000])
 def test_trellis(states, scale):
-    count = CHUNK + 1001
+    count = CHUNK_ELEMENTS + 1001
     levels = np.rint(np.random.default_rng(3).laplace(0, scale, count)).astype(np.int32)
     coded = Coded(count, 20, SIGNED, levels=True, states=states)
     out = decode_bins(np.frombuffer(encode_bins(levels, coded), np.uint8), coded)
@@ -91,7 +91,7 @@ def test_trellis(states, scale):
 
 
 def test_some_chunks_only():
-    words = words_of(16, "near", 4 * CHUNK)
+    words = words_of(16, "near", 4 * CHUNK_ELEMENTS)
     coded = Coded(words.size, 16, FLOAT)
     out = decode_bins(np.frombuffer(encode_bins(words, coded), np.uint8), coded, words.dtype, chunks=range(2, 3))
     assert np.array_equal(out[coded.chunk(2)], words[coded.chunk(2)])
