@@ -101,6 +101,7 @@ class ModeFacts:
     as_bytes: bool = False
     profile: Profile = Profile.BASELINE
     complex_words: bool = True
+    lanes: bool = False
     rule: str = ""
 
     def codes(self, words: bool) -> bool:

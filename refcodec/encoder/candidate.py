@@ -19,8 +19,10 @@ from ..bitstream.structures import (
     EntropyMode,
     Payload,
     PredictionMode,
+    Quantiser,
     Representation,
     TensorDescriptor,
+    mode_facts,
 )
 from ..dtypes import DType
 from ..entropy.modes import MODES, Block, Whole, WholeArray, range_coded, whole_array
@@ -72,6 +74,11 @@ class Part:
     kernel_size: int = 1
     plane_rows: int = 1
     payloads: list[Payload] = field(default_factory=list)
+
+    @property
+    def trellis(self) -> bool:
+        """True for trellis-coded levels."""
+        return self.component.quantiser == Quantiser.UNIFORM and self.component.uniform.states > 0
 
     def block(self, rows: slice = slice(None)) -> Block:
         """What codes `rows` of the array in a range-coded payload."""
@@ -179,6 +186,8 @@ def _can_code(mode: EntropyMode, part: Part) -> bool:
     words, row = part.component.quantiser in WORDS, MODES[mode]
     if not mode.facts.codes(words) or (part.dtype.parts != 1 and not mode.facts.complex_words):
         return False
+    if part.trellis and mode.facts.lanes != mode_facts(part.component.entropy_mode).lanes:
+        return False                                   # the same levels would have other values
     if isinstance(row, WholeArray):
         return row.most_values is None or part.value_count <= row.most_values
     if words or part.array is None:

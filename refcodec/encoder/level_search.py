@@ -16,7 +16,7 @@ import numpy as np
 
 from ..compiler import compiled, inlined
 from ..entropy.levels import LEVEL_MAX
-from ..quantization.uniform import trellis
+from ..quantization.uniform import LANE_CHUNK, LANES, trellis
 
 LAMBDA = 0.35          # cost of a bit in units of step^2, with a trellis ...
 LAMBDA_SCALAR = 0.115   # ... and without
@@ -56,6 +56,17 @@ def quantise(x: np.ndarray, step: float, states: int, lam: float | None = None, 
             rates = _counted_rates(counts, search.model)
         search.decide(buckets, rates, levels)
     return levels
+
+
+def quantise_in_lanes(x: np.ndarray, step: float, states: int, lam: float | None = None) -> np.ndarray:
+    """The same where each lane of a chunk has a path of its own (SPEC 8.5.4, entropy mode BINS)."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    levels = np.empty(flat.shape, np.int32)
+    for first in range(0, flat.size, LANE_CHUNK):
+        for k in range(first, min(first + LANES, flat.size)):
+            lane = slice(k, first + LANE_CHUNK, LANES)
+            levels[lane] = quantise(flat[lane][None], step, states, lam)[0]
+    return levels.reshape(x.shape)
 
 
 def _sample(x: np.ndarray) -> np.ndarray:

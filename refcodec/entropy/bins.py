@@ -226,7 +226,8 @@ class Payload:
         sizes = data[q : q + size].view("<u4").astype(np.int64).reshape(coded.chunks, planes, 2)
         lengths = np.zeros(coded.chunks, np.int64)
         for p in range(planes):
-            whole, last = header.sizes(p, CHUNK_ELEMENTS, 0), header.sizes(p, coded.count - (coded.chunks - 1) * CHUNK_ELEMENTS, 0)
+            whole = header.sizes(p, CHUNK_ELEMENTS, 0)
+            last = header.sizes(p, coded.count - (coded.chunks - 1) * CHUNK_ELEMENTS, 0)
             lengths += sum(whole) + 2 * sizes[:, p, 0] + sizes[:, p, 1]
             lengths[-1:] += sum(last) - sum(whole)
         offsets = q + size + np.cumsum(lengths) - lengths

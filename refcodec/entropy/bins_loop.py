@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler import at, compiled, inlined, signed, unsigned
+from ..quantization.uniform import LANE_CHUNK, LANES
 from .bit_packing import get_bits
 
 OK, ENDED, BAD_BIN, BAD_TABLE = range(4)
 
-CHUNK_ELEMENTS = 1 << 17
+CHUNK_ELEMENTS = LANE_CHUNK
 TABLES_LOG2_MAX = 4
 SLOT_BITS = 12           # of a frequency; those of a table add up to TOTAL
 TOTAL = 1 << SLOT_BITS
-LANES = 8                      # element i of a chunk is decoded with state i % 8
 STATE_MIN = 1 << 16
 STATE_BYTES = 4 * LANES        # of a plane of a chunk, before its words
 SYMBOLS_MAX = 256                   # most bins of a plane
