@@ -1,17 +1,18 @@
-"""Payloads of BINS written from SPEC 9.12 alone: a small encoder whose bins, tables and choices are given, valid streams,
-and the faults of every rule. Nothing here comes from the codec's own encoder."""
+"""Streams of BINS and the faults of its rules, from payloads whose bins, tables and choices are given (SPEC 9.12)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from refcodec.bitstream.limits import Profile
 from refcodec.bitstream.structures import Component, Payload
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
 from refcodec.encoder.candidate import Part
 
+from .bins_payload import CHUNK, Plane, Script, any_script, even, frequencies, level_script, skewed, whole
 from .edits import payload
 from .faults import Fault, fault
 from .parts import (
@@ -36,197 +37,10 @@ from .scripts import packed, se, u, ue
 from .single import several, simple
 from .streams import Recipe
 
-LANES, SLOTS, CHUNK = 8, 4096, 1 << 17
-STATES = {0: (0, 0), 4: (2, 1), 8: (5, 2), 16: (9, 2), 32: (18, 4), 64: (33, 10)}       # A, B of 8.5.4
-
-
-@dataclass
-class Plane:
-    """Bins, tables and raw bits of a plane. wide: (low, log) in ascending order.  tables: frequencies of each symbol.
-
-    choices: of the groups of all chunks, as they come.
-    """
-
-    first_cell: int = 0
-    narrow: int = 0
-    wide: Sequence[tuple[int, int]] = ()
-    raw_bits: int = 0
-    tables: Sequence[Sequence[int]] = ()
-    choices: Sequence[int] = ()
-
-    @property
-    def bins(self) -> list[tuple[int, int]]:
-        return [((self.first_cell + s) << self.raw_bits, self.raw_bits) for s in range(self.narrow)] + list(self.wide)
-
-    def symbol(self, value: int) -> int:
-        return next(s for s, (low, log) in enumerate(self.bins) if low <= value < low + (1 << log))
-
-    @property
-    def tables_log2(self) -> int:
-        return max(len(self.tables), 1).bit_length() - 1
-
-    def header(self, pairs: bool) -> str:
-        text = u(self.raw_bits // 4, 2) + ue(self.first_cell) + ue(self.narrow) + ue(len(self.wide))
-        above, size = 0, self.raw_bits
-        for low, log in self.wide:
-            text += se(log - size) + ue((low >> log) - (above + (1 << log) - 1 >> log))
-            above, size = low + (1 << log), log
-        if len(self.bins) > 1:
-            text += u(self.tables_log2 - int(pairs), 3) + "".join(map(frequencies, self.tables))
-        return text
-
-
-def frequencies(table: Sequence[int]) -> str:
-    """Frequencies( ) of 9.12.5."""
-    text, size = "", 5
-    for f in table:
-        n = (f + 1).bit_length()
-        text, size = text + se(n - size) + u(f + 1 - (1 << n - 1), n - 1), n
-    return text
-
-
-@dataclass
-class Script:
-    """A payload. kind: 'plain', 'signed' or 'float'.  levels: bits stand in the header.  states: of the trellis.
-
-    exponents: of the predictor's words, where tables are chosen by them; top: top_exponent.  may_choose: whether
-    by_exponent_flag stands in the header.
-    """
-
-    bits: int
-    kind: str
-    planes: list[Plane]
-    levels: bool = False
-    states: int = 0
-    group_log2: int = 3
-    top: int | None = None
-    exponents: Sequence[int] = ()
-    may_choose: bool = False
-    more: dict = field(default_factory=dict)
-
-    def parts(self, x: int) -> tuple[int, int]:
-        """(m, sign) of an integer (9.12.2)."""
-        if self.kind == "float":
-            return x & ((1 << self.bits - 1) - 1), x >> (self.bits - 1)
-        if self.kind == "signed":
-            v = x - (1 << self.bits) if x >= 0 and x >> (self.bits - 1) else x
-            return (-1 - v, 1) if v < 0 else (v, 0)
-        return x, 0
-
-    def values(self, x: int) -> list[int]:
-        """The values of all planes of an integer."""
-        m, sign = self.parts(x)
-        head = m >> 8 * (len(self.planes) - 1)
-        return [head if self.kind == "plain" else head << 1 | sign,
-                *(m >> 8 * t & 255 for t in range(len(self.planes) - 1))]
-
-    def header(self) -> bytes:
-        text = u(len(self.planes) - 1, 3) + (u(self.bits - 1, 6) if self.levels else "") + u(self.group_log2 - 3, 4)
-        if self.may_choose:
-            text += "0" if self.top is None else "1" + u(self.top, 11)
-        return packed([text, *(p.header(self.states > 0 and k == 0) for k, p in enumerate(self.planes))])
-
-    def payload(self, numbers: Sequence[int]) -> bytes:
-        sizes, chunks = b"", b""
-        for first in range(0, len(numbers), CHUNK):
-            part = numbers[first : first + CHUNK]
-            rows = [self.values(x) for x in part]
-            for k, plane in enumerate(self.planes):
-                size, data = self.plane(k, plane, [row[k] for row in rows], first, part)
-                sizes, chunks = sizes + size, chunks + data
-        return self.header() + sizes + chunks
-
-    def tables_of(self, k: int, plane: Plane, first: int, numbers: Sequence[int]) -> list[int]:
-        """The table of each element of a chunk."""
-        found, states = [], [0] * LANES
-        a, b = STATES[self.states]
-        for i, x in enumerate(numbers):
-            if k == 0 and self.top is not None:
-                c = min(max(self.top - self.exponents[first + i], 0), len(plane.tables) - 1)
-            else:
-                c = plane.choices[first + i >> self.group_log2] if plane.choices else 0
-            if self.states and k == 0:
-                q = states[i % LANES]
-                c = 2 * c + (q & 1)
-                states[i % LANES] = (q >> 1) ^ (a if q & 1 else 0) ^ (b if x & 1 else 0)
-            found.append(c)
-        return found
-
-    def plane(self, k: int, plane: Plane, values: list[int], first: int, numbers: Sequence[int]) -> tuple[bytes, bytes]:
-        """(sizes, bytes) of a plane of a chunk (9.12.6)."""
-        n, data, emitted = len(values), b"", []
-        symbols = [plane.symbol(v) for v in values]
-        if len(plane.bins) > 1:
-            bits = plane.tables_log2 - int(self.states > 0 and k == 0)
-            if not (k == 0 and self.top is not None):
-                groups = range(first >> self.group_log2, first + n + (1 << self.group_log2) - 1 >> self.group_log2)
-                data += low_first([(plane.choices[g] if plane.choices else 0, bits) for g in groups])
-            states = [1 << 16] * LANES
-            tables = self.tables_of(k, plane, first, numbers)
-            for i in reversed(range(n)):
-                table, s = plane.tables[tables[i]], symbols[i]
-                f, start, x = table[s], sum(table[:s]), states[i % LANES]
-                if x >= f << 20:
-                    emitted.append(x & 0xFFFF)
-                    x >>= 16
-                states[i % LANES] = (x // f << 12) + x % f + start
-            data += b"".join(x.to_bytes(4, "little") for x in states)
-            data += b"".join(w.to_bytes(2, "little") for w in reversed(emitted))
-        raw, extra = [v & (1 << plane.raw_bits) - 1 for v in values], []
-        if plane.raw_bits == 4:
-            half = (n + 1) // 2
-            data += bytes(low | high << 4 for low, high in zip(raw[:half], raw[half:] + [0] * (n % 2)))
-        elif plane.raw_bits == 8:
-            data += bytes(raw)
-        for v, s in zip(values, symbols):
-            low, log = plane.bins[s]
-            extra.append((v - low >> plane.raw_bits, log - plane.raw_bits))
-        more = low_first(extra)
-        return len(emitted).to_bytes(4, "little") + len(more).to_bytes(4, "little"), data + more
-
-
-def low_first(fields: Sequence[tuple[int, int]]) -> bytes:
-    """Fields of bits, lowest first, in bytes filled from the lowest bit up."""
-    value = size = 0
-    for x, bits in fields:
-        value, size = value | x << size, size + bits
-    return value.to_bytes((size + 7) // 8, "little")
-
-
-def even(count: int) -> list[int]:
-    """Frequencies of `count` symbols that are alike, as far as they can be."""
-    return [SLOTS // count + (k < SLOTS % count) for k in range(count)]
-
-
-def skewed(count: int, seed: int) -> list[int]:
-    """Frequencies of which the first is the largest, and some are 1 or 0."""
-    rest = [int(x) for x in integers(seed, (count - 1,), 1, 60)]
-    return [SLOTS - sum(rest), *rest]
-
 
 def given(component: Component, dtype: str, data: bytes) -> Part:
     component.entropy_mode = MODES.BINS
     return Part(component, None, BY_NAME[dtype], payloads=[Payload(len(data), 0, data, b"")])
-
-
-# Planes that hold any value
-
-def whole(width: int) -> Plane:
-    """One plane for all values of a width: cells where there are few, else raw bits and wide bins."""
-    if width <= 6:
-        return Plane(narrow=1 << width, tables=[even(1 << width)])
-    if width <= 8:
-        return Plane(raw_bits=4, narrow=1 << (width - 4), tables=[even(1 << (width - 4))])
-    wide = [(1 << log, log) for log in range(8, width)]
-    return Plane(raw_bits=8, narrow=1, wide=wide, tables=[even(1 + len(wide))])
-
-
-def any_script(t: DType) -> Script:
-    """For any words of a type."""
-    kind = {"u": "plain", "i": "signed", "f": "float" if t.sign else "plain"}[t.kind]
-    tails = max(0, (t.bits - 16) // 8) if t.kind == "f" else max(0, (t.bits - 32) // 8)
-    tail = Plane(raw_bits=8, narrow=1)
-    return Script(t.bits, kind, [whole(t.bits - 8 * tails), *[tail] * tails])
 
 
 def coded_words(t: DType, matrix: np.ndarray, script: Script | None = None) -> Part:
@@ -244,14 +58,6 @@ def all_types():
 
 
 # Levels
-
-def level_script(bits: int = 9, **options) -> Script:
-    """Levels of up to `bits` bits: a few narrow bins, wide ones beyond."""
-    wide = [(1 << log, log) for log in range(4, bits)]
-    table = skewed(16 + len(wide), 77)
-    return Script(bits, "signed", [Plane(narrow=16, wide=wide, tables=[table] * (2 if options.get("states") else 1))],
-                  levels=True, **options)
-
 
 def coded_levels(component: Component, matrix: np.ndarray, script: Script | None = None) -> Part:
     script = script or level_script()
@@ -339,9 +145,11 @@ def group_choices():
         head = Plane(narrow=16, raw_bits=8, tables=tables, choices=choices)
         tail = Plane(narrow=16, raw_bits=4, tables=tables, choices=choices[::-1])
         script = Script(20, "plain", [replace(head, narrow=16), tail], group_log2=group)
-        script = replace(script, bits=32, planes=[Plane(narrow=16, raw_bits=8, wide=[(1 << k, k) for k in range(12, 24)],
-                                                        tables=[skewed(28, 400 + k) for k in range(1 << log2)],
-                                                        choices=choices), tail])
+        script = replace(
+            script, bits=32, planes=[
+                Plane(narrow=16, raw_bits=8, wide=[(1 << k, k) for k in range(12, 24)],
+                      tables=[skewed(28, 400 + k) for k in range(1 << log2)], choices=choices), tail
+            ])
         made.append((f"{1 << log2} tables", "uint32", (13, 17),
                      direct(coded_words(BY_NAME["uint32"], any_words(2410, "uint32", (13, 17)), script))))
     return made
@@ -355,20 +163,22 @@ def bin_layouts():
         return name, "uint16", matrix.shape, direct(coded_words(t, matrix, Script(16, "plain", [plane])))
 
     n = integers(2500, (6, 9), 0, 255)
-    return [one("no narrow bins", Plane(wide=[(k << 12, 12) for k in range(16)], tables=[even(16)]), n << 8),
-            one("256 bins", Plane(first_cell=100, narrow=256, tables=[even(256)]), n + 100),
-            one("a lone narrow bin", Plane(first_cell=77, narrow=1), np.full((6, 9), 77)),
-            one("a lone wide bin", Plane(wide=[(1 << 15, 15)]), (n << 7) + (1 << 15)),
-            one("a lone bin of everything", Plane(wide=[(0, 16)]), n << 8 | n),
-            one("a lone raw plane", Plane(first_cell=3, narrow=1, raw_bits=8), n + 768),
-            one("wide bins on both sides", Plane(first_cell=512, narrow=8, wide=[(0, 8), (256, 8), (1024, 10), (1 << 15, 15)],
-                                                 tables=[even(12)]),
-                np.where(n % 4 == 0, n, np.where(n % 4 == 1, 512 + n % 8, np.where(n % 4 == 2, n + 1024, n + (1 << 15))))),
-            one("unused values between bins", Plane(first_cell=5, narrow=2, wide=[(64, 4), (1024, 2)], tables=[even(4)]),
-                np.array([[5, 6, 64, 79, 1024, 1027]])),
-            one("a frequency of 4095", Plane(first_cell=0, narrow=2, tables=[[4095, 1]]), np.zeros((6, 9), int)),
-            one("symbols without slots", Plane(first_cell=0, narrow=5, tables=[[0, 4000, 0, 96, 0]]),
-                np.where(n % 9 == 0, 3, 1))]
+    return [
+        one("no narrow bins", Plane(wide=[(k << 12, 12) for k in range(16)], tables=[even(16)]), n << 8),
+        one("256 bins", Plane(first_cell=100, narrow=256, tables=[even(256)]), n + 100),
+        one("a lone narrow bin", Plane(first_cell=77, narrow=1), np.full((6, 9), 77)),
+        one("a lone wide bin", Plane(wide=[(1 << 15, 15)]), (n << 7) + (1 << 15)),
+        one("a lone bin of everything", Plane(wide=[(0, 16)]), n << 8 | n),
+        one("a lone raw plane", Plane(first_cell=3, narrow=1, raw_bits=8), n + 768),
+        one("wide bins on both sides",
+            Plane(first_cell=512, narrow=8, wide=[(0, 8), (256, 8), (1024, 10), (1 << 15, 15)], tables=[even(12)]),
+            np.where(n % 4 == 0, n, np.where(n % 4 == 1, 512 + n % 8, np.where(n % 4 == 2, n + 1024, n + (1 << 15))))),
+        one("unused values between bins", Plane(first_cell=5, narrow=2, wide=[(64, 4), (1024, 2)], tables=[even(4)]),
+            np.array([[5, 6, 64, 79, 1024, 1027]])),
+        one("a frequency of 4095", Plane(first_cell=0, narrow=2, tables=[[4095, 1]]), np.zeros((6, 9), int)),
+        one("symbols without slots", Plane(first_cell=0, narrow=5, tables=[[0, 4000, 0, 96, 0]]),
+            np.where(n % 9 == 0, 3, 1))
+    ]
 
 
 def long_tensor():
@@ -388,8 +198,8 @@ def grids():
     return [("grid", "float32", (4, 6), direct(given(Component(Q.GRID, grid_scales=scales), "float32", data)))]
 
 
-PARENT = Plane(first_cell=2, narrow=8, raw_bits=4, wide=[(0, 5), (512, 8)], tables=[[1000, 1000, 500, 500, 500, 300, 200, 50,
-                                                                                    30, 16]])
+PARENT = Plane(first_cell=2, narrow=8, raw_bits=4, wide=[(0, 5), (512, 8)],
+               tables=[[1000, 1000, 500, 500, 500, 300, 200, 50, 30, 16]])
 WORDS = [int(x) for x in np.where(integers(2801, (21,), 0, 5) == 0, 5, integers(2800, (21,), 32, 159))] + [700, 33]
 
 
@@ -400,12 +210,13 @@ def parent() -> bytes:
 def recipes() -> Iterator[Recipe]:
     yield Recipe("types-bins", "any words of every element type, entropy mode BINS", several(all_types))
     yield Recipe("v-bins-levels", "BINS: levels of every quantiser", several(quantisers))
-    yield Recipe("v-bins-trellis", "BINS: trellises of every number of states, with pairs of tables", several(trellises),
-                 profile=_main())
+    yield Recipe("v-bins-trellis", "BINS: trellises of every number of states, with pairs of tables",
+                 several(trellises), profile=Profile.MAIN)
     yield Recipe("v-bins-differences", "BINS: differences, with tables by the predictor's exponent and by groups",
                  several(predictions))
     yield Recipe("v-bins-ends", "BINS: chunks of every remainder by eight, and odd nibbles", several(chunk_ends))
-    yield Recipe("v-bins-groups", "BINS: groups that choose among 2 to 16 tables, in head and tail", several(group_choices))
+    yield Recipe("v-bins-groups", "BINS: groups that choose among 2 to 16 tables, in head and tail",
+                 several(group_choices))
     yield Recipe("v-bins-layouts", "BINS: narrow and wide bins in every arrangement, lone ones, ends of frequencies",
                  several(bin_layouts))
     yield Recipe("v-bins-chunks", "BINS: three chunks", several(long_tensor))
@@ -413,13 +224,7 @@ def recipes() -> Iterator[Recipe]:
     yield Recipe("p-bins", "BINS: narrow and wide bins, nibbles, extra bits", simple(
         (23,), lambda: direct(given(Component(), "uint16", parent())), "uint16"))
     yield Recipe("p-bins-trellis", "BINS: levels of a trellis", simple((3, 7), lambda: direct(
-        coded_levels(uniform(3, -7, 2), small_levels(2900, (3, 7)), level_script(states=8)))), profile=_main())
-
-
-def _main():
-    from refcodec.bitstream.limits import Profile
-
-    return Profile.MAIN
+        coded_levels(uniform(3, -7, 2), small_levels(2900, (3, 7)), level_script(states=8)))), profile=Profile.MAIN)
 
 
 def faults() -> Iterator[Fault]:
@@ -427,24 +232,28 @@ def faults() -> Iterator[Fault]:
     right = Script(16, "plain", [PARENT])
     head = len(right.header())
 
-    def wrong(requirement: str, name: str, what: str, data: bytes, codes: str = "OUT_OF_RANGE", of: str = "p-bins") -> Fault:
+    def wrong(requirement: str, name: str, what: str, data: bytes, codes: str = "OUT_OF_RANGE",
+              of: str = "p-bins") -> Fault:
         return fault(requirement, f"bins-{name}", of, payload(lambda _: data), codes, what)
 
     def with_plane(**changes) -> bytes:
         """The parent's payload with another header of its plane, the rest as it was."""
         return replace(right, planes=[replace(PARENT, **changes)]).header() + parent()[head:]
 
-    yield wrong("R9.12.1-1", "header", "a payload that ends in its header", parent()[: head - 2], "ENTROPY_END OUT_OF_RANGE")
-    yield wrong("R9.12.1-1", "sizes", "a payload that ends in the sizes of its chunks", parent()[: head + 5], "ENTROPY_END")
-    yield wrong("R9.12.1-1", "long", "ue(v) with 33 zeros", packed([u(0, 3), u(0, 4), u(0, 2), "0" * 33 + "1" + "0" * 33]),
-                "ENTROPY_END")
+    yield wrong("R9.12.1-1", "header", "a payload that ends in its header",
+                parent()[:head - 2], "ENTROPY_END OUT_OF_RANGE")
+    yield wrong("R9.12.1-1", "sizes", "a payload that ends in the sizes of its chunks",
+                parent()[:head + 5], "ENTROPY_END")
+    yield wrong("R9.12.1-1", "long", "ue(v) with 33 zeros",
+                packed([u(0, 3), u(0, 4), u(0, 2), "0" * 33 + "1" + "0" * 33]), "ENTROPY_END")
     yield wrong("R9.12.3-1", "tails", "two tails of 16 bits: a head of none", packed([u(2, 3), "1" * 90]),
                 "OUT_OF_RANGE")
     yield wrong("R9.12.3-1", "wide-head", "levels of 40 bits without tails",
                 packed([u(0, 3), u(39, 6), u(0, 4), "1" * 60]), "OUT_OF_RANGE", "p-bins-trellis")
     yield wrong("R9.12.3-1", "trellis-tail", "a tail with a trellis", packed([u(1, 3), u(19, 6), u(0, 4), "1" * 60]),
                 "OUT_OF_RANGE", "p-bins-trellis")
-    yield wrong("R9.12.3-2", "group", "groups longer than chunks", packed([u(0, 3), u(15, 4), "1" * 90]), "OUT_OF_RANGE")
+    yield wrong("R9.12.3-2", "group", "groups longer than chunks", packed([u(0, 3), u(15, 4), "1" * 90]),
+                "OUT_OF_RANGE")
     bits = right.header()
     yield wrong("R9.12.3-3", "align", "a bit after the header", bits[:-1] + bytes([bits[-1] | 1]) + parent()[head:],
                 "ENTROPY_END")
@@ -459,34 +268,45 @@ def faults() -> Iterator[Fault]:
     yield wrong("R9.12.4-2", "large", "a wide bin larger than the plane", with_plane(wide=[(0, 5), (1 << 17, 17)]))
     yield wrong("R9.12.4-2", "top", "a wide bin beyond the plane", with_plane(wide=[(0, 5), (1 << 16, 8)]))
     table = list(PARENT.tables[0])
-    yield wrong("R9.12.5-1", "under", "frequencies that add up to 4095", with_plane(tables=[[table[0] - 1, *table[1:]]]))
+    yield wrong("R9.12.5-1", "under", "frequencies that add up to 4095",
+                with_plane(tables=[[table[0] - 1, *table[1:]]]))
     yield wrong("R9.12.5-1", "over", "frequencies that add up to 4097", with_plane(tables=[[table[0] + 1, *table[1:]]]))
     yield wrong("R9.12.5-1", "all", "a frequency of 4096", with_plane(tables=[[4096, *[0] * 9]]))
-    yield wrong("R9.12.5-1", "size", "a size of 14", packed([text, PARENT.header(False).split(u(0, 3) + frequencies(table))[0],
-                                                           u(0, 3), se(9), "1" * 90]))
-    yield wrong("R9.12.5-1", "none", "a size of 0", packed([text, PARENT.header(False).split(u(0, 3) + frequencies(table))[0],
-                                                          u(0, 3), se(-5), "1" * 90]))
+    yield wrong("R9.12.5-1", "size", "a size of 14",
+                packed([text,
+                        PARENT.header(False).split(u(0, 3) + frequencies(table))[0],
+                        u(0, 3),
+                        se(9), "1" * 90]))
+    yield wrong("R9.12.5-1", "none", "a size of 0",
+                packed([text,
+                        PARENT.header(False).split(u(0, 3) + frequencies(table))[0],
+                        u(0, 3),
+                        se(-5), "1" * 90]))
     yield wrong("R9.12.5-1", "tables", "32 tables", packed(
         [text, PARENT.header(False).split(u(0, 3) + frequencies(table))[0], u(5, 3), *[frequencies(table)] * 32]))
     yield wrong("R9.12.6-1", "short", "a chunk without its last byte", parent()[:-1], "ENTROPY_END")
     yield wrong("R9.12.6-1", "rest", "a byte after the last chunk", parent() + b"\0", "ENTROPY_END")
     lone = Script(16, "plain", [Plane(wide=[(0, 16)])]).payload(WORDS)
-    yield wrong("R9.12.6-1", "lone", "words where there is one bin", lone[:-8 - 46] + b"\x01\0\0\0" + lone[-4 - 46:] + b"\0\0",
-                "ENTROPY_END")
+    yield wrong("R9.12.6-1", "lone", "words where there is one bin",
+                lone[:-8 - 46] + b"\x01\0\0\0" + lone[-4 - 46:] + b"\0\0", "ENTROPY_END")
     states = head + 8
     yield wrong("R9.12.7-1", "state", "a first state below 2^16", parent()[:states] + bytes(4) + parent()[states + 4:],
                 "ENTROPY_END")
     count = int.from_bytes(parent()[head : head + 4], "little")
-    yield wrong("R9.12.7-1", "missing", "a word less, an extra byte more", parent()[:head] + (count - 1).to_bytes(4, "little")
-                + (int.from_bytes(parent()[head + 4 : head + 8], "little") + 2).to_bytes(4, "little") + parent()[head + 8:],
-                "ENTROPY_END")
-    yield wrong("R9.12.7-1", "left", "a word that no state takes", parent()[:head] + (count + 1).to_bytes(4, "little")
-                + parent()[head + 4 : states + 32 + 2 * count] + b"\0\0" + parent()[states + 32 + 2 * count:], "ENTROPY_END")
+    yield wrong(
+        "R9.12.7-1", "missing", "a word less, an extra byte more",
+        parent()[:head] + (count - 1).to_bytes(4, "little") +
+        (int.from_bytes(parent()[head + 4:head + 8], "little") + 2).to_bytes(4, "little") + parent()[head + 8:],
+        "ENTROPY_END")
+    yield wrong(
+        "R9.12.7-1", "left", "a word that no state takes",
+        parent()[:head] + (count + 1).to_bytes(4, "little") + parent()[head + 4:states + 32 + 2 * count] + b"\0\0"
+        + parent()[states + 32 + 2 * count:], "ENTROPY_END")
     yield wrong("R9.12.7-1", "end", "a state that does not end as it began", parent()[:states]
                 + bytes([parent()[states] ^ 1]) + parent()[states + 1:], "ENTROPY_END")
     used = sum(log - 4 for x in WORDS for low, log in [PARENT.bins[PARENT.symbol(x)]])
-    yield wrong("R9.12.8-1", "bits", "a bit after the last extra bits", parent()[:-1] + bytes([parent()[-1] | 1 << used % 8]),
-                "ENTROPY_END")
+    yield wrong("R9.12.8-1", "bits", "a bit after the last extra bits",
+                parent()[:-1] + bytes([parent()[-1] | 1 << used % 8]), "ENTROPY_END")
     yield wrong("R9.12.8-1", "missing", "extra bits that are missing", parent()[: head + 4] + (
         (used + 7) // 8 - 1).to_bytes(4, "little") + parent()[head + 8 : -1], "ENTROPY_END")
     yield wrong("R9.12.8-1", "left", "a byte of extra bits too many", parent()[: head + 4] + (

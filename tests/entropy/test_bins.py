@@ -111,7 +111,8 @@ def test_an_alphabet_of_any_size_takes_what_it_should():
 def test_any_words(data):
     bits = data.draw(st.integers(1, 64))
     count = data.draw(st.integers(1, 300))
-    words = np.array(data.draw(st.lists(st.integers(0, (1 << bits) - 1), min_size=count, max_size=count)), word_type(bits))
+    words = np.array(data.draw(st.lists(st.integers(0, (1 << bits) - 1), min_size=count, max_size=count)),
+                     word_type(bits))
     coded = Coded(count, bits, data.draw(st.sampled_from([PLAIN, SIGNED, FLOAT])))
     assert np.array_equal(again(words, coded), words)
 
