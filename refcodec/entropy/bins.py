@@ -34,6 +34,7 @@ from .bins_loop import (
     symbols_by_group,
     symbols_with_trellis,
 )
+from .watch import clause
 
 GROUP_MIN = 3                # log2 of the elements of the least group
 GROUP_MAX = 17
@@ -164,6 +165,7 @@ def _require(condition: bool, rule: str, message: str) -> None:
         raise _fail("OUT_OF_RANGE", message, rule)
 
 
+@clause("9.12.3")
 def read_header(data: np.ndarray, coded: Coded) -> tuple[Header, int]:
     """The header of a payload (uint8), and how many bytes it takes. Raises EntropyError OUT_OF_RANGE, ENTROPY_END."""
     r = _Reader(data)
@@ -182,6 +184,7 @@ def read_header(data: np.ndarray, coded: Coded) -> tuple[Header, int]:
     return header, r.bit // 8
 
 
+@clause("9.12.4")
 def _read_plane(r: _Reader, width: int, parities: int) -> PlaneHeader:
     code = r.u(2)
     _require(code < len(RAW_BITS) and RAW_BITS[code] <= width, "R9.12.4-1", f"raw bits of the code {code}")
@@ -216,6 +219,7 @@ class Payload:
     slots: np.ndarray
 
     @staticmethod
+    @clause("9.12.6")
     def read(data: np.ndarray, coded: Coded) -> Payload:
         """Checks the header, and that the sizes of all chunks add up to the payload. Raises EntropyError."""
         header, q = read_header(data, coded)
@@ -244,6 +248,7 @@ class Payload:
         if coded.predictor is not None:
             add_predictor(coded.exponent_bits > 0, coded.bits, coded.predictor, out, part.start, part.stop - part.start)
 
+    @clause("9.12.6")
     def _decode_plane(self, c: int, p: int, part: slice, q: int, out: np.ndarray, symbols: np.ndarray,
                       contexts: np.ndarray) -> int:
         # From byte q on; returns where the next plane begins.

@@ -9,6 +9,7 @@ import numpy as np
 from ..compiler import at, compiled, inlined, signed, unsigned
 from ..quantization.uniform import LANE_CHUNK, LANES
 from .bit_packing import get_bits
+from .watch import clause
 
 OK, ENDED, BAD_BIN, BAD_TABLE = range(4)
 
@@ -85,6 +86,7 @@ def _step(x, q, data, tables, first, symbols, i):
     return (longer if more else x), q + (unsigned(2) if more else unsigned(0))
 
 
+@clause("9.12.7")
 @inlined
 def _choice(data, choices, bits, g):
     # The table of group g: `bits` bits, lowest first, from byte `choices` on.
@@ -97,6 +99,7 @@ def _choice(data, choices, bits, g):
     return (value >> (k & 7)) & ((1 << bits) - 1)
 
 
+@clause("9.12.7")
 @inlined
 def _first(mode, plane, data, choices, contexts, i):
     # Where the table of element i begins.
@@ -112,6 +115,7 @@ def _lane(k, x0, x1, x2, x3, x4, x5, x6, x7):
     return low if k < 4 else high
 
 
+@clause("9.12.7")
 @inlined
 def _symbols(mode, plane, data, begin, end, tables, choices, contexts, symbols, n):
     # The symbols of a chunk's plane, whose states and words are data[begin:end]. Returns the status.
@@ -169,6 +173,7 @@ def _symbols(mode, plane, data, begin, end, tables, choices, contexts, symbols, 
     return OK if p == end and least == unsigned(STATE_MIN) and most == unsigned(STATE_MIN) else ENDED
 
 
+@clause("9.12.7")
 @inlined
 def _odd(plane, bins, data, symbol, raw, half, extra, end, p, i):
     # Whether the level of element i is odd, and the position in the extra bits after it. A level is SIGNED.
@@ -183,6 +188,7 @@ def _odd(plane, bins, data, symbol, raw, half, extra, end, p, i):
     return (value ^ value >> 1) & 1, p
 
 
+@clause("9.12.7")
 @compiled
 def symbols_with_trellis(plane, bins, data, begin, end, tables, choices, raw, extra, extra_end, masks, symbols, n):
     """The symbols of levels whose tables the trellis chooses, too: one of a pair, by the parity of a lane's state.
@@ -246,6 +252,7 @@ def _bits64(data, q, end):
     return value
 
 
+@clause("9.12.2")
 @inlined
 def _put(kind, plane, out, i, value):
     # A value of a plane into its place. A TAIL meets zeros there, or the sign of a SIGNED head.
@@ -259,6 +266,7 @@ def _put(kind, plane, out, i, value):
         out[at(i)] = (value - ((value & plane.top) << 1)) << plane.shift
 
 
+@clause("9.12.8")
 @inlined
 def _raw(plane, data, raw, half, i):
     # The raw bits of element i: a byte, or a nibble, of which the first half of a chunk has the low ones.
@@ -269,6 +277,7 @@ def _raw(plane, data, raw, half, i):
     return 0
 
 
+@clause("9.12.8")
 @inlined
 def _join_narrow(kind, plane, symbols, data, raw, n, out, o):
     # All values, as if all bins were narrow.
@@ -295,6 +304,7 @@ def _some_from(symbols, i, first):
     return count
 
 
+@clause("9.12.8")
 @inlined
 def _join_wide(kind, plane, bins, symbols, data, raw, extra, end, n, out, o):
     # The values of wide bins, put in the place of those of _join_narrow. Returns the number of extra bits.
@@ -346,6 +356,7 @@ def join(kind, plane, bins, symbols, data, raw, extra, end, n, out, o):
 
 # Prediction
 
+@clause("8.4.1")
 @inlined
 def _ordered(floating, half, word):
     # SPEC 8.4.1. half: 2^(bits - 1).
@@ -357,6 +368,7 @@ def _ordered(floating, half, word):
     return -magnitude if magnitude else -half
 
 
+@clause("9.10.1")
 @inlined
 def _add(floating, bits, predictor, out, o, n):
     # Differences in out[o:o + n] to words. Runs in which nothing changed are copied.
@@ -388,6 +400,7 @@ def add_predictor(floating, bits, predictor, out, o, n):
         _add(False, bits, predictor, out, o, n)
 
 
+@clause("9.12.7")
 @compiled
 def contexts_of(predictor, o, mantissa, exponent_bits, top, tables, contexts):
     """The table of each element by its predictor's exponent: Clip3(0, tables - 1, top - exponent)."""
@@ -398,6 +411,7 @@ def contexts_of(predictor, o, mantissa, exponent_bits, top, tables, contexts):
 
 # Header
 
+@clause("9.12.1")
 @inlined
 def _ue(data, bit, end):
     # ue(v) of at most 32 bits at a bit position. Returns (value, position), or position -1.
@@ -424,6 +438,7 @@ def read_ue(data, bit):
     return _ue(data, bit, 8 * len(data))
 
 
+@clause("9.12.4")
 @compiled
 def read_wide(data, bit, width, raw_bits, narrow, count, base, low, extra):
     """Wide bins narrow .. count - 1 of a plane of values below 2^width (SPEC 9.12.4). Returns (position, status)."""
@@ -447,6 +462,7 @@ def read_wide(data, bit, width, raw_bits, narrow, count, base, low, extra):
     return bit, OK
 
 
+@clause("9.12.5")
 @compiled
 def read_frequencies(data, bit, frequencies):
     """Frequencies int64 [tables, bins] (SPEC 9.12.5). Returns (position, status)."""
