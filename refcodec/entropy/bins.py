@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -308,6 +308,8 @@ def decode_bins(data: np.ndarray, coded: Coded, dtype: np.dtype | None = None, t
         dtype = np.dtype(np.int32 if payload.header.bits <= 32 else np.int64)
     out = np.empty(coded.count, dtype)
     place = out.view(np.int64) if dtype == np.uint64 else out
+    if coded.predictor is not None and coded.predictor.dtype == np.uint64:
+        payload.coded = replace(coded, predictor=coded.predictor.view(np.int64))
     wanted = range(coded.chunks) if chunks is None else chunks
     workers = max(1, min(threads, len(wanted)))
 

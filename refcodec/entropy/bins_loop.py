@@ -373,7 +373,7 @@ def _ordered(floating, half, word):
 def _add(floating, bits, predictor, out, o, n):
     # Differences in out[o:o + n] to words. Runs in which nothing changed are copied.
     half = 1 << (bits - 1)
-    i = 0
+    sign, i = (half if bits < 64 else -half), 0            # the word of -0: words of 64 bits are signed in their place
     while i < n:
         stop = min(i + RUN, n)
         changed = 0
@@ -385,15 +385,20 @@ def _add(floating, bits, predictor, out, o, n):
         else:
             for k in range(i, stop):
                 x = signed(out[at(o + k)]) + _ordered(floating, half, signed(predictor[at(o + k)]))
-                if bits < 64:
-                    x = ((x + half) & (2 * half - 1)) - half            # Signed(x)
-                out[at(o + k)] = half - x if floating and x < 0 and x != -half else x & (2 * half - 1)
+                x = ((x + half) & (2 * half - 1)) - half                # Signed(x)
+                if floating and x < 0:
+                    out[at(o + k)] = sign if x == -half else sign - x
+                else:
+                    out[at(o + k)] = x & (2 * half - 1) if bits < 64 else x
         i = stop
 
 
 @compiled
 def add_predictor(floating, bits, predictor, out, o, n):
-    """Adds the predictor's words to differences modulo 2^bits in out[o:o + n], in place (SPEC 8.4.2)."""
+    """Adds the predictor's words to differences modulo 2^bits in out[o:o + n], in place (SPEC 8.4.2).
+
+    predictor, out: unsigned words, int64 for those of 64 bits.
+    """
     if floating:
         _add(True, bits, predictor, out, o, n)
     else:
