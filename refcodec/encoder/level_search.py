@@ -15,8 +15,9 @@ import math
 import numpy as np
 
 from ..compiler import compiled, inlined
+from ..entropy.bins_loop import CHUNK_ELEMENTS, LANES
 from ..entropy.levels import LEVEL_MAX
-from ..quantization.uniform import LANE_CHUNK, LANES, trellis
+from ..quantization.uniform import trellis
 
 LAMBDA = 0.35          # cost of a bit in units of step^2, with a trellis ...
 LAMBDA_SCALAR = 0.115   # ... and without
@@ -62,9 +63,9 @@ def quantise_in_lanes(x: np.ndarray, step: float, states: int, lam: float | None
     """The same where each lane of a chunk has a path of its own (SPEC 8.5.4, entropy mode BINS)."""
     flat = np.ascontiguousarray(x).reshape(-1)
     levels = np.empty(flat.shape, np.int32)
-    for first in range(0, flat.size, LANE_CHUNK):
+    for first in range(0, flat.size, CHUNK_ELEMENTS):
         for k in range(first, min(first + LANES, flat.size)):
-            lane = slice(k, first + LANE_CHUNK, LANES)
+            lane = slice(k, first + CHUNK_ELEMENTS, LANES)
             levels[lane] = quantise(flat[lane][None], step, states, lam)[0]
     return levels.reshape(x.shape)
 

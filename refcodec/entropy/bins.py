@@ -8,7 +8,6 @@ import numpy as np
 
 from ..errors import EntropyError
 from ..parallel import run_all
-from ..quantization.uniform import trellis
 from .bins_loop import (
     BAD_BIN,
     BAD_TABLE,
@@ -260,11 +259,11 @@ class Payload:
             symbols[:n] = 0
             status = OK
         elif header.by_exponent(p):
-            coded.contexts(part, header.top_exponent, 1 << plane.choice_bits, contexts)
+            coded.contexts(part, header.top_exponent or 0, 1 << plane.choice_bits, contexts)
             status = symbols_by_context(plane, data, words, raw, self.slots, contexts, symbols, n)
         elif coded.states and p == 0:
             status = symbols_with_trellis(plane, self.bins, data, words, raw, self.slots, q, raw, extra, end,
-                                          trellis(coded.states), symbols, n)
+                                          coded.states, symbols, n)
         else:
             status = symbols_by_group(plane, data, words, raw, self.slots, q, symbols, n)
         if status != OK:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..compiler import at, compiled, inlined, signed
 from .bins_loop import FLOAT, LANES, SIGNED, SLOT_BITS, STATE_MIN
+from .levels import trellis_masks
 
 EXACT = 8          # octave cells: values below it have one each, others a quarter of an octave
 
@@ -205,12 +206,13 @@ def put_extra(values, symbols, narrow, raw_bits, low, extra, out):
 
 
 @compiled
-def trellis_parities(heads, masks, out):
-    """The parity (uint8) of its lane's state before each level of a chunk. heads: of levels.  masks: SPEC 8.5.4."""
+def trellis_parities(heads, states, out):
+    """The parity (uint8) of its lane's state before each level of a chunk. heads: of levels."""
+    mask_a, mask_b = trellis_masks(states)
     state = [0] * LANES
     for i in range(len(heads)):
         k = i & (LANES - 1)
         odd = state[k] & 1
         out[at(i)] = odd
-        state[k] = (state[k] >> 1) ^ (masks[0] if odd else 0) ^ (
-            masks[1] if (signed(heads[at(i)]) ^ signed(heads[at(i)]) >> 1) & 1 else 0)
+        state[k] = (state[k] >> 1) ^ (mask_a if odd else 0) ^ (
+            mask_b if (signed(heads[at(i)]) ^ signed(heads[at(i)]) >> 1) & 1 else 0)

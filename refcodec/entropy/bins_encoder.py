@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..parallel import run_all
-from ..quantization.uniform import trellis
 from .bins import GROUP_MIN, RAW_BITS, Coded, Header, PlaneHeader
 from .bins_coding import (
     cheapest_tables,
@@ -112,6 +111,7 @@ class BinsEncoder:
 
     def _top_exponent(self) -> int:
         coded = self.coded
+        assert coded.predictor is not None
         exponents = (coded.predictor >> coded.mantissa).astype(np.int64) & ((1 << coded.exponent_bits) - 1)
         return int(np.searchsorted(np.cumsum(np.bincount(exponents)), (1 - RARE) * coded.count))
 
@@ -157,12 +157,12 @@ class BinsEncoder:
         counts = np.zeros((len(sample) >> group, SYMBOLS_MAX), np.int64)
         count_groups(plan.symbols(sample), group, counts)
         counts = counts[:, : len(plan.bins.low)].astype(np.float64)
-        best: tuple[float, np.ndarray | None] | None = None
+        best: tuple[float, np.ndarray | None] = np.inf, None
         for n in self.tables:
             shared = find_tables(counts, n)
             bits = sample_bits(counts, shared) + len(counts) * (n.bit_length() - 1)
             bits += n * TABLE_BITS * len(plan.bins.low) * len(chosen) / pieces
-            if best is None or bits * FASTER < best[0]:
+            if bits * FASTER < best[0]:
                 best = bits, costs_of(shared) if n > 1 else None
         return best
 
@@ -196,9 +196,9 @@ class BinsEncoder:
         contexts = np.empty(part.stop - part.start, np.uint8)
         if self.coded.states:
             values = plan.values(self.words, self.coded, part)
-            trellis_parities(values, trellis(self.coded.states), contexts)
+            trellis_parities(values, self.coded.states, contexts)
         else:
-            self.coded.contexts(part, self.header.top_exponent, EXPONENT_TABLES, contexts)
+            self.coded.contexts(part, self.header.top_exponent or 0, EXPONENT_TABLES, contexts)
         return contexts, 0
 
     # Chunks
@@ -237,24 +237,25 @@ class BinsEncoder:
 
 def _best_bins(cells: Cells, width: int) -> tuple[Cells, Bins]:
     """The cells and bins of the cheapest number of raw bits; more of them are faster, so they may cost a little."""
-    best = None
+    best, found = np.inf, None
     for raw_bits in RAW_BITS:
         if raw_bits > width or raw_bits and cells.octaves:
             break
         merged = cells.merged(raw_bits) if raw_bits else cells
         least = ideal_bits(merged.counts) + raw_bits * float(merged.counts.sum())       # of any bins
-        if best is not None and least > best[0] * FASTER or raw_bits == 0 and _dense_is_coarse(merged):
+        if least > best * FASTER or raw_bits == 0 and _too_many(merged):
             continue
         bins = find_bins(merged, raw_bits)
         bits = cost(bins, merged)
-        if best is None or bits <= best[0] * FASTER:
-            best = min(bits, best[0] if best else bits), merged, bins
-    return best[1], best[2]
+        if bits <= best * FASTER:
+            best, found = min(bits, best), (merged, bins)
+    assert found is not None                           # 4 raw bits leave few cells, or 0 does
+    return found
 
 
-def _dense_is_coarse(cells: Cells) -> bool:
+def _too_many(cells: Cells) -> bool:
     # Thousands of cells are in use: no 256 bins tell them apart, and raw bits are cheaper.
-    return not cells.octaves and np.count_nonzero(cells.counts) > 16 * SYMBOLS_MAX
+    return not cells.octaves and int(np.count_nonzero(cells.counts)) > 16 * SYMBOLS_MAX
 
 
 def _packed(choices: np.ndarray, bits: int) -> bytes:

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler import at, compiled, inlined, signed, unsigned
-from ..quantization.uniform import LANE_CHUNK, LANES
 from .bit_packing import get_bits
+from .levels import trellis_masks
 from .watch import clause
 
 OK, ENDED, BAD_BIN, BAD_TABLE = range(4)
 
-CHUNK_ELEMENTS = LANE_CHUNK
+CHUNK_ELEMENTS = 1 << 17        # the integers of a chunk
+LANES = 8                       # element i of a chunk is decoded by state i % LANES
 TABLES_LOG2_MAX = 4
 SLOT_BITS = 12           # of a frequency; those of a table add up to TOTAL
 TOTAL = 1 << SLOT_BITS
@@ -31,7 +32,7 @@ class Plane(NamedTuple):
 
     bits: of a whole value.  mask: of a value in its place: a word has its bits only, a level, and what has 64 bits, is
     signed there.  top: the highest bit of a head if it is the sign of 64 bits, else 0.  shift: bits of the tails below
-    this plane.  raw_bits: 0, 4 or 8.  base: first value of the narrow bins.  narrow, count: how many bins are narrow,
+    this plane.  raw_bits: 0, 4 or 8.  base: first value of the narrow bins.  narrow, bins: how many bins are narrow,
     and there are.  group: log2 of the elements of a group.  choice_bits: that choose a table.  first_table, first_bin:
     where its tables and bins begin.
     """
@@ -43,7 +44,7 @@ class Plane(NamedTuple):
     raw_bits: int
     base: int
     narrow: int
-    count: int
+    bins: int
     group: int
     choice_bits: int
     first_table: int
@@ -190,14 +191,15 @@ def _odd(plane, bins, data, symbol, raw, half, extra, end, p, i):
 
 @clause("9.12.7")
 @compiled
-def symbols_with_trellis(plane, bins, data, begin, end, tables, choices, raw, extra, extra_end, masks, symbols, n):
+def symbols_with_trellis(plane, bins, data, begin, end, tables, choices, raw, extra, extra_end, states, symbols, n):
     """The symbols of levels whose tables the trellis chooses, too: one of a pair, by the parity of a lane's state.
 
-    masks: (A, B) of SPEC 8.5.4.  data[raw:], data[extra:extra_end]: raw plane and extra bits.  Returns the status.
+    states: of the trellis.  data[raw:], data[extra:extra_end]: raw plane and extra bits.  Returns the status.
     """
     if end - begin < STATE_BYTES:
         return ENDED
     half, p, q = (n + 1) >> 1, 0, begin + STATE_BYTES
+    mask_a, mask_b = trellis_masks(states)
     x, state = np.empty(LANES, np.uint64), np.zeros(LANES, np.int64)
     for k in range(LANES):
         x[at(k)] = _state(data, begin + 4 * k)
@@ -218,7 +220,7 @@ def symbols_with_trellis(plane, bins, data, begin, end, tables, choices, raw, ex
             q += 2
         x[k] = y
         odd, p = _odd(plane, bins, data, symbol, raw, half, extra, extra_end, p, i)
-        state[k] = (signed(state[k]) >> 1) ^ (masks[0] if odd_state else 0) ^ (masks[1] if odd else 0)
+        state[k] = (signed(state[k]) >> 1) ^ (mask_a if odd_state else 0) ^ (mask_b if odd else 0)
     for k in range(LANES):
         if x[at(k)] != unsigned(STATE_MIN):
             return ENDED
@@ -331,7 +333,7 @@ def _join_wide(kind, plane, bins, symbols, data, raw, extra, end, n, out, o):
 @inlined
 def _join(kind, plane, bins, symbols, data, raw, extra, end, n, out, o):
     _join_narrow(kind, plane, symbols, data, raw, n, out, o)
-    if plane.narrow == plane.count:
+    if plane.narrow == plane.bins:
         return 0
     return _join_wide(kind, plane, bins, symbols, data, raw, extra, end, n, out, o)
 

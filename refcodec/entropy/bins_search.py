@@ -123,7 +123,9 @@ def _wide(counts: np.ndarray, first: int, end: int, price: float) -> list[tuple[
 
 def _dyadic(counts: np.ndarray, first: int, total: int, price: float) -> list[tuple[int, int]]:
     # The cheapest parts of a power of two of cells: bottom up what a whole costs, and what its halves do.
-    sums, costs, halved = counts.astype(np.float64), [], []
+    sums = counts.astype(np.float64)
+    costs: list[np.ndarray] = []
+    halved: list[np.ndarray] = []
     for depth in range(len(counts).bit_length()):
         slot = np.maximum(sums, total / TOTAL * 0.7)           # a rare bin takes a slot from the others, too
         own = sums * (np.log2(total / slot) + depth) + price + np.maximum(total / TOTAL - sums, 0) * 1.44

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..compiler import compiled
 from ..dtypes import DType
+from ..entropy.bins_loop import CHUNK_ELEMENTS, LANES
 from ..errors import ReconstructionError
 from .assembly import CHUNK, assemble, chunks
 
@@ -17,7 +18,6 @@ TRELLIS: dict[int, tuple[int, int]] = {4: (2, 1), 8: (5, 2), 16: (9, 2), 32: (18
 # Indices are at most 2^32 in magnitude (levels: 2^31) and the mantissa is below 2^16, so index * mantissa is exact in
 # float64. With these exponents so is the product with 2^exponent, subnormal or not: nothing is rounded before.
 INDEX_LIMIT = 1 << 32
-LANES, LANE_CHUNK = 8, 1 << 17       # LANES and CHUNK_ELEMENTS of SPEC 9.12.1; CHUNK holds whole ones
 STEP_EXPONENT_MIN, STEP_EXPONENT_MAX = -1074, 970
 
 
@@ -97,7 +97,7 @@ def _residuals(flat: np.ndarray, states: int, a: int, b: int, step: float) -> It
 
 def _residuals_in_lanes(flat: np.ndarray, a: int, b: int, step: float) -> Iterator[np.ndarray]:
     n = np.empty(min(CHUNK, flat.size), dtype=np.int64)
-    for part in chunks(flat):                          # of whole chunks of SPEC 9.12
+    for part in chunks(flat):                          # CHUNK is whole chunks of SPEC 9.12
         _indices_in_lanes(part, n[:part.size], a, b)
         yield n[:part.size] * step
 
@@ -123,10 +123,10 @@ def _indices(levels: np.ndarray, out: np.ndarray, states: int, a: int, b: int, s
 
 @compiled
 def _indices_in_lanes(levels, out, a, b):
-    # The same where each of LANES lanes has a state, from 0 on in each chunk of LANE_CHUNK levels.
+    # The same where each of LANES lanes has a state, from 0 on in each chunk of CHUNK_ELEMENTS levels.
     states = np.zeros(LANES, np.int64)
     for i in range(len(levels)):
-        if i % LANE_CHUNK == 0:
+        if i % CHUNK_ELEMENTS == 0:
             states[:] = 0
         k, lane = int(levels[i]), i % LANES
         q = states[lane] & 1

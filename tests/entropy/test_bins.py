@@ -1,4 +1,4 @@
-"""Bins (SPEC 9.12): every kind of integer comes back, damage ends in a listed error, the loops give the same bits uncompiled."""
+"""Bins (SPEC 9.12): every kind of integer comes back, damage ends in a listed error; the same bits uncompiled."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_every_width(bits, kind, spread):
     assert np.array_equal(again(words, Coded(4001, bits, kind)), words)
 
 
-@pytest.mark.parametrize("bits, mantissa, exponent", [(16, 7, 8), (16, 10, 5), (32, 23, 8), (64, 52, 11), (8, 3, 4), (8, 0, 0)])
+@pytest.mark.parametrize("bits, mantissa, exponent",
+                         [(16, 7, 8), (16, 10, 5), (32, 23, 8), (64, 52, 11), (8, 3, 4), (8, 0, 0)])
 @pytest.mark.parametrize("spread", ["any", "near", "sparse"])
 def test_differences(bits, mantissa, exponent, spread):
     predictor = words_of(bits, "any", 3000, 1)
