@@ -106,6 +106,8 @@ def predictions():
     for name in ("bfloat16", "float16", "float32", "float64", "int16", "uint8", "float8_e4m3fn"):
         t = BY_NAME[name]
         base = any_words(2200, name, (6, 8))
+        if t.kind == "f":
+            base[0, 0] = 1 << (t.bits - 1)                         # -0
         moved = np.where(integers(2201, (6, 8), 0, 3) == 0, base ^ t.word.type(3), base).astype(t.word)
         made.append((f"{name} base", name, (6, 8), direct(words(t, base, MODES.RAW))))
         floating = t.kind == "f"
@@ -123,6 +125,17 @@ def predictions():
             made.append((f"{name} {'exponent' if by_exponent else 'groups'}", name, (6, 8),
                          predicted(given(Component(), name, data), P.INTRA, 0, -1 - int(by_exponent))))
     return made
+
+
+def unchanged():
+    """A difference in the first of 288 elements, and none after."""
+    base = any_words(2250, "uint8", (6, 48))
+    moved = base.copy()
+    moved[0, 0] ^= 1
+    script = Script(8, "signed", [whole(8)])
+    data = script.payload(differences(BY_NAME["uint8"], moved, base))
+    return [("base", "uint8", (6, 48), direct(words("uint8", base, MODES.RAW))),
+            ("moved", "uint8", (6, 48), predicted(given(Component(), "uint8", data), P.INTRA, 0, -1))]
 
 
 # Chunks, groups and bins
@@ -152,7 +165,14 @@ def group_choices():
             ])
         made.append((f"{1 << log2} tables", "uint32", (13, 17),
                      direct(coded_words(BY_NAME["uint32"], any_words(2410, "uint32", (13, 17)), script))))
-    return made
+    wide_tail = Plane(narrow=8, raw_bits=4, wide=[(128, 7)], tables=[even(9)])
+    script = Script(32, "plain", [made_head(), wide_tail])
+    return [*made, ("a wide bin of a tail", "uint32", (5, 9),
+                    direct(coded_words(BY_NAME["uint32"], any_words(2420, "uint32", (5, 9)), script)))]
+
+
+def made_head() -> Plane:
+    return Plane(narrow=16, raw_bits=8, wide=[(1 << k, k) for k in range(12, 24)], tables=[even(28)])
 
 
 def bin_layouts():
@@ -207,6 +227,26 @@ def parent() -> bytes:
     return Script(16, "plain", [PARENT]).payload(WORDS)
 
 
+def trellis_faults() -> Iterator[Fault]:
+    """Faults of the states where a trellis chooses among tables, too."""
+    script = level_script(states=8)
+    right = script.payload([int(x) for x in small_levels(2900, (3, 7)).reshape(-1)])
+    head = len(script.header())
+    states, count, extra = head + 8, int.from_bytes(right[head : head + 4], "little"), right[head + 4 : head + 8]
+    more = (int.from_bytes(extra, "little") + 2).to_bytes(4, "little")
+    end = states + 32 + 2 * count
+    for name, what, data in (
+            ("state", "a first state below 2^16", right[:states] + bytes(4) + right[states + 4 :]),
+            ("missing", "a word less, extra bytes more",
+             right[:head] + (count - 1).to_bytes(4, "little") + more + right[head + 8 :]),
+            ("left", "a word that no state takes",
+             right[:head] + (count + 1).to_bytes(4, "little") + right[head + 4 : end] + b"\0\0" + right[end:]),
+            ("end", "a state that does not end as it began",
+             right[:states] + bytes([right[states] ^ 1]) + right[states + 1 :])):
+        yield fault("R9.12.7-1", f"bins-trellis-{name}", "p-bins-trellis", payload(lambda _, d=data: d), "ENTROPY_END",
+                    f"{what}, with a trellis")
+
+
 def recipes() -> Iterator[Recipe]:
     yield Recipe("types-bins", "any words of every element type, entropy mode BINS", several(all_types))
     yield Recipe("v-bins-levels", "BINS: levels of every quantiser", several(quantisers))
@@ -214,6 +254,7 @@ def recipes() -> Iterator[Recipe]:
                  several(trellises), profile=Profile.MAIN)
     yield Recipe("v-bins-differences", "BINS: differences, with tables by the predictor's exponent and by groups",
                  several(predictions))
+    yield Recipe("v-bins-unchanged", "BINS: differences of which nearly all are 0", several(unchanged))
     yield Recipe("v-bins-ends", "BINS: chunks of every remainder by eight, and odd nibbles", several(chunk_ends))
     yield Recipe("v-bins-groups", "BINS: groups that choose among 2 to 16 tables, in head and tail",
                  several(group_choices))
@@ -246,6 +287,14 @@ def faults() -> Iterator[Fault]:
                 parent()[:head + 5], "ENTROPY_END")
     yield wrong("R9.12.1-1", "long", "ue(v) with 33 zeros",
                 packed([u(0, 3), u(0, 4), u(0, 2), "0" * 33 + "1" + "0" * 33]), "ENTROPY_END")
+    start = [u(0, 3), u(0, 4), u(0, 2)]
+    for name, what, text in (
+            ("zeros", "in the zeros of ue(v)", [*start, "0" * 7]),
+            ("value", "in the value of ue(v)", [*start, "0000001"]),
+            ("size", "in the size of a wide bin", [*start, ue(0), ue(1), ue(3), "0" * 9]),
+            ("gap", "in the gap of a wide bin", [*start, ue(0), ue(1), ue(3), se(0), "0" * 8]),
+            ("frequency", "in the size of a frequency", [*start, ue(0), ue(2), ue(0), u(0, 3), "0" * 8])):
+        yield wrong("R9.12.1-1", name, f"a payload that ends {what}", packed(text), "ENTROPY_END")
     yield wrong("R9.12.3-1", "tails", "two tails of 16 bits: a head of none", packed([u(2, 3), "1" * 90]),
                 "OUT_OF_RANGE")
     yield wrong("R9.12.3-1", "wide-head", "levels of 40 bits without tails",
@@ -304,6 +353,7 @@ def faults() -> Iterator[Fault]:
         + parent()[states + 32 + 2 * count:], "ENTROPY_END")
     yield wrong("R9.12.7-1", "end", "a state that does not end as it began", parent()[:states]
                 + bytes([parent()[states] ^ 1]) + parent()[states + 1:], "ENTROPY_END")
+    yield from trellis_faults()
     used = sum(log - 4 for x in WORDS for low, log in [PARENT.bins[PARENT.symbol(x)]])
     yield wrong("R9.12.8-1", "bits", "a bit after the last extra bits",
                 parent()[:-1] + bytes([parent()[-1] | 1 << used % 8]), "ENTROPY_END")

@@ -177,7 +177,7 @@ def read_header(data: np.ndarray, coded: Coded) -> tuple[Header, int]:
     top = r.u(11) if coded.exponents and r.u(1) else None
     header = Header(bits, group, top, [PlaneHeader(0, 0, *(np.zeros(0, np.int64),) * 3) for _ in range(tails + 1)])
     for p in range(tails + 1):
-        header.planes[p] = _read_plane(r, header.width(p), 2 if coded.states and p == 0 else 1)
+        header.planes[p] = _read_plane(r, header.width(p), 2 if coded.states else 1)
     if r.u(-r.bit % 8):
         raise _fail("ENTROPY_END", "bits after the header are not 0", "R9.12.3-3")
     return header, r.bit // 8
@@ -261,7 +261,7 @@ class Payload:
         elif header.by_exponent(p):
             coded.contexts(part, header.top_exponent or 0, 1 << plane.choice_bits, contexts)
             status = symbols_by_context(plane, data, words, raw, self.slots, contexts, symbols, n)
-        elif coded.states and p == 0:
+        elif coded.states:                             # so there is one plane
             status = symbols_with_trellis(plane, self.bins, data, words, raw, self.slots, q, raw, extra, end,
                                           coded.states, symbols, n)
         else:

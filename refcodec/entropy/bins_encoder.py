@@ -132,7 +132,7 @@ class BinsEncoder:
             count_cells(plan.values(self.words, self.coded, self.coded.chunk(c)), 0, octaves, counts)
             return counts
 
-        cells = Cells(sum(run_all(count, range(self.coded.chunks), self.threads)), 0, octaves)
+        cells = Cells(np.sum(run_all(count, range(self.coded.chunks), self.threads), axis=0), 0, octaves)
         plan.cells, plan.bins = _best_bins(cells, width)
         plan.symbol_of_cell = plan.bins.symbol_of_cell(plan.cells)
         return plan
@@ -183,7 +183,7 @@ class BinsEncoder:
             count_in_contexts(symbols, *self._contexts(plan, part), counts)
             return counts
 
-        counts = sum(run_all(count, range(self.coded.chunks), self.threads))[:, : len(plan.bins.low)]
+        counts = np.sum(run_all(count, range(self.coded.chunks), self.threads), axis=0)[:, : len(plan.bins.low)]
         return np.stack([normalised(row) for row in counts])
 
     def _choices(self, plan: Plan, part: slice) -> np.ndarray:

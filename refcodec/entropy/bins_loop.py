@@ -116,16 +116,24 @@ def _lane(k, x0, x1, x2, x3, x4, x5, x6, x7):
     return low if k < 4 else high
 
 
+@inlined
+def _least(x0, x1, x2, x3, x4, x5, x6, x7):
+    return min(min(min(x0, x1), min(x2, x3)), min(min(x4, x5), min(x6, x7)))
+
+
+@inlined
+def _most(x0, x1, x2, x3, x4, x5, x6, x7):
+    return max(max(max(x0, x1), max(x2, x3)), max(max(x4, x5), max(x6, x7)))
+
+
 @clause("9.12.7")
 @inlined
 def _symbols(mode, plane, data, begin, end, tables, choices, contexts, symbols, n):
     # The symbols of a chunk's plane, whose states and words are data[begin:end]. Returns the status.
-    if end - begin < STATE_BYTES:
-        return ENDED
     x0, x1, x2, x3 = _state(data, begin), _state(data, begin + 4), _state(data, begin + 8), _state(data, begin + 12)
     x4, x5, x6, x7 = (_state(data, begin + 16), _state(data, begin + 20), _state(data, begin + 24),
                       _state(data, begin + 28))
-    if min(min(min(x0, x1), min(x2, x3)), min(min(x4, x5), min(x6, x7))) < unsigned(STATE_MIN):
+    if _least(x0, x1, x2, x3, x4, x5, x6, x7) < unsigned(STATE_MIN):
         return ENDED
     q = unsigned(begin + STATE_BYTES)
     last = unsigned(end - 2 * LANES)                      # up to here eight steps cannot pass the end
@@ -169,9 +177,9 @@ def _symbols(mode, plane, data, begin, end, tables, choices, contexts, symbols, 
         x0, x1, x2, x3 = (x if k == 0 else x0), (x if k == 1 else x1), (x if k == 2 else x2), (x if k == 3 else x3)
         x4, x5, x6, x7 = (x if k == 4 else x4), (x if k == 5 else x5), (x if k == 6 else x6), (x if k == 7 else x7)
         i += 1
-    least = min(min(min(x0, x1), min(x2, x3)), min(min(x4, x5), min(x6, x7)))
-    most = max(max(max(x0, x1), max(x2, x3)), max(max(x4, x5), max(x6, x7)))
-    return OK if p == end and least == unsigned(STATE_MIN) and most == unsigned(STATE_MIN) else ENDED
+    if p != end:
+        return ENDED
+    return OK if _most(x0, x1, x2, x3, x4, x5, x6, x7) == unsigned(STATE_MIN) else ENDED      # none is below
 
 
 @clause("9.12.7")
@@ -196,8 +204,6 @@ def symbols_with_trellis(plane, bins, data, begin, end, tables, choices, raw, ex
 
     states: of the trellis.  data[raw:], data[extra:extra_end]: raw plane and extra bits.  Returns the status.
     """
-    if end - begin < STATE_BYTES:
-        return ENDED
     half, p, q = (n + 1) >> 1, 0, begin + STATE_BYTES
     mask_a, mask_b = trellis_masks(states)
     x, state = np.empty(LANES, np.uint64), np.zeros(LANES, np.int64)
