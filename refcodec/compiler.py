@@ -56,6 +56,8 @@ if TYPE_CHECKING:                             # a compiled function has the type
     def compiled(function: Function) -> Function: ...
     def inlined(function: Function) -> Function: ...
     def at(index: int) -> int: ...
+    def unsigned(x: int) -> int: ...
+    def signed(x: int) -> int: ...
     def bit_length(x: int) -> int: ...
     def quotient(x: int, y: int) -> int: ...
 elif COMPILE:
@@ -101,6 +103,8 @@ elif COMPILE:
     # to arrays, whose atomic operations cost more than all else.  It cannot make arrays: its caller does.
     inlined = _decorate(forceinline=True, _nrt=False)
     at = numba.uintp                          # an index >= 0
+    unsigned = numba.uint64                   # arithmetic modulo 2^64, which mixes with its own kind only
+    signed = numba.int64                      # of a load from an unsigned array: int() would leave it unsigned
 
     @inlined
     def bit_length(x):
@@ -117,5 +121,6 @@ else:
 
     inlined = compiled
     at = int
+    unsigned = signed = int
     bit_length = int.bit_length
     quotient = int.__floordiv__

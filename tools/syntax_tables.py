@@ -28,7 +28,8 @@ NO_ROW = "(no such row)"
 NAME_WIDTH, DESCRIPTOR_WIDTH = 48, 28
 CONSTANTS = {**vars(limits), **vars(structures)}
 OPERATORS = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Eq: "==", ast.NotEq: "!=", ast.GtE: ">=", ast.And: "&&", ast.Or: "||"
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Eq: "==", ast.NotEq: "!=", ast.GtE: ">=",
+    ast.LtE: "<=", ast.And: "&&", ast.Or: "||"
 }
 
 

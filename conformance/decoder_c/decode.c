@@ -74,7 +74,7 @@ static void add_differences(const Component *c, uint64_t count, uint64_t *word, 
 
 static void decode_plain(const Stream *s, const Component *c, const Payload *p, uint64_t *out, const uint64_t *pred)
 {
-    modes[c->entropy_mode].integers(p, c, s->level->codebook_size, out);
+    modes[c->entropy_mode].integers(p, c, s->level->codebook_size, pred, out);
     if (c->words_flag && pred)
         add_differences(c, c->word_count, out, pred);
 }

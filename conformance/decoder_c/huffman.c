@@ -194,13 +194,14 @@ static void check_symbol(const Component *c, int64_t symbol)
         fail("OUT_OF_RANGE");
 }
 
-void decode_huffman(const Payload *p, const Component *c, uint64_t max_values, uint64_t *out)
+void decode_huffman(const Payload *p, const Component *c, uint64_t max_values, const uint64_t *pred, uint64_t *out)
 {
     static const Code none;
     Code code = none;
     Bits b;
     uint64_t entries, i, n, count = c->word_count;
     int k, width;
+    (void)pred;
     bits_init(&b, p->coded, p->coded_size, "ENTROPY_END");
     for (i = 0; i < count; i++)
         out[i] = 0;

@@ -13,6 +13,7 @@ const Mode modes[MODES] = {
     [M_GZIP] = {.integers = decode_bytes, .expand = expand_gzip},
     [M_BZIP2] = {.integers = decode_bytes, .expand = expand_bzip2},
     [M_LZMA] = {.integers = decode_bytes, .expand = expand_lzma2},
+    [M_BINS] = {.integers = decode_bins},
 };
 
 int range_coded(int mode) { return modes[mode].levels || modes[mode].words; }

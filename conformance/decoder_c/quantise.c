@@ -114,16 +114,19 @@ static uint64_t entry_of(const Component *c, int64_t level)
 void levels_to_indices(const Component *c, int64_t *level, uint64_t count)
 {
     uint64_t i;
-    int s = 0;
+    int states[8] = {0}, one = 0;
     for (i = 0; i < count; i++) {
         int64_t k = level[i];
+        int *s = c->entropy_mode == M_BINS ? &states[i % 8] : &one;
+        if (c->entropy_mode == M_BINS && i % CHUNK_ELEMENTS < 8)
+            *s = 0;
         if (c->quantiser == Q_INTEGER_CODEBOOK) {
             level[i] = c->codebook_integers[entry_of(c, k)];
         } else if (c->quantiser == Q_FIXED_POINT) {
             check_width(c, k);
         } else if (c->states) {
-            level[i] = 2 * k - sign64(k) * (s & 1);
-            s = trellis_step(c->states, s, k);
+            level[i] = 2 * k - sign64(k) * (*s & 1);
+            *s = trellis_step(c->states, *s, k);
         }
     }
 }

@@ -31,12 +31,13 @@ void check_integer(const Component *c, uint64_t x)
 }
 
 /* 9.8 */
-void decode_fixed(const Payload *p, const Component *c, uint64_t max_values, uint64_t *out)
+void decode_fixed(const Payload *p, const Component *c, uint64_t max_values, const uint64_t *pred, uint64_t *out)
 {
     int n = c->fixed_length;
     Bits b;
     uint64_t i, count = c->word_count;
     (void)max_values;
+    (void)pred;
     bits_init(&b, p->coded, p->coded_size, "ENTROPY_END");
     if (p->coded_size != count / 8 * (uint64_t)n + (count % 8 * (uint64_t)n + 7) / 8)
         fail("ENTROPY_END"); /* R9.8-1 */
@@ -52,12 +53,13 @@ void decode_fixed(const Payload *p, const Component *c, uint64_t max_values, uin
 }
 
 /* 9.9, 9.10.2 */
-void decode_bytes(const Payload *p, const Component *c, uint64_t max_values, uint64_t *out)
+void decode_bytes(const Payload *p, const Component *c, uint64_t max_values, const uint64_t *pred, uint64_t *out)
 {
     uint64_t W = (uint64_t)c->level_bytes, count = c->word_count, size = count * W, i, k;
     const uint8_t *bytes = p->coded;
     uint8_t *expanded = NULL;
     (void)max_values;
+    (void)pred;
     if (!modes[c->entropy_mode].expand) {
         if (p->coded_size != size)
             fail("ENTROPY_END"); /* R9.10.2-1 */

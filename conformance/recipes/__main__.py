@@ -21,6 +21,7 @@ from refcodec.errors import OmcError
 from refcodec.model import Model
 
 from . import (
+    bins_scripts,
     border_faults,
     borders,
     combinations,
@@ -41,8 +42,9 @@ from .streams import Made
 SUITE = Path(__file__).parents[1]
 SUITE_VERSION, SPEC_VERSION = "0.1", "0.1"
 OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
-DECODING = (valid, parents, combinations, cover, extremes, borders, products, unseen)  # modules with recipes()
-DAMAGED = (invalid, cover, extremes, border_faults, products, unseen)                 # modules with faults()
+DECODING = (valid, parents, combinations, cover, extremes, borders, products, unseen,
+            bins_scripts)                                                              # modules with recipes()
+DAMAGED = (invalid, cover, extremes, border_faults, products, unseen, bins_scripts)   # modules with faults()
 SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
 
 

@@ -31,6 +31,7 @@ from refcodec.entropy.huffman import encode_huffman
 from refcodec.entropy.words import difference
 from refcodec.reconstruction.random_integers import random_words
 
+from .bins_payload import usual_payload
 from .builder import Coded, compressed_payload
 
 MODES, Q, P, R = EntropyMode, Quantiser, PredictionMode, Representation
@@ -109,6 +110,8 @@ def _coded_bytes(part: Part, values: np.ndarray, width: int, signed: bool, plane
             values, mode, width, signed, planes)
     elif mode == MODES.HUFFMAN:
         data = encode_huffman(values, bound=7)
+    elif mode == MODES.BINS:
+        data = usual_payload(values, None if signed else part.dtype, part.predictor is not None)
     if data is not None:
         part.payloads = [Payload(len(data), 0, data, b"")]
     return part

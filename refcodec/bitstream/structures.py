@@ -90,8 +90,8 @@ class ModeFacts:
 
     called: in words.  words, levels: the clause by which it codes them, None: it cannot.  range_coded: it codes block
     after block into one payload, so that components can be joined or have entry points.  as_bytes: it lays integers
-    out as bytes.  profile: the lowest that has it.  complex_words: words of complex types, too.  rule: the requirement
-    that forbids what it cannot.
+    out as bytes.  profile: the lowest that has it.  complex_words: words of complex types, too.  lanes: levels of a
+    trellis have a path for each lane (SPEC 8.5.4).  rule: the requirement that forbids what it cannot.
     """
 
     called: str
@@ -101,6 +101,7 @@ class ModeFacts:
     as_bytes: bool = False
     profile: Profile = Profile.BASELINE
     complex_words: bool = True
+    lanes: bool = False
     rule: str = ""
 
     def codes(self, words: bool) -> bool:
@@ -129,6 +130,7 @@ class EntropyMode(IntEnum):
     GZIP = 7, ModeFacts("bytes by gzip", "9.9", "9.9", as_bytes=True)
     BZIP2 = 8, ModeFacts("bytes by bzip2", "9.9", "9.9", as_bytes=True)
     LZMA = 9, ModeFacts("bytes by LZMA2", "9.9", "9.9", as_bytes=True)
+    BINS = 10, ModeFacts("static bins, in chunks", "9.12", "9.12", lanes=True)
 
 
 def mode_facts(number: int) -> ModeFacts:

@@ -19,11 +19,13 @@ from ..bitstream.structures import (
     EntropyMode,
     Payload,
     PredictionMode,
+    Quantiser,
     Representation,
     TensorDescriptor,
+    mode_facts,
 )
 from ..dtypes import DType
-from ..entropy.modes import MODES, Block, WholeArray, range_coded, whole_array
+from ..entropy.modes import MODES, Block, Whole, WholeArray, range_coded, whole_array
 from ..entropy.payload import encode_payload
 from ..entropy.words import difference
 from ..parallel import run_all
@@ -73,6 +75,11 @@ class Part:
     plane_rows: int = 1
     payloads: list[Payload] = field(default_factory=list)
 
+    @property
+    def trellis(self) -> bool:
+        """True for trellis-coded levels."""
+        return self.component.quantiser == Quantiser.UNIFORM and self.component.uniform.states > 0
+
     def block(self, rows: slice = slice(None)) -> Block:
         """What codes `rows` of the array in a range-coded payload."""
         assert self.array is not None
@@ -87,7 +94,8 @@ class Part:
             return self
         if c.entropy_mode not in RANGE_CODED:
             c.entry_count_minus1 = 0
-            data = whole_array(c.entropy_mode).encode(c, self.integers, self.dtype if c.quantiser in WORDS else None)
+            whole = Whole(c, self.dtype if c.quantiser in WORDS else None, self.predictor, threads=threads)
+            data = whole_array(c.entropy_mode).encode(whole, self.integers)
             self.payloads = [Payload(len(data), 0, data, b"")]
             return self
         borders = segment_borders(self.array.shape[0], c.entry_count_minus1 + 1)
@@ -178,6 +186,8 @@ def _can_code(mode: EntropyMode, part: Part) -> bool:
     words, row = part.component.quantiser in WORDS, MODES[mode]
     if not mode.facts.codes(words) or (part.dtype.parts != 1 and not mode.facts.complex_words):
         return False
+    if part.trellis and mode.facts.lanes != mode_facts(part.component.entropy_mode).lanes:
+        return False                                   # the same levels would have other values
     if isinstance(row, WholeArray):
         return row.most_values is None or part.value_count <= row.most_values
     if words or part.array is None:

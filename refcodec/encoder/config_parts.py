@@ -235,6 +235,12 @@ class Tools:
         return self.one_mode and not EntropyMode[str(self.entropy).upper()].facts.codes(words=False)
 
     @property
+    def trellis_mode(self) -> EntropyMode:
+        """What codes trellis-coded levels outside joined units: a mode of lanes has to be known before the search."""
+        asked = self.modes[0] if self.one_mode and self.modes else self.level_mode
+        return asked if asked.facts.lanes else self.level_mode
+
+    @property
     def level_profile(self) -> Profile:
         """The lowest profile that has what may code levels."""
         return max(mode.facts.profile for mode in (*self.modes, self.level_mode))

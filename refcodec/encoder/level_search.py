@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from ..compiler import compiled, inlined
+from ..entropy.bins_loop import CHUNK_ELEMENTS, LANES
 from ..entropy.levels import LEVEL_MAX
 from ..quantization.uniform import trellis
 
@@ -56,6 +57,17 @@ def quantise(x: np.ndarray, step: float, states: int, lam: float | None = None, 
             rates = _counted_rates(counts, search.model)
         search.decide(buckets, rates, levels)
     return levels
+
+
+def quantise_in_lanes(x: np.ndarray, step: float, states: int, lam: float | None = None) -> np.ndarray:
+    """The same where each lane of a chunk has a path of its own (SPEC 8.5.4, entropy mode BINS)."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    levels = np.empty(flat.shape, np.int32)
+    for first in range(0, flat.size, CHUNK_ELEMENTS):
+        for k in range(first, min(first + LANES, flat.size)):
+            lane = slice(k, first + CHUNK_ELEMENTS, LANES)
+            levels[lane] = quantise(flat[lane][None], step, states, lam)[0]
+    return levels.reshape(x.shape)
 
 
 def _sample(x: np.ndarray) -> np.ndarray:

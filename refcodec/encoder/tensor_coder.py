@@ -17,7 +17,7 @@ from .candidate import Candidate, Prediction, copy_candidate
 from .components import codebook_component, grid_component, uniform_component, words_component
 from .config_parts import UniformQuantiser
 from .hidden_structure import Constant, Listed, Multiples, ScaledHalves, find_structure
-from .level_search import LAMBDA_SCALAR, default_lambda, quantise
+from .level_search import LAMBDA_SCALAR, default_lambda, quantise, quantise_in_lanes
 from .quantisers.coder import code_own_quantiser
 from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob
@@ -207,11 +207,17 @@ def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, step: float) 
     if largest > LEVEL_MAX * step:
         raise ConfigError("BAD_STEP", f"a step of {step:g} is too fine for {job.tensor.name[:100]!r}, whose values "
                           f"reach {largest:.3g}: take {finest_step(largest):.3g} or more, or ask for no loss")
-    entries, uniform, parts = job.entries(matrix), job.config.uniform, step_parts(step)
+    uniform, tools, parts = job.config.uniform, job.config.tools, step_parts(step)
+    mode = tools.level_mode if job.joined or not uniform.states else tools.trellis_mode
+    if mode.facts.lanes:
+        levels = quantise_in_lanes(matrix, math.ldexp(*parts), uniform.states, uniform.lam)
+        return job.direct(uniform_component(parts, uniform.states, mode), levels, choice.prediction,
+                          column_scan=choice.column_scan)
+    entries = job.entries(matrix)
     borders = segment_borders(matrix.shape[0], entries)
     levels = np.empty(matrix.shape, np.int32)
     for a, b in zip(borders, borders[1:]):
         levels[a:b] = quantise(matrix[a:b], math.ldexp(*parts), uniform.states, uniform.lam)
     del matrix
-    c = uniform_component(parts, uniform.states, job.config.tools.level_mode)
+    c = uniform_component(parts, uniform.states, mode)
     return job.direct(c, levels, choice.prediction, entries=entries, column_scan=choice.column_scan)

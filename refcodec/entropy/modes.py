@@ -8,7 +8,7 @@ whole array of integers into one string of bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from ..bitstream.structures import WORDS, Component, EntropyMode, Quantiser
 from ..dtypes import DType
 from . import byte_coding, map_coding, map_loop, word_parts, word_steps
 from . import words as word_coding
+from .bins import Coded, decode_bins
+from .bins_encoder import encode_bins
+from .bins_loop import FLOAT, PLAIN, SIGNED
 from .byte_coding import ByteCoder
 from .context_coding import CC, decode_levels_cc, encode_levels_cc, new_cc_contexts
 from .fixed_length import decode_fixed, encode_fixed, least_length
@@ -109,22 +112,39 @@ class RangeCoded:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A component whose integers are one string.
+
+    dtype: of words, None for levels.  predictor: words like them, any shape, of which the integers are differences, or
+    None.  alphabet_limit: codebook_size of the level.
+    """
+
+    component: Component
+    dtype: DType | None
+    predictor: np.ndarray | None = None
+    alphabet_limit: int = 0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class WholeArray:
     """A mode that codes all integers of a component into one string.
 
-    encode(c, integers, dtype): the string of integers of any shape, row-major: words of dtype (or their differences),
-    or levels with dtype None.  Sets the mode's syntax elements in c.  Raises EntropyError.
-    decode(c, data, dtype, alphabet_limit): the integers, one dimension: unsigned words of dtype, or signed levels.
-    alphabet_limit: codebook_size of the level.  Raises EntropyError, OUT_OF_RANGE or ENTROPY_END.
-    word_rule: the requirement that words fit their type.  most_values: different ones that the encoder codes, None: any
-    number.  byte_coder: of the modes that lay integers out as bytes.
+    encode(whole, integers): the string of integers of any shape, row-major: words (or their differences), or levels.
+    Sets the mode's syntax elements in the component.  Raises EntropyError.
+    decode(whole, data): the integers, one dimension: unsigned words (or their differences), or signed levels.  Raises
+    EntropyError, OUT_OF_RANGE or ENTROPY_END.
+    word_rule: the requirement that words fit their type; "" where they do by themselves.  most_values: different ones
+    that the encoder codes, None: any number.  byte_coder: of the modes that lay integers out as bytes.  predicts: the
+    decoder gives words, not differences.
     """
 
-    encode: Callable[[Component, np.ndarray, DType | None], bytes]
-    decode: Callable[[Component, bytes, DType | None, int], np.ndarray]
+    encode: Callable[[Whole, np.ndarray], bytes]
+    decode: Callable[[Whole, bytes], np.ndarray]
     word_rule: str
     most_values: int | None = None
     byte_coder: ByteCoder | None = None
+    predicts: bool = False
 
 
 # Range coded
@@ -176,33 +196,60 @@ MAP_FAILURES = {
 
 # Whole arrays
 
-def _decode_huffman(c: Component, data: bytes, dtype: DType | None, alphabet_limit: int) -> np.ndarray:
-    return decode_huffman(data, c.word_count, np.int64 if dtype is None else dtype.word, alphabet_limit)
+def _decode_huffman(w: Whole, data: bytes) -> np.ndarray:
+    return decode_huffman(data, w.component.word_count, np.int64 if w.dtype is None else w.dtype.word, w.alphabet_limit)
 
 
-def _encode_fixed(c: Component, integers: np.ndarray, dtype: DType | None) -> bytes:
-    c.fixed_length = least_length(integers, dtype is None)
-    return encode_fixed(integers, c.fixed_length, dtype is None)
+def _encode_fixed(w: Whole, integers: np.ndarray) -> bytes:
+    w.component.fixed_length = least_length(integers, w.dtype is None)
+    return encode_fixed(integers, w.component.fixed_length, w.dtype is None)
 
 
-def _decode_fixed(c: Component, data: bytes, dtype: DType | None, alphabet_limit: int) -> np.ndarray:
-    return decode_fixed(data, c.word_count, c.fixed_length, dtype is None, np.int64 if dtype is None else dtype.word)
+def _decode_fixed(w: Whole, data: bytes) -> np.ndarray:
+    return decode_fixed(data, w.component.word_count, w.component.fixed_length, w.dtype is None,
+                        np.int64 if w.dtype is None else w.dtype.word)
 
 
 def _bytes(coder: ByteCoder, word_rule: str = "R9.9.1-1") -> WholeArray:
     """A mode that lays integers out as bytes for a coder of bytes (SPEC 9.9.1)."""
-    def encode(c: Component, integers: np.ndarray, dtype: DType | None) -> bytes:
-        data, width, planes = byte_coding.best_bytes(integers, coder, dtype is None)
-        c.byte.byte_planes_flag = int(planes)
-        if dtype is None:
-            c.byte.level_bytes_log2 = width.bit_length() - 1
+    def encode(w: Whole, integers: np.ndarray) -> bytes:
+        data, width, planes = byte_coding.best_bytes(integers, coder, w.dtype is None)
+        w.component.byte.byte_planes_flag = int(planes)
+        if w.dtype is None:
+            w.component.byte.level_bytes_log2 = width.bit_length() - 1
         return data
 
-    def decode(c: Component, data: bytes, dtype: DType | None, alphabet_limit: int) -> np.ndarray:
-        width = 1 << c.byte.level_bytes_log2 if dtype is None else dtype.word.itemsize
-        return byte_coding.decode_bytes(data, c.word_count, coder, width, dtype is None, bool(c.byte.byte_planes_flag))
+    def decode(w: Whole, data: bytes) -> np.ndarray:
+        byte = w.component.byte
+        width = 1 << byte.level_bytes_log2 if w.dtype is None else w.dtype.word.itemsize
+        return byte_coding.decode_bytes(data, w.component.word_count, coder, width, w.dtype is None,
+                                        bool(byte.byte_planes_flag))
 
     return WholeArray(encode, decode, word_rule, byte_coder=coder)
+
+
+def _bins_of(w: Whole) -> Coded:
+    """What a payload of BINS codes (SPEC 9.12.2)."""
+    c, dtype = w.component, w.dtype
+    if dtype is None:
+        states = c.uniform.states if c.quantiser == Quantiser.UNIFORM else 0
+        return Coded(c.word_count, 0, SIGNED, levels=True, states=states)
+    floating = dtype.kind == "f" and dtype.sign
+    if w.predictor is not None:
+        return Coded(c.word_count, dtype.bits, SIGNED, predictor=np.ascontiguousarray(w.predictor).reshape(-1),
+                     mantissa=dtype.mantissa, exponent_bits=dtype.exponent if floating else 0)
+    return Coded(c.word_count, dtype.bits, FLOAT if floating else SIGNED if dtype.kind == "i" else PLAIN)
+
+
+def _encode_bins(w: Whole, integers: np.ndarray) -> bytes:
+    coded = replace(_bins_of(w), count=integers.size)
+    if w.dtype is None:
+        coded = replace(coded, bits=max(int(integers.max()), ~int(integers.min())).bit_length() + 1)
+    return encode_bins(np.ascontiguousarray(integers).reshape(-1), coded, threads=w.threads)
+
+
+def _decode_bins(w: Whole, data: bytes) -> np.ndarray:
+    return decode_bins(np.frombuffer(data, np.uint8), _bins_of(w), None if w.dtype is None else w.dtype.word, w.threads)
 
 
 # The table
@@ -217,13 +264,14 @@ MODES: dict[EntropyMode, RangeCoded | WholeArray] = {
     EntropyMode.MAP: RangeCoded(
         words=BlockCoder(map_loop.MAPS, map_coding.new_map_contexts, _encode_map, _decode_map, MAP_FAILURES,
                          ("R9.6-2",))),
-    EntropyMode.HUFFMAN: WholeArray(lambda c, integers, dtype: encode_huffman(integers), _decode_huffman, "R9.7.1-4",
+    EntropyMode.HUFFMAN: WholeArray(lambda w, integers: encode_huffman(integers), _decode_huffman, "R9.7.1-4",
                                     most_values=4095),
     EntropyMode.FIXED: WholeArray(_encode_fixed, _decode_fixed, "R9.8-2"),
     EntropyMode.DEFLATE: _bytes(byte_coding.DEFLATE),
     EntropyMode.GZIP: _bytes(byte_coding.GZIP),
     EntropyMode.BZIP2: _bytes(byte_coding.BZIP2),
     EntropyMode.LZMA: _bytes(byte_coding.LZMA),
+    EntropyMode.BINS: WholeArray(_encode_bins, _decode_bins, "", predicts=True),
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..compiler import compiled
 from ..dtypes import DType
+from ..entropy.bins_loop import CHUNK_ELEMENTS, LANES
 from ..errors import ReconstructionError
 from .assembly import CHUNK, assemble, chunks
 
@@ -36,23 +37,27 @@ def trellis(states: int) -> tuple[int, int]:
     return TRELLIS[states]
 
 
-def indices(levels: np.ndarray, states: int) -> np.ndarray:
+def indices(levels: np.ndarray, states: int, lanes: bool = False) -> np.ndarray:
     """Reconstruction indices n of the levels of one segment (SPEC 8.5.4): value = step * n.
 
-    levels: int32, any shape, scanned in row-major order.  states: 0, 4, 8, 16, 32 or 64.
+    levels: int32, any shape, scanned in row-major order.  states: 0, 4, 8, 16, 32 or 64.  lanes: True where each lane
+    of a chunk has a path of its own.
     Returns int64 of the same shape.
     """
     a, b = trellis(states)
     out = np.empty(levels.shape, dtype=np.int64)
-    _indices(_flat(levels), out.reshape(-1), states, a, b, 0)
+    if lanes and states:
+        _indices_in_lanes(_flat(levels), out.reshape(-1), a, b)
+    else:
+        _indices(_flat(levels), out.reshape(-1), states, a, b, 0)
     return out
 
 
 def reconstruct(levels: np.ndarray, states: int, step_mantissa: int, step_exponent: int, dtype: DType,
-                prediction: np.ndarray | None = None) -> np.ndarray:
+                prediction: np.ndarray | None = None, *, lanes: bool = False) -> np.ndarray:
     """Values of the levels of one segment (SPEC 8.5.3 to 8.5.5).
 
-    levels: int32, any shape, scanned in row-major order; the trellis starts in state 0.
+    levels: int32, any shape, scanned in row-major order; the trellis starts in state 0.  lanes: see indices().
     step_mantissa: 1..65535.  step_exponent: -1074..970.
     prediction: array of the shape of `levels` and of dtype.numpy; float64(prediction) + residual is
     rounded to float64 (elements that are not finite predict 0) and then to dtype.  The residual
@@ -61,7 +66,11 @@ def reconstruct(levels: np.ndarray, states: int, step_mantissa: int, step_expone
     Raises ReconstructionError: OUT_OF_RANGE for a step or a number of states outside SPEC, OVERFLOW
     where a value does not fit into the dtype.
     """
-    residuals = _residuals(_flat(levels), states, *trellis(states), step_value(step_mantissa, step_exponent))
+    step, masks = step_value(step_mantissa, step_exponent), trellis(states)
+    if lanes and states:
+        residuals = _residuals_in_lanes(_flat(levels), *masks, step)
+    else:
+        residuals = _residuals(_flat(levels), states, *masks, step)
     return assemble(residuals, levels.shape, dtype, prediction)
 
 
@@ -86,6 +95,13 @@ def _residuals(flat: np.ndarray, states: int, a: int, b: int, step: float) -> It
         yield n[:part.size] * step                     # exact: see INDEX_LIMIT
 
 
+def _residuals_in_lanes(flat: np.ndarray, a: int, b: int, step: float) -> Iterator[np.ndarray]:
+    n = np.empty(min(CHUNK, flat.size), dtype=np.int64)
+    for part in chunks(flat):                          # CHUNK is whole chunks of SPEC 9.12
+        _indices_in_lanes(part, n[:part.size], a, b)
+        yield n[:part.size] * step
+
+
 def _flat(levels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(levels, dtype=np.int32).reshape(-1)
 
@@ -103,3 +119,16 @@ def _indices(levels: np.ndarray, out: np.ndarray, states: int, a: int, b: int, s
         out[i] = 2 * k - (q if k > 0 else (-q if k < 0 else 0))
         state = (state >> 1) ^ (a if q else 0) ^ (b if k & 1 else 0)
     return state
+
+
+@compiled
+def _indices_in_lanes(levels, out, a, b):
+    # The same where each of LANES lanes has a state, from 0 on in each chunk of CHUNK_ELEMENTS levels.
+    states = np.zeros(LANES, np.int64)
+    for i in range(len(levels)):
+        if i % CHUNK_ELEMENTS == 0:
+            states[:] = 0
+        k, lane = int(levels[i]), i % LANES
+        q = states[lane] & 1
+        out[i] = 2 * k - (q if k > 0 else (-q if k < 0 else 0))
+        states[lane] = (states[lane] >> 1) ^ (a if q else 0) ^ (b if k & 1 else 0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bitstream.structures import Component, Quantiser
+from ..bitstream.structures import Component, Quantiser, mode_facts
 from ..dtypes import DType
 from ..entropy.watch import observer
 from ..errors import ReconstructionError
@@ -96,7 +96,7 @@ def _words(c: Component, words: np.ndarray, dtype: DType, base: np.ndarray | Non
 def _uniform(c: Component, levels: np.ndarray, dtype: DType, base: np.ndarray | None, place: Place) -> np.ndarray:
     if place.neighbours is not None:
         return _indexed(c, levels, dtype, base, place)
-    return uniform.reconstruct(levels, c.uniform.states, *step_of(c), dtype, base)     # in pieces: one index at a time
+    return uniform.reconstruct(levels, c.uniform.states, *step_of(c), dtype, base, lanes=_lanes(c))    # in pieces
 
 
 def _codebook(c: Component, levels: np.ndarray, dtype: DType, base: np.ndarray | None, place: Place) -> np.ndarray:
@@ -123,7 +123,11 @@ def _indexed(c: Component, levels: np.ndarray, dtype: DType, base: np.ndarray | 
 def _uniform_indices(c: Component, levels: np.ndarray, place: Place) -> np.ndarray:
     if place.neighbours is not None:
         return _by_neighbours(levels, place.neighbours, place)
-    return uniform.indices(levels, c.uniform.states)
+    return uniform.indices(levels, c.uniform.states, _lanes(c))
+
+
+def _lanes(c: Component) -> bool:
+    return mode_facts(c.entropy_mode).lanes
 
 
 def _fixed_point_indices(c: Component, levels: np.ndarray, place: Place) -> np.ndarray:

@@ -11,7 +11,7 @@ from ..bitstream.derive import segment_borders
 from ..bitstream.structures import RANGE_CODED, Component, Quantiser
 from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
-from ..entropy.modes import Block, whole_array
+from ..entropy.modes import Block, Whole, whole_array
 from ..entropy.payload import PayloadReader, check_elements
 from ..entropy.words import add_difference
 from ..errors import EntropyError, OmcError, ReconstructionError
@@ -69,6 +69,7 @@ class Segment:
     payloads: Payloads
     rows: slice
     reader: PayloadReader | None
+    threads: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -142,7 +143,7 @@ def _segments(c: Component, layout: Layout, payloads: Payloads, decode: Callable
     def segment(e: int) -> None:
         reader = payloads.reader(e) if own else payloads.joined
         with np.errstate(all="ignore"):          # what damage makes of values is told by rules, not by warnings
-            decode(Segment(c, layout, payloads, slice(borders[e], borders[e + 1]), reader))
+            decode(Segment(c, layout, payloads, slice(borders[e], borders[e + 1]), reader, threads))
         if own and reader:
             reader.finish()
 
@@ -166,9 +167,11 @@ def _read_words(s: Segment, out: np.ndarray, dtype: DType, predictor: np.ndarray
         return out
     if mode in RANGE_CODED:
         return s.read(out, dtype, predictor)
-    out[...] = _integers(s.component, s.payloads, dtype).reshape(out.shape)
-    check_words(out, dtype, whole_array(mode).word_rule)
-    if predictor is not None:
+    row = whole_array(mode)
+    out[...] = _integers(s, dtype, predictor).reshape(out.shape)
+    if row.word_rule:
+        check_words(out, dtype, row.word_rule)
+    if predictor is not None and not row.predicts:
         add_difference(out, predictor, dtype)
     return out
 
@@ -180,7 +183,7 @@ def _read_levels(s: Segment) -> np.ndarray:
         return np.zeros(s.shape, levels_type(c))
     if c.entropy_mode in RANGE_CODED:
         return s.read(np.empty(s.shape, np.int32), s.layout.dtype)
-    levels = _integers(c, s.payloads, None).reshape(s.shape)
+    levels = _integers(s, None, None).reshape(s.shape)
     if levels_type(c) == np.int64:
         return levels.astype(np.int64, copy=False)
     if not -LEVEL_LIMIT <= int(levels.min()) <= int(levels.max()) < LEVEL_LIMIT:
@@ -188,11 +191,12 @@ def _read_levels(s: Segment) -> np.ndarray:
     return levels.astype(np.int32, copy=False)
 
 
-def _integers(c: Component, payloads: Payloads, dtype: DType | None) -> np.ndarray:
+def _integers(s: Segment, dtype: DType | None, predictor: np.ndarray | None) -> np.ndarray:
     # The whole component, in row-major order; dtype: of words, None for levels
+    whole = Whole(s.component, dtype, predictor, s.payloads.alphabet_limit, s.threads)
     try:
-        return whole_array(c.entropy_mode).decode(c, payloads.whole(), dtype, payloads.alphabet_limit)
+        return whole_array(s.component.entropy_mode).decode(whole, s.payloads.whole())
     except OmcError as error:
         if isinstance(error, EntropyError) and error.bit is None:
-            error.bit = payloads.bit()
+            error.bit = s.payloads.bit()
         raise
