@@ -82,6 +82,8 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
               for mode in EntropyMode if mode.facts.levels),
             ([base], [], {"quantiser": "rp", "entropy": "cc"}), ([base], [], {"quantiser": "rp", "entropy": "cm"}),
             ([base], [], {"step": 0.01, "entropy": "raw"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
+            *(([model(dtype, amount=1e-3)], [model(dtype)] if update else [], {"entropy": "bins"})
+              for dtype in (np.float32, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn) for update in (False, True)),
             ([maps], [], {"preset": "s3-features", "step": 0.2, "rules": [Rule("*", "quantise")]}),
             ([new], [base], {"preset": "s4-ml", "update_rank": 3})]
     for models, references, options in trials:

@@ -243,12 +243,12 @@ class Payload:
         """Chunk c into its place in out (unsigned, flat). symbols, contexts: room, uint8 [CHUNK_ELEMENTS]."""
         coded, part, q = self.coded, self.coded.chunk(c), int(self.offsets[c])
         for p in range(len(self.planes)):
-            q = self._decode_plane(c, p, part, q, out, symbols, contexts)
+            q = self._decode_plane(c, p, part, q, out, symbols=symbols, contexts=contexts)
         if coded.predictor is not None:
             add_predictor(coded.exponent_bits > 0, coded.bits, coded.predictor, out, part.start, part.stop - part.start)
 
     @clause("9.12.6")
-    def _decode_plane(self, c: int, p: int, part: slice, q: int, out: np.ndarray, symbols: np.ndarray,
+    def _decode_plane(self, c: int, p: int, part: slice, q: int, out: np.ndarray, *, symbols: np.ndarray,
                       contexts: np.ndarray) -> int:
         # From byte q on; returns where the next plane begins.
         coded, header, plane, data, n = self.coded, self.header, self.planes[p], self.data, part.stop - part.start

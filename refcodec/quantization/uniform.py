@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..compiler import compiled
+from ..compiler import compiled, inlined
 from ..dtypes import DType
 from ..entropy.bins_loop import CHUNK_ELEMENTS, LANES
 from ..errors import ReconstructionError
@@ -106,6 +106,12 @@ def _flat(levels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(levels, dtype=np.int32).reshape(-1)
 
 
+@inlined
+def _index(k, parity):
+    # Of level k where the state has this parity.
+    return 2 * k - (parity if k > 0 else (-parity if k < 0 else 0))
+
+
 @compiled
 def _indices(levels: np.ndarray, out: np.ndarray, states: int, a: int, b: int, state: int) -> int:
     # One index per level; returns the state after the last one.
@@ -116,7 +122,7 @@ def _indices(levels: np.ndarray, out: np.ndarray, states: int, a: int, b: int, s
     for i in range(len(levels)):
         k = int(levels[i])
         q = state & 1
-        out[i] = 2 * k - (q if k > 0 else (-q if k < 0 else 0))
+        out[i] = _index(k, q)
         state = (state >> 1) ^ (a if q else 0) ^ (b if k & 1 else 0)
     return state
 
@@ -130,5 +136,5 @@ def _indices_in_lanes(levels, out, a, b):
             states[:] = 0
         k, lane = int(levels[i]), i % LANES
         q = states[lane] & 1
-        out[i] = 2 * k - (q if k > 0 else (-q if k < 0 else 0))
+        out[i] = _index(k, q)
         states[lane] = (states[lane] >> 1) ^ (a if q else 0) ^ (b if k & 1 else 0)

@@ -114,8 +114,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "entropy/modes.py": [
         ('if coder not in self._contexts:', 'if True:', "contexts start anew with each block"),
-        ('width = 1 << c.byte.level_bytes_log2 if dtype is', 'width = 1 + c.byte.level_bytes_log2 if dtype is',
+        ('width = 1 << byte.level_bytes_log2 if w.dtype is', 'width = 1 + byte.level_bytes_log2 if w.dtype is',
          "bytes of a level"),
-        ('bool(c.byte.byte_planes_flag))', 'False)', "byte_planes_flag"),
+        ('bool(byte.byte_planes_flag))', 'False)', "byte_planes_flag"),
     ],
 }
