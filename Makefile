@@ -13,6 +13,7 @@
 #   make experiments         the experiments of the source papers, again, and their report (hours; trains networks)
 #   make conformance         make the conformance suite anew, byte for byte, and run the reference decoder against it
 #   make models              fetch the published models that the benchmark uses
+#   make big-models          the files of 200 MB to 1 GB that speed is measured on (fetches 500 MB, makes 4 GB)
 #   make clean               remove what these commands made
 #
 # PYTHON=... names another interpreter, THREADS=... the threads of the demo, WORKERS=... the processes of the tests
@@ -20,7 +21,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check soak fuzz mutation bench systems docs experiments conformance models clean
+.PHONY: help demo test test-all check soak fuzz mutation bench systems docs experiments conformance models big-models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -85,6 +86,9 @@ conformance: $(READY)
 
 models: $(READY)
 	@$(BIN)/python tools/fetch_models.py --out $(MODELS)
+
+big-models: $(READY)
+	@$(BIN)/python tools/big_models.py --out $(MODELS)/big
 
 # Trained once, for the benchmark of updates, in an environment with torch.
 $(TRANSFORMER):

