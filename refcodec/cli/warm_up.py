@@ -67,11 +67,13 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
     from ..model import Model, Tensor
 
     def model(dtype: Any = np.float32, amount: float = 0.0) -> Model:
-        """A wide, a tall and a sparse matrix, changed by about `amount`."""
+        """A wide, a tall and a sparse matrix, and one of rows of unlike scale, changed by about `amount`."""
         rng = np.random.default_rng(1)
         w, noise = rng.laplace(0, 0.05, (24, 40)), rng.normal(0, amount, (24, 40))
+        rows = rng.laplace(0, 0.05, (32, 512)) * np.exp2(np.arange(32) % 8)[:, None]
         return Model([Tensor("wide.weight", (w + noise).astype(dtype)), Tensor("tall.weight", w.T[:, :9].astype(dtype)),
-                      Tensor("sparse.weight", (np.where(w > 0.1, w, 0) + noise).astype(dtype))])
+                      Tensor("sparse.weight", (np.where(w > 0.1, w, 0) + noise).astype(dtype)),
+                      Tensor("rows.weight", rows.astype(dtype))])
 
     base, new = model(), model(amount=1e-3)
     maps = Model([Tensor("maps", np.maximum(np.random.default_rng(2).normal(size=(4, 16, 16)), 0).astype(np.float32))])

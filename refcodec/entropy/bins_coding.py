@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ..compiler import at, compiled, inlined, signed
-from .bins_loop import FLOAT, LANES, SIGNED, SLOT_BITS, STATE_MIN
+import numpy as np
+
+from ..compiler import at, compiled, inlined, signed, unsigned
+from .bins_loop import FLOAT, LANES, RUN, SIGNED, SLOT_BITS, STATE_MIN, SYMBOLS_MAX, TOTAL
 from .levels import trellis_masks
 
-EXACT = 8          # octave cells: values below it have one each, others a quarter of an octave
+EXACT = 8               # octave cells: values below it have one each, others a quarter of an octave
+RECIPROCAL_BITS = 44    # of the reciprocals of frequencies
 
 
 @inlined
@@ -56,19 +59,25 @@ def octave_cell(value):
 
 
 @compiled
-def count_cells(values, shift, octaves, counts):
-    """Adds the values' cells to counts (int64): value >> shift, or octave cells."""
-    if octaves:
-        for i in range(len(values)):
-            counts[at(octave_cell(signed(values[at(i)])))] += 1
-    else:
-        for i in range(len(values)):
-            counts[at(signed(values[at(i)]) >> shift)] += 1
+def count_values(values, counts):
+    """Adds the values to counts (int64 [2, values there are]); like neighbours are counted apart, which is faster."""
+    for i in range(0, len(values) - 1, 2):
+        counts[0, at(values[at(i)])] += 1
+        counts[1, at(values[at(i + 1)])] += 1
+    if len(values) & 1:
+        counts[0, at(values[at(len(values) - 1)])] += 1
+
+
+@compiled
+def count_octave_cells(values, counts):
+    """The same with octave cells."""
+    for i in range(len(values)):
+        counts[at(i & 1), at(octave_cell(signed(values[at(i)])))] += 1
 
 
 @compiled
 def symbols_of(values, shift, octaves, symbol_of_cell, out):
-    """The symbol (uint8) of each value, by its cell."""
+    """The symbol (uint8) of each value, by its cell: value >> shift, or its octave cell."""
     if octaves:
         for i in range(len(values)):
             out[at(i)] = symbol_of_cell[at(octave_cell(signed(values[at(i)])))]
@@ -78,97 +87,92 @@ def symbols_of(values, shift, octaves, symbol_of_cell, out):
 
 
 @compiled
-def cheapest_tables(symbols, group, costs, choices):
-    """The table of least cost for each group of 2^group symbols. costs: int32 [tables, 256]; choices: uint8."""
-    tables = costs.shape[0]
-    for g in range(len(choices)):
-        first, end = g << group, min((g + 1) << group, len(symbols))
-        best, least = 0, -1
-        for t in range(tables):
-            total = 0
-            for i in range(first, end):
-                total += signed(costs[at(t), at(symbols[at(i)])])
-            if least < 0 or total < least:
-                best, least = t, total
-        choices[at(g)] = best
+def count_in_contexts(symbols, contexts, counts):
+    """Adds each symbol to the row of its context in counts (int64 [tables, 256])."""
+    for i in range(len(symbols)):
+        counts[at(contexts[at(i)]), at(symbols[at(i)])] += 1
 
 
 @compiled
-def count_groups(symbols, group, counts):
-    """Adds the symbols of each group of 2^group to its row of counts (int64 [groups, 256])."""
-    for i in range(len(symbols)):
-        counts[at(i >> group), at(symbols[at(i)])] += 1
-
-
-@compiled
-def count_in_contexts(symbols, contexts, group, counts):
-    """Adds the symbols to counts (int64 [tables, 256]), each to the row of its group's table."""
-    for i in range(len(symbols)):
-        counts[at(contexts[at(i >> group)]), at(symbols[at(i)])] += 1
+def rans_tables(frequencies, reciprocals, shares):
+    """Of frequencies (int64 [tables, bins]) what the coder needs, [tables * 256]: 2^44 / frequency, rounded up, uint64;
+    frequency << 16 | start, uint32."""
+    for t in range(frequencies.shape[0]):
+        start = 0
+        for s in range(frequencies.shape[1]):
+            frequency = signed(frequencies[at(t), at(s)])
+            reciprocals[at(t * SYMBOLS_MAX + s)] = (1 << RECIPROCAL_BITS) // max(frequency, 1) + 1
+            shares[at(t * SYMBOLS_MAX + s)] = frequency << 16 | start
+            start += frequency
 
 
 @inlined
-def _step(x, frequencies, starts, parts, t, s, words, p):
-    # Puts symbol s before what state x holds. Returns (state, where the words begin).
-    frequency = signed(frequencies[t, s])
-    words[at(p - 1)] = x & 0xFFFF                      # counts only if the state would pass 32 bits
-    full = x >> (32 - SLOT_BITS) >= frequency
-    x = x >> 16 if full else x
+def _step(x, reciprocals, shares, k, words, p):
+    # Puts the symbol of entry k before what state x holds. Returns (state, where the words begin).
+    share = unsigned(shares[at(k)])
+    frequency = share >> unsigned(16)
+    words[at(p - 1)] = x & unsigned(0xFFFF)            # counts only if the state would pass 32 bits
+    full = x >> unsigned(32 - SLOT_BITS) >= frequency
+    x = x >> unsigned(16) if full else x
     p = p - 1 if full else p
-    # x // frequency, exact: (x + 1/2) / frequency is no nearer than 2^-13 to an integer, and its error below 2^-19.
-    quotient = signed((x + 0.5) * parts[t, s])
-    return (quotient << SLOT_BITS) + x - quotient * frequency + signed(starts[t, s]), p
+    # x // frequency, exact: x < frequency << 20, and the reciprocal is less than 1 too large, so that the product is
+    # less than 2^64 and its error less than 2^44 / frequency.
+    quotient = (x * unsigned(reciprocals[at(k)])) >> unsigned(RECIPROCAL_BITS)
+    return x + (share & unsigned(0xFFFF)) + quotient * (unsigned(TOTAL) - frequency), p
 
 
 @inlined
-def _encode_symbols(by_context, symbols, contexts, group, frequencies, starts, parts, states, words):
+def _entry(by_context, first, contexts, symbols, i):
+    # Where an element's symbol stands in the tables. first: of the group's table.
+    s = unsigned(symbols[at(i)])
+    return unsigned(contexts[at(i)]) << unsigned(8) | s if by_context else first | s
+
+
+@inlined
+def _encode_symbols(by_context, symbols, contexts, group, reciprocals, shares, states, words):
     n, p = len(symbols), len(words)
-    states[:] = STATE_MIN
     full = n & -LANES
+    for k in range(LANES):
+        states[at(k)] = STATE_MIN
     for i in range(n - 1, full - 1, -1):
-        t = at(contexts[at(i if by_context else i >> group)])
-        states[at(i - full)], p = _step(signed(states[at(i - full)]), frequencies, starts, parts, t,
-                                        at(symbols[at(i)]), words, p)
-    x0, x1, x2, x3 = signed(states[0]), signed(states[1]), signed(states[2]), signed(states[3])
-    x4, x5, x6, x7 = signed(states[4]), signed(states[5]), signed(states[6]), signed(states[7])
+        first = unsigned(0) if by_context else unsigned(contexts[at(i >> group)]) << unsigned(8)
+        states[at(i - full)], p = _step(unsigned(states[at(i - full)]), reciprocals, shares,
+                                        _entry(by_context, first, contexts, symbols, i), words, p)
+    x0, x1, x2, x3 = unsigned(states[0]), unsigned(states[1]), unsigned(states[2]), unsigned(states[3])
+    x4, x5, x6, x7 = unsigned(states[4]), unsigned(states[5]), unsigned(states[6]), unsigned(states[7])
     i = full - LANES
     while i >= 0:
-        t = at(contexts[at(i + 7 if by_context else i >> group)])
-        x7, p = _step(x7, frequencies, starts, parts, t, at(symbols[at(i + 7)]), words, p)
-        t = at(contexts[at(i + 6)]) if by_context else t
-        x6, p = _step(x6, frequencies, starts, parts, t, at(symbols[at(i + 6)]), words, p)
-        t = at(contexts[at(i + 5)]) if by_context else t
-        x5, p = _step(x5, frequencies, starts, parts, t, at(symbols[at(i + 5)]), words, p)
-        t = at(contexts[at(i + 4)]) if by_context else t
-        x4, p = _step(x4, frequencies, starts, parts, t, at(symbols[at(i + 4)]), words, p)
-        t = at(contexts[at(i + 3)]) if by_context else t
-        x3, p = _step(x3, frequencies, starts, parts, t, at(symbols[at(i + 3)]), words, p)
-        t = at(contexts[at(i + 2)]) if by_context else t
-        x2, p = _step(x2, frequencies, starts, parts, t, at(symbols[at(i + 2)]), words, p)
-        t = at(contexts[at(i + 1)]) if by_context else t
-        x1, p = _step(x1, frequencies, starts, parts, t, at(symbols[at(i + 1)]), words, p)
-        t = at(contexts[at(i)]) if by_context else t
-        x0, p = _step(x0, frequencies, starts, parts, t, at(symbols[at(i)]), words, p)
-        i -= LANES
+        first = unsigned(0) if by_context else unsigned(contexts[at(i >> group)]) << unsigned(8)
+        stop = 0 if by_context else i >> group << group
+        while i >= stop:
+            x7, p = _step(x7, reciprocals, shares, _entry(by_context, first, contexts, symbols, i + 7), words, p)
+            x6, p = _step(x6, reciprocals, shares, _entry(by_context, first, contexts, symbols, i + 6), words, p)
+            x5, p = _step(x5, reciprocals, shares, _entry(by_context, first, contexts, symbols, i + 5), words, p)
+            x4, p = _step(x4, reciprocals, shares, _entry(by_context, first, contexts, symbols, i + 4), words, p)
+            x3, p = _step(x3, reciprocals, shares, _entry(by_context, first, contexts, symbols, i + 3), words, p)
+            x2, p = _step(x2, reciprocals, shares, _entry(by_context, first, contexts, symbols, i + 2), words, p)
+            x1, p = _step(x1, reciprocals, shares, _entry(by_context, first, contexts, symbols, i + 1), words, p)
+            x0, p = _step(x0, reciprocals, shares, _entry(by_context, first, contexts, symbols, i), words, p)
+            i -= LANES
     states[0], states[1], states[2], states[3] = x0, x1, x2, x3
     states[4], states[5], states[6], states[7] = x4, x5, x6, x7
     return p
 
 
 @compiled
-def encode_symbols(symbols, choices, group, frequencies, starts, parts, states, words):
+def encode_symbols(symbols, choices, group, reciprocals, shares, states, words):
     """rANS of a chunk's plane, backwards. Returns where in words (uint16) its words begin.
 
-    choices: the table of each group of 2^group elements, uint8.  frequencies, starts: int32 [tables, 256].  parts:
-    1 / frequency, float64.  states: int64 [8], set to where they end up, the decoder's first ones.
+    choices: the table of each group of 2^group elements, uint8.  reciprocals, shares: see rans_tables().  states:
+    uint64 [8], set to where they end up, the decoder's first ones.
     """
-    return _encode_symbols(False, symbols, choices, group, frequencies, starts, parts, states, words)
+    return _encode_symbols(False, symbols, choices, group, reciprocals, shares, states, words)
 
 
 @compiled
-def encode_symbols_in_contexts(symbols, contexts, group, frequencies, starts, parts, states, words):
-    """The same with a table for each element; group is 0."""
-    return _encode_symbols(True, symbols, contexts, group, frequencies, starts, parts, states, words)
+def encode_symbols_in_contexts(symbols, contexts, reciprocals, shares, states, words):
+    """The same with a table for each element."""
+    return _encode_symbols(True, symbols, contexts, 0, reciprocals, shares, states, words)
 
 
 @compiled
@@ -186,20 +190,33 @@ def put_raw(values, raw_bits, out):
             out[at(i)] |= (signed(values[at(half + i)]) & 15) << 4
 
 
+@inlined
+def _any_from(symbols, i, first):
+    count = 0
+    for k in range(RUN):
+        count += 1 if symbols[at(i + k)] >= first else 0
+    return count > 0
+
+
 @compiled
 def put_extra(values, symbols, narrow, raw_bits, low, extra, out):
     """The extra bits of a chunk's wide bins, lowest first, into out (uint8). Returns their number."""
-    held = fill = p = 0
-    for i in range(len(symbols)):
-        s = signed(symbols[at(i)])
-        if s >= narrow:
-            held |= ((signed(values[at(i)]) - signed(low[at(s)])) >> raw_bits) << fill
-            fill += signed(extra[at(s)])
-            while fill >= 8:
-                out[at(p)] = held & 255
-                held >>= 8
-                fill -= 8
-                p += 1
+    held = fill = p = i = 0
+    while i < len(symbols):
+        stop = min(i + RUN, len(symbols))
+        if stop - i == RUN and not _any_from(symbols, i, np.uint8(narrow)):
+            i = stop
+        while i < stop:
+            s = signed(symbols[at(i)])
+            if s >= narrow:
+                held |= ((signed(values[at(i)]) - signed(low[at(s)])) >> raw_bits) << fill
+                fill += signed(extra[at(s)])
+                while fill >= 8:
+                    out[at(p)] = held & 255
+                    held >>= 8
+                    fill -= 8
+                    p += 1
+            i += 1
     if fill:
         out[at(p)] = held & 255
     return 8 * p + fill

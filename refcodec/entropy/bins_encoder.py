@@ -2,76 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from ..parallel import run_all
-from .bins import GROUP_MIN, RAW_BITS, Coded, Header, PlaneHeader
+from .bins import Coded, Header, PlaneHeader
 from .bins_coding import (
-    cheapest_tables,
-    count_cells,
-    count_groups,
     count_in_contexts,
+    count_octave_cells,
+    count_values,
     encode_symbols,
     encode_symbols_in_contexts,
     put_extra,
     put_raw,
+    rans_tables,
     split,
     symbols_of,
     trellis_parities,
 )
+from .bins_header import header_bytes
 from .bins_loop import FLOAT, LANES, SYMBOLS_MAX
-from .bins_search import (
-    OCTAVE_CELLS,
-    TABLE_BITS,
-    Bins,
-    Cells,
-    cost,
-    costs_of,
-    find_bins,
-    find_tables,
-    ideal_bits,
+from .bins_search import OCTAVE_CELLS, Bins, best_bins, octave_bins
+from .bins_tables import (
+    GROUPS,
+    PIECE,
+    TABLES,
+    Shared,
+    choose_and_count,
     normalised,
-    sample_bits,
+    pack_choices,
+    pieces_of_sample,
+    share_tables,
 )
-from .huffman_tables import se_bits, u_bits, ue_bits
+
+Result = TypeVar("Result")
 
 HEAD_BITS = 16               # of floats: what is below are tails
 WIDEST = 32                  # bits of a head
 OCTAVES_FROM = 17            # bits of a plane's values from which octave cells are counted
-GROUPS = (8, 10)             # log2 of the elements of a group that are tried
-TABLES = (1, 2, 4)           # numbers of tables that are tried
 EXPONENT_TABLES = 16
-FASTER = 1.0005              # what more raw bits, or fewer tables, may cost
 RARE = 0.001                 # part of the exponents above the top one
-SAMPLE = 1 << 18             # elements from which tables are found
-PIECE = 1 << GROUPS[-1]      # elements that stay together in a sample
+TAIL_PART = 8                # of so many chunks one tells whether a tail is more than raw bits
 
 
 @dataclass
 class Plan:
-    """How a plane is coded. shift: of its values in a word.
+    """How a plane is coded. shift: of its values in a word.  tables: None as long as they are not chosen.
 
-    costs: of each symbol in each table (int32), or None for one table.  choices: the table of each group, uint8.
+    choices: the table of each group, uint8; empty where there is one.
     """
 
     p: int
     shift: int
     width: int
-    cells: Cells
     bins: Bins
-    symbol_of_cell: np.ndarray
-    costs: np.ndarray | None = None
+    tables: Shared | None = None
     choices: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     @property
-    def coded(self) -> bool:
-        return len(self.bins.low) > 1
+    def octaves(self) -> bool:
+        return self.width >= OCTAVES_FROM
 
     @property
     def dtype(self) -> type:
         return np.uint8 if self.width <= 8 else np.uint16 if self.width <= 16 else np.uint32
+
+    @cached_property
+    def symbol_of_cell(self) -> np.ndarray:
+        cells = OCTAVE_CELLS if self.octaves else 1 << (self.width - self.bins.raw_bits)
+        return self.bins.symbol_of_cell(cells, self.octaves)
 
     def values(self, words: np.ndarray, coded: Coded, part: slice) -> np.ndarray:
         """The plane's values of a part of the words."""
@@ -81,15 +84,15 @@ class Plan:
 
     def symbols(self, values: np.ndarray) -> np.ndarray:
         out = np.empty(len(values), np.uint8)
-        symbols_of(values, self.cells.shift, self.cells.octaves, self.symbol_of_cell, out)
+        symbols_of(values, self.bins.raw_bits, self.octaves, self.symbol_of_cell, out)
         return out
 
 
 class BinsEncoder:
-    """One array, walked three times: to count values, to count symbols by table, to code."""
+    """One array, walked up to three times: to count values, to count symbols by table, to code."""
 
     def __init__(self, words: np.ndarray, coded: Coded, tables: tuple[int, ...] = TABLES, threads: int = 1):
-        self.words, self.coded, self.tables, self.threads = words, coded, tables, threads
+        self.words, self.coded, self.numbers, self.threads = words, coded, tables, threads
         self.header = Header(coded.bits, GROUPS[-1], self._top_exponent() if coded.exponents else None)
         self.plans = [self._plan(p) for p in range(self._tails() + 1)]
 
@@ -99,7 +102,8 @@ class BinsEncoder:
         frequencies = [self._frequencies(plan) for plan in self.plans]
         self.header.planes = [plan.bins.header(f, len(f) // self._rows(plan))
                               for plan, f in zip(self.plans, frequencies)]
-        chunks = run_all(self._chunk, range(self.coded.chunks), self.threads)
+        coders = [_Coder(plane) for plane in self.header.planes]
+        chunks = run_all(lambda c: self._chunk(c, coders), range(self.coded.chunks), self.threads)
         sizes = np.array([s for s, _ in chunks], "<u4")
         parts = (part for _, made in chunks for part in made)
         return b"".join([header_bytes(self.header, self.coded), sizes.tobytes(), *parts])
@@ -110,200 +114,174 @@ class BinsEncoder:
         return max(0, (self.coded.bits - WIDEST + 7) // 8)
 
     def _top_exponent(self) -> int:
-        coded = self.coded
+        coded, exponents = self.coded, np.zeros(1 << self.coded.exponent_bits, np.int64)
         assert coded.predictor is not None
-        exponents = (coded.predictor >> coded.mantissa).astype(np.int64) & ((1 << coded.exponent_bits) - 1)
-        return int(np.searchsorted(np.cumsum(np.bincount(exponents)), (1 - RARE) * coded.count))
+        for c in range(coded.chunks):
+            part = (coded.predictor[coded.chunk(c)] >> coded.mantissa).astype(np.int64)
+            exponents += np.bincount(part & (len(exponents) - 1), minlength=len(exponents))
+        return int(np.searchsorted(np.cumsum(exponents), (1 - RARE) * coded.count))
 
     def _by_context(self, plan: Plan) -> bool:
         return plan.p == 0 and (self.header.top_exponent is not None or self.coded.states > 0)
+
+    def _summed(self, add: Callable[[int, np.ndarray], None], chunks: Iterable[int], shape: tuple[int, int]
+                ) -> np.ndarray:
+        """add(c, counts) for each chunk, into counts (int64, zeros) of each thread; their sum."""
+        chunks = list(chunks)
+        workers = max(1, min(self.threads, len(chunks)))
+
+        def work(w: int) -> np.ndarray:
+            counts = np.zeros(shape, np.int64)
+            for c in chunks[w::workers]:
+                add(c, counts)
+            return counts
+
+        first, *others = run_all(work, range(workers), workers)
+        for counts in others:
+            first += counts
+        return first
 
     # Bins
 
     def _plan(self, p: int) -> Plan:
         tails = self._tails()
         width, shift = (8, 8 * (p - 1)) if p else (self.coded.bits - 8 * tails, 8 * tails)
-        octaves = width >= OCTAVES_FROM
         none = np.zeros(0, np.int64)
-        plan = Plan(p, shift, width, Cells(none, 0, octaves), Bins(0, 0, none, none), np.zeros(0, np.uint8))
+        plan = Plan(p, shift, width, Bins(0, 0, none, none, none, 0.0))
+        cells, count_cells = (OCTAVE_CELLS, count_octave_cells) if plan.octaves else (1 << width, count_values)
 
-        def count(c: int) -> np.ndarray:
-            counts = np.zeros(OCTAVE_CELLS if octaves else 1 << width, np.int64)
-            count_cells(plan.values(self.words, self.coded, self.coded.chunk(c)), 0, octaves, counts)
-            return counts
+        def bins_of(chunks: range) -> Bins:
+            counts = self._summed(lambda c, counts: count_cells(self._values(plan, c), counts), chunks, (2, cells))
+            return octave_bins(counts.sum(0)) if plan.octaves else best_bins(counts[0] + counts[1], width)
 
-        cells = Cells(np.sum(run_all(count, range(self.coded.chunks), self.threads), axis=0), 0, octaves)
-        plan.cells, plan.bins = _best_bins(cells, width)
-        plan.symbol_of_cell = plan.bins.symbol_of_cell(plan.cells)
+        every = range(0, self.coded.chunks, TAIL_PART)
+        if p and len(every) > 1:                           # bins of the raw bits alone hold all values there can be
+            plan.bins = bins_of(every)
+            if plan.bins.raw:
+                return plan
+        plan.bins = bins_of(range(self.coded.chunks))
         return plan
+
+    def _values(self, plan: Plan, c: int) -> np.ndarray:
+        return plan.values(self.words, self.coded, self.coded.chunk(c))
 
     # Tables
 
     def _choose_tables(self) -> None:
-        found = {group: [self._sampled(plan, group) for plan in self.plans] for group in GROUPS}
-        self.header.group = min(GROUPS, key=lambda g: sum(bits for bits, _ in found[g]))
-        for plan, (_, costs) in zip(self.plans, found[self.header.group]):
-            plan.costs = costs
-            plan.choices = np.zeros(-(-self.coded.count // (1 << self.header.group)), np.uint8)
+        found = [self._sampled(plan) for plan in self.plans]
+        best = min(range(len(GROUPS)), key=lambda k: sum(shared[k].bits for shared in found if shared))
+        self.header.group = GROUPS[best]
+        for plan, shared in zip(self.plans, found):
+            if shared and shared[best].tables > 1:
+                plan.tables = shared[best]
+                plan.choices = np.zeros(-(-self.coded.count // (1 << self.header.group)), np.uint8)
 
-    def _sampled(self, plan: Plan, group: int) -> tuple[float, np.ndarray | None]:
-        # (bits of a sample with its share of the header, costs) of the best number of tables.
+    def _sampled(self, plan: Plan) -> list[Shared]:
+        # The best tables of each length of group; none where one table does, or each element says its own.
         pieces = self.coded.count // PIECE
-        if not plan.coded or self._by_context(plan) or pieces < 2:
-            return 0.0, None
-        chosen = np.unique(np.linspace(0, pieces - 1, min(pieces, SAMPLE // PIECE)).astype(np.int64))
-        sample = np.concatenate([plan.values(self.words, self.coded, slice(k * PIECE, (k + 1) * PIECE))
-                                 for k in chosen])
-        counts = np.zeros((len(sample) >> group, SYMBOLS_MAX), np.int64)
-        count_groups(plan.symbols(sample), group, counts)
-        counts = counts[:, : len(plan.bins.low)].astype(np.float64)
-        best: tuple[float, np.ndarray | None] = np.inf, None
-        for n in self.tables:
-            shared = find_tables(counts, n)
-            bits = sample_bits(counts, shared) + len(counts) * (n.bit_length() - 1)
-            bits += n * TABLE_BITS * len(plan.bins.low) * len(chosen) / pieces
-            if bits * FASTER < best[0]:
-                best = bits, costs_of(shared) if n > 1 else None
-        return best
+        if not plan.bins.coded or self._by_context(plan) or pieces < 2:
+            return []
+        chosen = pieces_of_sample(self.coded.count)
+        values: np.ndarray = np.empty((len(chosen), PIECE), plan.dtype)
+        for row, k in zip(values, chosen):
+            split(self.coded.kind, self.coded.bits, plan.shift, plan.p > 0, self.words, k * PIECE, row)
+        return share_tables(plan.symbols(values.reshape(-1)), len(plan.bins.low), len(chosen) / pieces, self.numbers)
 
     def _rows(self, plan: Plan) -> int:
         return 2 if self.coded.states and plan.p == 0 else 1
 
     def _frequencies(self, plan: Plan) -> np.ndarray:
-        if not plan.coded:
-            return np.zeros((0, len(plan.bins.low)), np.int64)
-        exponents = plan.p == 0 and self.header.top_exponent is not None
-        tables = EXPONENT_TABLES if exponents else self._rows(plan) if plan.costs is None else len(plan.costs)
+        if not plan.bins.coded:
+            return np.zeros((0, 1), np.int64)
+        if not self._by_context(plan) and plan.tables is None:
+            return normalised(plan.bins.counts)[None]
 
-        def count(c: int) -> np.ndarray:
-            part, counts = self.coded.chunk(c), np.zeros((tables, SYMBOLS_MAX), np.int64)
-            symbols = plan.symbols(plan.values(self.words, self.coded, part))
-            if plan.costs is not None:
-                cheapest_tables(symbols, self.header.group, plan.costs, self._choices(plan, part))
-            count_in_contexts(symbols, *self._contexts(plan, part), counts)
-            return counts
+        def add(c: int, counts: np.ndarray) -> None:
+            symbols = plan.symbols(self._values(plan, c))
+            if plan.tables is None:
+                count_in_contexts(symbols, self._contexts(plan, c), counts)
+            else:
+                choose_and_count(symbols, self.header.group, plan.tables.costs, self._choices(plan, c), counts)
 
-        counts = np.sum(run_all(count, range(self.coded.chunks), self.threads), axis=0)[:, : len(plan.bins.low)]
-        return np.stack([normalised(row) for row in counts])
+        tables = plan.tables.tables if plan.tables else self._rows(plan) if self.coded.states else EXPONENT_TABLES
+        counts = self._summed(add, range(self.coded.chunks), (tables, SYMBOLS_MAX))
+        return np.stack([normalised(row) for row in counts[:, : len(plan.bins.low)]])
 
-    def _choices(self, plan: Plan, part: slice) -> np.ndarray:
-        return plan.choices[part.start >> self.header.group : -(-part.stop // (1 << self.header.group))]
+    def _choices(self, plan: Plan, c: int) -> np.ndarray:
+        part, group = self.coded.chunk(c), self.header.group
+        if plan.tables is None:
+            return np.zeros(-(-(part.stop - part.start) // (1 << group)), np.uint8)
+        return plan.choices[part.start >> group : -(-part.stop // (1 << group))]
 
-    def _contexts(self, plan: Plan, part: slice) -> tuple[np.ndarray, int]:
-        """The table of each element (then 0 is with it), or of each group (then the logarithm of its elements)."""
-        if not self._by_context(plan):
-            return self._choices(plan, part), self.header.group
+    def _contexts(self, plan: Plan, c: int) -> np.ndarray:
+        """The table of each element."""
+        part = self.coded.chunk(c)
         contexts = np.empty(part.stop - part.start, np.uint8)
         if self.coded.states:
-            values = plan.values(self.words, self.coded, part)
-            trellis_parities(values, self.coded.states, contexts)
+            trellis_parities(self._values(plan, c), self.coded.states, contexts)
         else:
             self.coded.contexts(part, self.header.top_exponent or 0, EXPONENT_TABLES, contexts)
-        return contexts, 0
+        return contexts
 
     # Chunks
 
-    def _chunk(self, c: int) -> tuple[list[tuple[int, int]], list[bytes]]:
-        part, sizes, parts = self.coded.chunk(c), [], []
-        for plan, plane in zip(self.plans, self.header.planes):
-            values = plan.values(self.words, self.coded, part)
-            symbols = plan.symbols(values)
-            words, before = self._coded_symbols(plan, plane, part, symbols)
+    def _chunk(self, c: int, coders: list[_Coder]) -> tuple[list[tuple[int, int]], list[bytes]]:
+        sizes: list[tuple[int, int]] = []
+        parts: list[bytes] = []
+        for plan, coder in zip(self.plans, coders):
+            plane, values = coder.plane, self._values(plan, c)
+            symbols, words, used = np.zeros(0, np.uint8), 0, 0
+            if plane.coded:
+                symbols = plan.symbols(values)
+                words, before = self._coded_symbols(plan, coder, c, symbols)
+                parts += before
             raw = np.zeros((len(values) * plane.raw_bits + 7) // 8, np.uint8)
             put_raw(values, plane.raw_bits, raw)
-            extra = np.empty((len(values) * int(plane.extra.max()) >> 3) + 8, np.uint8)
-            used = (put_extra(values, symbols, plane.narrow, plane.raw_bits, plane.low, plane.extra, extra) + 7) // 8
+            parts.append(raw.tobytes())
+            if plane.extra.any():
+                extra = np.empty((len(values) * int(plane.extra.max()) >> 3) + 8, np.uint8)
+                symbols = symbols if plane.coded else np.zeros(len(values), np.uint8)
+                bits = put_extra(values, symbols, plane.narrow, plane.raw_bits, plane.low, plane.extra, extra)
+                used = (bits + 7) // 8
+                parts.append(extra[:used].tobytes())
             sizes.append((words, used))
-            parts += [*before, raw.tobytes(), extra[:used].tobytes()]
         return sizes, parts
 
-    def _coded_symbols(self, plan: Plan, plane: PlaneHeader, part: slice, symbols: np.ndarray
-                       ) -> tuple[int, list[bytes]]:
+    def _coded_symbols(self, plan: Plan, coder: _Coder, c: int, symbols: np.ndarray) -> tuple[int, list[bytes]]:
         # (number of words; choices, states, words) of a chunk's plane.
-        if not plan.coded:
-            return 0, []
-        frequencies = np.zeros((len(plane.frequencies), SYMBOLS_MAX), np.int32)
-        frequencies[:, : len(plane.low)] = plane.frequencies
-        starts, shares = np.cumsum(frequencies, 1, dtype=np.int32) - frequencies, 1.0 / np.maximum(frequencies, 1)
-        states, words = np.empty(LANES, np.int64), np.empty(len(symbols) + LANES, np.uint16)
-        contexts, group = self._contexts(plan, part)
-        code = encode_symbols_in_contexts if self._by_context(plan) else encode_symbols
-        first = code(symbols, contexts, group, frequencies, starts, shares, states, words)
-        choices = b""
+        states, words, choices = np.empty(LANES, np.uint64), np.empty(len(symbols) + LANES, np.uint16), b""
+        if self._by_context(plan):
+            first = encode_symbols_in_contexts(symbols, self._contexts(plan, c), coder.reciprocals, coder.shares,
+                                               states, words)
+        else:
+            first = encode_symbols(symbols, self._choices(plan, c), self.header.group, coder.reciprocals,
+                                   coder.shares, states, words)
         if plan.p or self.header.top_exponent is None:
-            choices = _packed(self._choices(plan, part), plane.tables_log2)
+            choices = _packed(self._choices(plan, c), coder.plane.tables_log2)
         return len(words) - first, [choices, states.astype("<u4").tobytes(), words[first:].astype("<u2").tobytes()]
 
 
-def _best_bins(cells: Cells, width: int) -> tuple[Cells, Bins]:
-    """The cells and bins of the cheapest number of raw bits; more of them are faster, so they may cost a little."""
-    best, found = np.inf, None
-    for raw_bits in RAW_BITS:
-        if raw_bits > width or raw_bits and cells.octaves:
-            break
-        merged = cells.merged(raw_bits) if raw_bits else cells
-        least = ideal_bits(merged.counts) + raw_bits * float(merged.counts.sum())       # of any bins
-        if least > best * FASTER or raw_bits == 0 and _too_many(merged):
-            continue
-        bins = find_bins(merged, raw_bits)
-        bits = cost(bins, merged)
-        if bits <= best * FASTER:
-            best, found = min(bits, best), (merged, bins)
-    assert found is not None                           # 4 raw bits leave few cells, or 0 does
-    return found
+class _Coder:
+    """What codes the symbols of a plane: its header, and what rans_tables() makes of its frequencies."""
 
-
-def _too_many(cells: Cells) -> bool:
-    # Thousands of cells are in use: no 256 bins tell them apart, and raw bits are cheaper.
-    return not cells.octaves and int(np.count_nonzero(cells.counts)) > 16 * SYMBOLS_MAX
+    def __init__(self, plane: PlaneHeader):
+        self.plane = plane
+        self.reciprocals = np.zeros(len(plane.frequencies) * SYMBOLS_MAX, np.uint64)
+        self.shares = np.zeros(len(plane.frequencies) * SYMBOLS_MAX, np.uint32)
+        rans_tables(plane.frequencies, self.reciprocals, self.shares)
 
 
 def _packed(choices: np.ndarray, bits: int) -> bytes:
-    fields = (choices[:, None] >> np.arange(bits, dtype=np.uint8)) & 1
-    return np.packbits(fields.reshape(-1), bitorder="little").tobytes()
-
-
-# Header
-
-
-def header_bytes(header: Header, coded: Coded) -> bytes:
-    """The header as it stands in a payload (SPEC 9.12.3)."""
-    text = [u_bits(len(header.planes) - 1, 3), u_bits(header.bits - 1, 6) if coded.levels else "",
-            u_bits(header.group - GROUP_MIN, 4)]
-    if coded.exponents:
-        text.append("0" if header.top_exponent is None else "1" + u_bits(header.top_exponent, 11))
-    for plane in header.planes:
-        text += _plane_bits(plane)
-    return np.packbits(np.frombuffer("".join(text).encode(), np.uint8) & 1).tobytes()
-
-
-def _plane_bits(plane: PlaneHeader) -> list[str]:
-    raw, narrow = plane.raw_bits, plane.narrow
-    text = [u_bits(raw // 4, 2), ue_bits(int(plane.low[0]) >> raw if narrow else 0), ue_bits(narrow),
-            ue_bits(len(plane.low) - narrow)]
-    above, size = 0, raw
-    for low, extra in zip(plane.low[narrow:].tolist(), plane.extra[narrow:].tolist()):
-        step, size = raw + extra - size, raw + extra
-        text += [se_bits(step), ue_bits((low >> size) - (above + (1 << size) - 1 >> size))]
-        above = low + (1 << size)
-    if plane.coded:
-        text.append(u_bits(plane.tables_log2, 3))
-        text += [_frequency_bits(row) for row in plane.frequencies.tolist()]
-    return text
-
-
-def _frequency_bits(frequencies: list[int]) -> str:
-    text, size = [], 5
-    for frequency in frequencies:
-        n = (frequency + 1).bit_length()
-        text += [se_bits(n - size), u_bits(frequency + 1 - (1 << n - 1), n - 1)]
-        size = n
-    return "".join(text)
+    out = np.zeros((len(choices) * bits + 7) // 8, np.uint8)
+    if bits:
+        pack_choices(choices, bits, out)
+    return out.tobytes()
 
 
 def encode_bins(words: np.ndarray, coded: Coded, tables: tuple[int, ...] = TABLES, threads: int = 1) -> bytes:
     """The payload of integers: words, flat and unsigned, as differences where there is a predictor (SPEC 9.12).
 
-    coded: count is at least 1; bits of levels hold them all.  tables: numbers of tables that are tried.
+    coded: count is at least 1; bits of levels hold them all.  tables: numbers of tables that are tried, ascending from
+    1.
     """
     return BinsEncoder(words, coded, tables, threads).payload()

@@ -1,4 +1,4 @@
-"""Which bins and tables suit an array of integers (informative; SPEC 9.12)."""
+"""Which bins suit the values of a plane (informative; SPEC 9.12.4)."""
 
 from __future__ import annotations
 
@@ -6,199 +6,262 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bins import PlaneHeader
+from ..compiler import at, bit_length, compiled, inlined, signed
+from .bins import RAW_BITS, PlaneHeader
 from .bins_coding import EXACT
-from .bins_loop import SYMBOLS_MAX, TOTAL
+from .bins_loop import SLOT_BITS, SYMBOLS_MAX, TOTAL
 
 BLOCK = 8                    # cells that become narrow bins together
-DENSE = 0.6                  # of a slot of a table: what a narrow bin's cell has to be filled with
-WIDE_ROOM = 24               # symbols kept for wide bins
-BIN_BITS = 8.0               # of a wide bin, and of its frequencies, in the header
+DENSE = 5                    # eighths of a slot of a table: what a narrow bin's cell has to be filled with
+WIDE_ROOM = 32               # symbols kept for wide bins: a range of 2^16 cells falls into 16 aligned ones at most
 OCTAVES = 32                 # bits of the largest value in octave cells
 OCTAVE_CELLS = EXACT + 4 * (OCTAVES - 3)
-ROUNDS = 3                   # of grouping and counting in turn
-TABLE_BITS = 6.0             # of a frequency in the header
+FASTER = 1.0005              # what more raw bits, or fewer tables, may cost
+
+ONE = 1 << 10                # a bit in the costs of compiled loops
+BIN_PRICE = 14 * ONE         # of a wide bin, and of its frequency, in the header
+SLOT_PRICE = ONE * 1443 // 1000          # of a slot that the others lose, over the values of a slot
+LOG2 = np.rint(ONE * np.log2(1 + np.arange(ONE) / ONE)).astype(np.int64)
 
 
-@dataclass
-class Cells:
-    """Counts of cells of a plane's values: value >> shift, or octave cells (shift then 0)."""
-
-    counts: np.ndarray
-    shift: int
-    octaves: bool
-
-    def merged(self, more: int) -> Cells:
-        """Cells of 2^more times as many values."""
-        return Cells(self.counts.reshape(-1, 1 << more).sum(1), self.shift + more, self.octaves)
+@inlined
+def log2_of(x: int) -> int:
+    """The binary logarithm of x >= 1, in 1/1024."""
+    x = signed(x)
+    n = bit_length(x) - 1
+    return n * ONE + LOG2[at((x >> (n - 10) if n > 10 else x << (10 - n)) & (ONE - 1))]
 
 
 @dataclass
 class Bins:
-    """low, log: least value and log2 of the size of each bin; narrow: how many of the first have 2^raw_bits values."""
+    """low, log: least value and log2 of the size of each bin; narrow: how many of the first have 2^raw_bits values.
+
+    counts: values in each bin (int64), as far as values were counted.  cost: bits of them all, about.
+    """
 
     raw_bits: int
     narrow: int
     low: np.ndarray
     log: np.ndarray
+    counts: np.ndarray
+    cost: float
+
+    @property
+    def coded(self) -> bool:
+        return len(self.low) > 1
+
+    @property
+    def raw(self) -> bool:
+        """True if every value is its raw bits."""
+        return not self.coded and int(self.log[0]) == self.raw_bits and int(self.low[0]) == 0
 
     def header(self, frequencies: np.ndarray, tables: int) -> PlaneHeader:
         """tables: how many there are to choose from; with a trellis, pairs of them."""
         return PlaneHeader(self.raw_bits, self.narrow, self.low.astype(np.uint32),
                            (self.log - self.raw_bits).astype(np.uint8), frequencies, max(tables, 1).bit_length() - 1)
 
-    def symbol_of_cell(self, cells: Cells) -> np.ndarray:
-        """The symbol (uint8) of each cell."""
-        found = np.zeros(len(cells.counts), np.uint8)
-        for s, (low, log) in enumerate(zip(self.low.tolist(), self.log.tolist())):
-            first = _cell(low, cells)
-            found[first : max(_cell(low + (1 << log) - 1, cells), first) + 1] = s
+    def symbol_of_cell(self, cells: int, octaves: bool) -> np.ndarray:
+        """The symbol (uint8) of each cell of 2^raw_bits values, or of each octave cell."""
+        found = np.zeros(cells, np.uint8)
+        if octaves:
+            found[[_octave_cell(low) for low in self.low.tolist()]] = np.arange(len(self.low))
+        else:
+            _fill(self.low >> self.raw_bits, self.log - self.raw_bits, found)
         return found
 
 
-def _cell(value: int, cells: Cells) -> int:
-    if not cells.octaves:
-        return value >> cells.shift
-    c = value.bit_length()
-    return value if value < EXACT else EXACT + (c - 4) * 4 + (value >> (c - 3) & 3)
+def best_bins(counts: np.ndarray, width: int) -> Bins:
+    """The bins of the cheapest number of raw bits; more of them are faster, so they may cost a little.
+
+    counts: int64 of each value of `width` bits, not all 0.
+    """
+    best, found = np.inf, None
+    for raw_bits in RAW_BITS:
+        if raw_bits > width:
+            break
+        cells = merged(counts, raw_bits) if raw_bits else counts
+        ideal, used = _least(cells)
+        # Where thousands of cells are in use no 256 bins tell them apart, and raw bits are cheaper.
+        if ideal / ONE + raw_bits * float(cells.sum()) > best * FASTER or raw_bits == 0 and used > 16 * SYMBOLS_MAX:
+            continue
+        bins = find_bins(cells, raw_bits)
+        if bins.cost <= best * FASTER:
+            best, found = min(bins.cost, best), bins
+    assert found is not None                           # 4 raw bits leave few cells, or 0 does
+    return found
 
 
-def find_bins(cells: Cells, raw_bits: int) -> Bins:
+def merged(counts: np.ndarray, more: int) -> np.ndarray:
+    """Counts of cells of 2^more times as many values."""
+    out = np.zeros(len(counts) >> more, np.int64)
+    _merge(counts, more, out)
+    return out
+
+
+def find_bins(counts: np.ndarray, raw_bits: int) -> Bins:
     """Narrow bins where values are dense, wide ones elsewhere, about as an ideal code would have them.
 
-    cells: of 2^raw_bits values each, or octave cells with raw_bits 0.
+    counts: int64 of cells of 2^raw_bits values each, a power of two of them.
     """
-    if cells.octaves:
-        return _octave_bins(cells)
-    first, end = _dense(cells.counts, SYMBOLS_MAX - WIDE_ROOM)
-    price = BIN_BITS
-    while True:
-        wide = [*_wide(cells.counts, 0, first, price), *_wide(cells.counts, end, len(cells.counts), price)]
-        if end - first + len(wide) <= SYMBOLS_MAX:
-            break
-        price *= 2
-    low = [*range(first, end), *(cell for cell, _ in wide)]
-    log = [*[0] * (end - first), *(depth for _, depth in wide)]
-    return Bins(raw_bits, end - first, np.array(low, np.int64) << raw_bits, np.array(log, np.int64) + raw_bits)
+    low, log, of_bins = (np.zeros(SYMBOLS_MAX, np.int64) for _ in range(3))
+    sums, costs, halved = (np.zeros(2 * len(counts), kind) for kind in (np.int64, np.int64, np.uint8))
+    narrow, n, cost = _find(counts, raw_bits, low, log, of_bins, sums, costs, halved)
+    return Bins(raw_bits, narrow, low[:n] << raw_bits, log[:n] + raw_bits, of_bins[:n], cost / ONE)
 
 
-def _octave_bins(cells: Cells) -> Bins:
-    used = np.flatnonzero(cells.counts)
+def octave_bins(counts: np.ndarray) -> Bins:
+    """Bins of values of up to 32 bits, of which octave cells are counted."""
+    used = np.flatnonzero(counts)
     narrow = int(min(used[-1] + 1, EXACT)) if used[0] < EXACT else 0
-    low, log = [*range(narrow)], [0] * narrow
+    low, log, of_bins = [*range(narrow)], [0] * narrow, counts[:narrow].tolist()
     for cell in used[used >= EXACT].tolist():
         octave, quarter = divmod(cell - EXACT, 4)
         low.append((4 + quarter) << (octave + 1))
         log.append(octave + 1)
-    return Bins(0, narrow, np.array(low, np.int64), np.array(log, np.int64))
+        of_bins.append(counts[cell])
+    return Bins(0, narrow, np.array(low, np.int64), np.array(log, np.int64), np.array(of_bins, np.int64), 0.0)
 
 
-def _dense(counts: np.ndarray, room: int) -> tuple[int, int]:
-    # The range of cells that become narrow bins: at most `room`, whole blocks, each of them filled.
+def _octave_cell(value: int) -> int:
+    c = value.bit_length()
+    return value if value < EXACT else EXACT + (c - 4) * 4 + (value >> (c - 3) & 3)
+
+
+@compiled
+def _merge(counts, more, out):
+    for i in range(len(out)):
+        total = 0
+        for k in range(1 << more):
+            total += counts[at((i << more) + k)]
+        out[at(i)] = total
+
+
+@compiled
+def _fill(low, log, out):
+    for s in range(len(low)):
+        for cell in range(low[at(s)], low[at(s)] + (1 << log[at(s)])):
+            out[at(cell)] = s
+
+
+@compiled
+def _least(counts):
+    # (cost of an ideal code for symbols of these counts, how many there are)
+    total = used = cost = 0
+    for i in range(len(counts)):
+        total += counts[at(i)]
+    log2_total = log2_of(total)
+    for i in range(len(counts)):
+        if counts[at(i)] > 0:
+            used += 1
+            cost += counts[at(i)] * (log2_total - log2_of(counts[at(i)]))
+    return cost, used
+
+
+@inlined
+def _dense(counts, total):
+    # The range of cells that become narrow bins: whole blocks from a filled one to a filled one, those that hold most
+    # values where they are too many, without unused cells at the ends.
     block = min(BLOCK, len(counts))
-    blocks = counts.reshape(-1, block).sum(1)
-    filled = np.flatnonzero(blocks >= max(counts.sum() * block * DENSE / TOTAL, 1))
-    if not len(filled):
-        filled = np.array([blocks.argmax()])
-    first, end = int(filled[0]), int(filled[-1]) + 1
-    room = room if len(counts) > SYMBOLS_MAX else SYMBOLS_MAX
-    while (end - first) * block > room:
-        if blocks[first] <= blocks[end - 1]:
+    room = (SYMBOLS_MAX - WIDE_ROOM if len(counts) > SYMBOLS_MAX else SYMBOLS_MAX) // block
+    least = max(total * block * DENSE >> (SLOT_BITS + 3), 1)
+    first = held = found_first = found_end = most = fullest = 0
+    for b in range(len(counts) // block):
+        fullest = b if _block(counts, block, b) > _block(counts, block, fullest) else fullest
+        held += _block(counts, block, b)
+        while b - first >= room or first < b and _block(counts, block, first) < least:
+            held -= _block(counts, block, first)
             first += 1
-        else:
-            end -= 1
-    return first * block, end * block
+        if _block(counts, block, b) >= least and held > most:
+            found_first, found_end, most = first, b + 1, held
+    if most == 0:
+        found_first, found_end = fullest, fullest + 1
+    begin, end = found_first * block, found_end * block
+    while counts[at(begin)] == 0:
+        begin += 1
+    while counts[at(end - 1)] == 0:
+        end -= 1
+    return begin, end
 
 
-def _wide(counts: np.ndarray, first: int, end: int, price: float) -> list[tuple[int, int]]:
-    # (first cell, log2 of the cells) of the wide bins of a range, in ascending order.
-    found, total = [], int(counts.sum())
-    while first < end:
-        aligned = (first & -first).bit_length() - 1 if first else 62
-        log = min(aligned, (end - first).bit_length() - 1)
-        found += _dyadic(counts[first : first + (1 << log)], first, total, price)
-        first += 1 << log
-    return found
+@inlined
+def _block(counts, block, b):
+    total = 0
+    for k in range(block):
+        total += counts[at(b * block + k)]
+    return total
 
 
-def _dyadic(counts: np.ndarray, first: int, total: int, price: float) -> list[tuple[int, int]]:
-    # The cheapest parts of a power of two of cells: bottom up what a whole costs, and what its halves do.
-    sums = counts.astype(np.float64)
-    costs: list[np.ndarray] = []
-    halved: list[np.ndarray] = []
-    for depth in range(len(counts).bit_length()):
-        slot = np.maximum(sums, total / TOTAL * 0.7)           # a rare bin takes a slot from the others, too
-        own = sums * (np.log2(total / slot) + depth) + price + np.maximum(total / TOTAL - sums, 0) * 1.44
-        own = np.where(sums > 0, own, 0.0)
-        halves = costs[-1].reshape(-1, 2).sum(1) if costs else np.full(len(sums), np.inf)
-        halved.append(halves < own)
-        costs.append(np.minimum(own, halves))
-        if len(sums) > 1:
-            sums = sums.reshape(-1, 2).sum(1)
-    found, waiting = [], [(len(halved) - 1, 0)]
-    while waiting:
-        depth, k = waiting.pop()
-        if halved[depth][k]:
-            waiting += [(depth - 1, 2 * k + 1), (depth - 1, 2 * k)]
-        elif counts[k << depth : (k + 1) << depth].any():
-            found.append((first + (k << depth), depth))
-    return found
+@inlined
+def _weigh(sums, costs, halved, first, end, price):
+    # What each node of the tree over all cells costs as one bin, or as its cheaper halves; node 1 is the whole, of
+    # node k the halves are 2k and 2k + 1. Cells first .. end - 1 are those of narrow bins.
+    cells, total = len(sums) >> 1, sums[1]
+    log2_total, rare = log2_of(total), max(total * 7 // (10 * TOTAL), 1)
+    depth = 0
+    while cells >> depth:
+        begin = cells >> depth
+        for k in range(begin, 2 * begin):
+            costs[at(k)] = 0
+            halved[at(k)] = 0
+            inside = first <= (k - begin) << depth and (k - begin + 1) << depth <= end
+            if sums[at(k)] > 0 and not inside:
+                # A rare bin takes a slot from the others, too.
+                own = sums[at(k)] * (log2_total - log2_of(max(sums[at(k)], rare)) + depth * ONE) + price + max(
+                    total // TOTAL - sums[at(k)], 0) * SLOT_PRICE
+                if depth and costs[at(2 * k)] + costs[at(2 * k + 1)] < own:
+                    own = costs[at(2 * k)] + costs[at(2 * k + 1)]
+                    halved[at(k)] = 1
+                costs[at(k)] = own
+        depth += 1
 
 
-def ideal_bits(counts: np.ndarray) -> float:
-    """Bits of an ideal code for symbols with these counts."""
-    used = counts[counts > 0].astype(np.float64)
-    return float((used * np.log2(used.sum() / used)).sum())
+@inlined
+def _gather(sums, halved, cell, stop, low, log, counts, n):
+    # Appends the bins of cells cell .. stop - 1, in ascending order, to n others; returns how many there are then.
+    cells = len(sums) >> 1
+    while cell < stop:
+        size = 1
+        while cell & size == 0 and cell + 2 * size <= stop and 2 * size <= cells:
+            size *= 2
+        node, begin = (cells + cell) // size, cell         # depth first: the next cell says where to go on
+        while begin < cell + size:
+            while halved[at(node)]:
+                node *= 2
+            depth = 0
+            while node << (depth + 1) < 2 * cells:
+                depth += 1
+            if sums[at(node)] > 0:
+                if n < SYMBOLS_MAX:
+                    low[at(n)], log[at(n)], counts[at(n)] = begin, depth, sums[at(node)]
+                n += 1
+            begin += 1 << depth
+            while node & 1 and begin < cell + size:
+                node >>= 1
+            node += 1
+        cell += size
+    return n
 
 
-def cost(bins: Bins, cells: Cells) -> float:
-    """Bits of all values in these bins, about: symbols, raw and extra bits, header."""
-    counts = np.bincount(bins.symbol_of_cell(cells), cells.counts, minlength=len(bins.low))
-    return ideal_bits(counts) + float((counts * bins.log).sum()) + (BIN_BITS + TABLE_BITS) * len(bins.low)
-
-
-def normalised(counts: np.ndarray) -> np.ndarray:
-    """Frequencies (int64) that add up to TOTAL, at least 1 for counts > 0 and below TOTAL. counts: two or more."""
-    total = int(counts.sum())
-    if total == 0:
-        counts, total = np.ones(len(counts), np.int64), len(counts)
-    if np.count_nonzero(counts) == 1:                  # a lone symbol lends a slot to another
-        counts = counts * TOTAL
-        counts[0 if counts[0] == 0 else 1] = 1
-        total = int(counts.sum())
-    found = np.where(counts > 0, np.clip((counts * TOTAL + total // 2) // total, 1, TOTAL - 1), 0)
-    while (missing := TOTAL - int(found.sum())) != 0:
-        step = 1 if missing > 0 else -1
-        able = np.flatnonzero(found > 1 if step < 0 else (found > 0) & (found < TOTAL - 1))
-        loss = counts[able] * np.log2(found[able] / (found[able] + step))        # bits that it costs
-        chosen = able[np.argsort(loss, kind="stable")[: max(1, min(abs(missing), len(able) // 4))]]
-        found[chosen] += step
-    return found
-
-
-def costs_of(counts: np.ndarray) -> np.ndarray:
-    """Bits of each symbol in each table, in 1/256 (int32 [tables, 256]), for tables counted on a sample."""
-    part = (counts + 0.02) / (counts + 0.02).sum(1, keepdims=True)
-    costs = np.zeros((len(counts), SYMBOLS_MAX), np.int32)
-    costs[:, : counts.shape[1]] = np.rint(-256 * np.log2(part))
-    return costs
-
-
-def find_tables(groups: np.ndarray, tables: int) -> np.ndarray:
-    """Counts (float64 [tables, symbols]) of the tables that groups of like statistics share.
-
-    groups: counts of a sample of groups, [groups, symbols].
-    """
-    means = groups @ np.arange(groups.shape[1]) / np.maximum(groups.sum(1), 1)
-    labels = np.empty(len(groups), np.int64)
-    labels[np.argsort(means, kind="stable")] = np.arange(len(groups)) * tables // len(groups)
-    for _ in range(ROUNDS):
-        counts = np.stack([groups[labels == t].sum(0) for t in range(tables)])
-        labels = (groups @ costs_of(counts)[:, : groups.shape[1]].T).argmin(1)
-    return np.stack([groups[labels == t].sum(0) for t in range(tables)])
-
-
-def sample_bits(groups: np.ndarray, counts: np.ndarray) -> float:
-    """Bits of a sample of groups, each in the best of the tables."""
-    return float((groups @ costs_of(counts)[:, : groups.shape[1]].T).min(1).sum()) / 256
-
+@compiled
+def _find(counts, raw_bits, low, log, of_bins, sums, costs, halved):
+    # Bins in cells; returns (narrow ones, all, cost). sums, costs, halved: room for the nodes of a tree over all cells.
+    cells = len(counts)
+    for i in range(cells):
+        sums[at(cells + i)] = counts[at(i)]
+    for k in range(cells - 1, 0, -1):
+        sums[at(k)] = sums[at(2 * k)] + sums[at(2 * k + 1)]
+    total = sums[1]
+    first, end = _dense(counts, total)
+    for i in range(first, end):
+        low[at(i - first)], log[at(i - first)], of_bins[at(i - first)] = i, 0, counts[at(i)]
+    narrow, price, n = end - first, BIN_PRICE, SYMBOLS_MAX + 1
+    while n > SYMBOLS_MAX:
+        _weigh(sums, costs, halved, first, end, price)
+        n = _gather(sums, halved, 0, first, low, log, of_bins, narrow)
+        n = _gather(sums, halved, end, cells, low, log, of_bins, n)
+        price *= 2
+    cost, log2_total = n * BIN_PRICE, log2_of(total)
+    for s in range(n):
+        if of_bins[at(s)] > 0:
+            cost += of_bins[at(s)] * (log2_total - log2_of(of_bins[at(s)]) + (log[at(s)] + raw_bits) * ONE)
+    return narrow, n, cost

@@ -1,0 +1,191 @@
+"""Which tables of frequencies suit the symbols of a plane (informative; SPEC 9.12.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..compiler import at, compiled, signed, unsigned
+from .bins_loop import SYMBOLS_MAX, TOTAL
+from .bins_search import FASTER, ONE, log2_of
+
+GROUPS = (6, 8, 10)          # log2 of the elements of a group that are tried
+TABLES = (1, 2, 4)           # numbers of tables that are tried: four costs fit a word of 64 bits,
+SUMMED = 256                 # and so do the costs of so many symbols
+ROUNDS = 3                   # of grouping and counting in turn
+PIECE = 1 << 10              # elements that stay together in a sample
+SAMPLED = 8                  # a part of the elements in so many is the sample, but
+SAMPLE_MIN = 1 << 15         # no fewer elements
+SAMPLE_MAX = 1 << 18         # and no more
+TABLE_BITS = 6               # of a frequency in the header
+COST_MAX = 255               # of a symbol, in 1/16 bit
+LOSS = np.log2(np.maximum(np.arange(TOTAL + 1), 1))
+
+
+@dataclass
+class Shared:
+    """Tables that groups of 2^group elements share. costs: of each symbol in them, see packed_costs(); None: one table.
+
+    bits: of the sample, with its share of the header.
+    """
+
+    group: int
+    tables: int
+    costs: np.ndarray | None
+    bits: float
+
+
+def pieces_of_sample(count: int) -> np.ndarray:
+    """Numbers of the pieces of `count` elements that make up a sample."""
+    pieces = count // PIECE
+    wanted = min(max(SAMPLE_MIN, count // SAMPLED) // PIECE, SAMPLE_MAX // PIECE, pieces)
+    return np.arange(wanted) * pieces // max(wanted, 1)
+
+
+def share_tables(symbols: np.ndarray, count: int, part: float, numbers: tuple[int, ...] = TABLES) -> list[Shared]:
+    """For each length of group the tables that cost least. part: of the elements that the sample has.
+
+    symbols: of a sample of whole pieces, uint8.  count: of different symbols.  numbers: of tables, ascending.
+    """
+    one = np.bincount(symbols, minlength=SYMBOLS_MAX)[None]
+    found = []
+    for group in GROUPS:
+        best = Shared(group, 1, None, _bits(one, 0, count, part))
+        means = np.empty(len(symbols) >> group, np.int64)
+        _sums(symbols, group, means)
+        order = np.argsort(means, kind="stable")
+        for n in numbers:
+            if n > 1:
+                choices = np.empty(len(order), np.uint8)
+                choices[order] = np.arange(len(order)) * n // len(order)
+                counts = np.zeros((n, SYMBOLS_MAX), np.int64)
+                count_by_choice(symbols, group, choices, counts)
+                for _ in range(ROUNDS):
+                    costs = packed_costs(counts, count)
+                    counts[:] = 0
+                    choose_and_count(symbols, group, costs, choices, counts)
+                bits = _bits(counts, len(order) * (n.bit_length() - 1), count, part)
+                if bits * FASTER < best.bits:
+                    best = Shared(group, n, packed_costs(counts, count), bits)
+        found.append(best)
+    return found
+
+
+def _bits(counts: np.ndarray, choices: int, count: int, part: float) -> float:
+    return float(sum(map(ideal, counts))) / ONE + choices + TABLE_BITS * count * len(counts) * part
+
+
+def packed_costs(counts: np.ndarray, symbols: int) -> np.ndarray:
+    """Costs of each symbol (uint64 [256]) in up to four tables, 16 bits each from the lowest, in 1/16 bit."""
+    packed = np.zeros(SYMBOLS_MAX, np.uint64)
+    _pack_costs(counts, symbols, packed)
+    return packed
+
+
+def normalised(counts: np.ndarray) -> np.ndarray:
+    """Frequencies (int64) that add up to TOTAL, at least 1 for counts > 0 and below TOTAL. counts: two or more."""
+    counts = counts.astype(np.int64)
+    if not counts.any():
+        counts[:] = 1
+    if np.count_nonzero(counts) == 1:                  # a lone symbol lends a slot to another
+        counts *= TOTAL
+        counts[0 if counts[0] == 0 else 1] = 1
+    found = np.empty_like(counts)
+    _normalise(counts, found, LOSS)
+    return found
+
+
+@compiled
+def ideal(counts):
+    """Bits of an ideal code for symbols of these counts, in 1/1024."""
+    total = cost = 0
+    for s in range(len(counts)):
+        total += counts[at(s)]
+    for s in range(len(counts)):
+        if counts[at(s)] > 0:
+            cost += counts[at(s)] * (log2_of(total) - log2_of(counts[at(s)]))
+    return cost
+
+
+@compiled
+def _normalise(counts, found, log2):
+    total, missing = 0, TOTAL
+    for s in range(len(counts)):
+        total += counts[at(s)]
+    for s in range(len(counts)):
+        found[at(s)] = 0
+        if counts[at(s)] > 0:
+            found[at(s)] = min(max((counts[at(s)] * TOTAL + total // 2) // total, 1), TOTAL - 1)
+        missing -= found[at(s)]
+    while missing != 0:                                # where a slot more, or one less, costs fewest bits
+        step = 1 if missing > 0 else -1
+        best, least = -1, 0.0
+        for s in range(len(counts)):
+            f = found[at(s)]
+            if f > 1 if step < 0 else 0 < f < TOTAL - 1:
+                loss = counts[at(s)] * (log2[at(f)] - log2[at(f + step)])
+                if best < 0 or loss < least:
+                    best, least = s, loss
+        found[at(best)] += step
+        missing -= step
+
+
+@compiled
+def _sums(symbols, group, sums):
+    for g in range(len(sums)):
+        total = 0
+        for i in range(g << group, (g + 1) << group):
+            total += signed(symbols[at(i)])
+        sums[at(g)] = total
+
+
+@compiled
+def _pack_costs(counts, symbols, packed):
+    for t in range(counts.shape[0]):
+        total = symbols                                # a symbol that was not seen counts as the fiftieth part of one
+        for s in range(symbols):
+            total += 50 * counts[at(t), at(s)]
+        for s in range(symbols):
+            cost = (log2_of(total) - log2_of(50 * counts[at(t), at(s)] + 1) + ONE // 32) // (ONE // 16)
+            packed[at(s)] |= unsigned(min(cost, COST_MAX)) << unsigned(16 * t)
+
+
+@compiled
+def choose_and_count(symbols, group, costs, choices, counts):
+    """The cheapest table of each group of up to 2^group symbols; counts (int64 [tables, 256]) them there.
+
+    costs: see packed_costs().
+    """
+    tables = counts.shape[0]
+    for g in range(len(choices)):
+        first, end = g << group, min((g + 1) << group, len(symbols))
+        total0 = total1 = total2 = total3 = 0
+        for begin in range(first, end, SUMMED):
+            total = unsigned(0)
+            for i in range(begin, min(begin + SUMMED, end)):
+                total += unsigned(costs[at(symbols[at(i)])])
+            total0 += signed(total & unsigned(0xFFFF))
+            total1 += signed(total >> unsigned(16) & unsigned(0xFFFF))
+            total2 += signed(total >> unsigned(32) & unsigned(0xFFFF))
+            total3 += signed(total >> unsigned(48))
+        best, least = (1, total1) if tables > 1 and total1 < total0 else (0, total0)
+        best, least = (2, total2) if tables > 2 and total2 < least else (best, least)
+        best = 3 if tables > 3 and total3 < least else best
+        choices[at(g)] = best
+        for i in range(first, end):
+            counts[at(best), at(symbols[at(i)])] += 1
+
+
+@compiled
+def pack_choices(choices, bits, out):
+    """The choices of a chunk's groups as fields of 1, 2 or 4 bits, into out (uint8, zeros)."""
+    for g in range(len(choices)):
+        out[at(g * bits >> 3)] |= signed(choices[at(g)]) << (g * bits & 7)
+
+
+@compiled
+def count_by_choice(symbols, group, choices, counts):
+    """Adds the symbols to counts (int64 [tables, 256]), each to the row of its group's table."""
+    for i in range(len(symbols)):
+        counts[at(choices[at(i >> group)]), at(symbols[at(i)])] += 1
