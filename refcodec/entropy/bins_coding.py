@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiler import at, compiled, inlined, signed, unsigned
-from .bins_loop import FLOAT, LANES, RUN, SIGNED, SLOT_BITS, STATE_MIN, SYMBOLS_MAX, TOTAL
+from .bins_loop import FLOAT, LANES, RUN, SIGNED, SLOT_BITS, STATE_MIN, SYMBOLS_MAX, TOTAL, ordered
 from .levels import trellis_masks
 
 EXACT = 8               # octave cells: values below it have one each, others a quarter of an octave
@@ -45,6 +45,27 @@ def split(kind, bits, shift, tail, words, first, out):
         _split(SIGNED, bits, shift, tail, words, first, out)
     else:
         _split(0, bits, shift, tail, words, first, out)
+
+
+@inlined
+def _subtract(floating, bits, words, predictor, out):
+    half = 1 << (bits - 1)
+    mask = 2 * half - 1 if bits < 64 else -1
+    for i in range(len(words)):
+        x, y = signed(words[at(i)]), signed(predictor[at(i)])
+        out[at(i)] = (ordered(floating, half, x) - ordered(floating, half, y)) & mask
+
+
+@compiled
+def subtract_predictor(floating, bits, words, predictor, out):
+    """Differences modulo 2^bits of words to those of the predictor, as ordered integers (SPEC 8.4.2).
+
+    All are flat: unsigned words, int64 for those of 64 bits.
+    """
+    if floating:
+        _subtract(True, bits, words, predictor, out)
+    else:
+        _subtract(False, bits, words, predictor, out)
 
 
 @inlined

@@ -366,7 +366,7 @@ def join(kind, plane, bins, symbols, data, raw, extra, end, n, out, o):
 
 @clause("8.4.1")
 @inlined
-def _ordered(floating, half, word):
+def ordered(floating, half, word):
     # SPEC 8.4.1. half: 2^(bits - 1).
     if not floating:
         return word
@@ -392,7 +392,7 @@ def _add(floating, bits, predictor, out, o, n):
                 out[at(o + k)] = predictor[at(o + k)]
         else:
             for k in range(i, stop):
-                x = signed(out[at(o + k)]) + _ordered(floating, half, signed(predictor[at(o + k)]))
+                x = signed(out[at(o + k)]) + ordered(floating, half, signed(predictor[at(o + k)]))
                 x = ((x + half) & (2 * half - 1)) - half                # Signed(x)
                 if floating and x < 0:
                     out[at(o + k)] = sign if x == -half else sign - x

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..bitstream.structures import WordParameters
 from ..dtypes import DType
+from .bins_coding import subtract_predictor
 from .range_coder import Coder, Strings, encoder_start, new_contexts
 from .word_loop import decode_rows, encode_rows
 from .word_parts import BUFFER_FULL, MALFORMED, OCTAVE, OK, RAW_EXHAUSTED
@@ -85,9 +86,11 @@ def _words(values: np.ndarray, predictor: np.ndarray | None, dtype: DType, param
 
 def difference(words: np.ndarray, predictor: np.ndarray, dtype: DType) -> np.ndarray:
     """Differences of ordered integers modulo 2^bits, as words (SPEC 8.4.2): any entropy mode can code them."""
-    out = np.empty_like(words)
-    for part in _chunks(words.shape):
-        out[part] = _words(_values(words[part], predictor[part], dtype, _PLAIN), None, dtype, _PLAIN)
+    out = np.empty(words.shape, words.dtype)
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in (words, predictor, out)]
+    if dtype.bits == 64:
+        flat = [a.view(np.int64) for a in flat]
+    subtract_predictor(dtype.kind == "f" and dtype.sign, dtype.bits, *flat)
     return out
 
 
