@@ -16,7 +16,8 @@ save     a model to a file
 Config   what the encoder is asked for: loss, size, speed, a published system
 Model    tensors, layers and the file around them; Tensor: a named array
 
-encode_to writes a stream to a file object; StreamDecoder decodes tensor by tensor; OmcError is the base of all errors.
+encode_to writes a stream to a file object; transcode gives a stream another entropy mode; StreamDecoder decodes tensor
+by tensor; OmcError is the base of all errors.
 On the command line: python -m refcodec --help.
 """
 
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .api import decode, encode, encode_to, load, open, save
+from .api import decode, encode, encode_to, load, open, save, transcode
 from .errors import (
     ConfigError,
     ContainerError,
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from .opened import OpenStream
 
 __version__ = "0.1.0"
-__all__ = ["encode", "decode", "open", "load", "save", "Config", "Model", "Tensor", "encode_to", "OpenStream", "Rule",
-           "StreamDecoder", "OmcError", "ConfigError", "ContainerError", "EntropyError", "FormatError",
-           "ReconstructionError", "SemanticsError", "StreamSyntaxError"]
+__all__ = ["encode", "decode", "open", "load", "save", "Config", "Model", "Tensor", "encode_to", "transcode",
+           "OpenStream", "Rule", "StreamDecoder", "OmcError", "ConfigError", "ContainerError", "EntropyError",
+           "FormatError", "ReconstructionError", "SemanticsError", "StreamSyntaxError"]
 
 _HOMES = {"Config": "encoder.config", "Rule": "encoder.config_parts", "StreamDecoder": "decoder", "Model": "model",
           "Tensor": "model", "OpenStream": "opened"}

@@ -79,6 +79,33 @@ def decode(stream: Bytes | Path, references: ModelsLike = (), *, model: int | st
         return decoder.model(model, progress)
 
 
+def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *, threads: int = 1,
+              max_memory: int | None = None, progress: Progress | None = None) -> bytes:
+    """The same stream in another entropy mode: every decoded word and every digest stays.
+
+        transcode("model.omc", "bins")                      # decodes fastest
+        transcode("model.omc", "cc")                        # smaller where values repeat
+
+    stream:     its bytes, or the path of its file.
+    entropy:    an entropy mode of SPEC 7.7.3 in small letters. What it cannot code stays as it is: tensors that share a
+                unit, and levels of a trellis between 'bins' and the other modes.
+    references: models that an update refers to, given like the model of encode().
+    threads, max_memory, progress: as of decode().
+
+    Raises what decode() raises, and ConfigError for a mode that does not exist.
+    """
+    from . import transcoding
+    from .bitstream.structures import EntropyMode
+    from .errors import ConfigError
+    from .inputs import as_models
+
+    if entropy.upper() not in EntropyMode.__members__:
+        raise ConfigError("BAD_CONFIG", f"there is no entropy mode {entropy!r}; there are "
+                          f"{', '.join(mode.name.lower() for mode in EntropyMode)}")
+    return transcoding.transcode(stream, EntropyMode[entropy.upper()], as_models(references), threads=threads,
+                                 max_memory=max_memory, progress=progress)
+
+
 def open(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1, threads: int = 1,
          max_memory: int | None = None, allow_prefix: bool = False) -> OpenStream:
     """Open a stream for its tensors, without decoding them: a mapping of names to numpy arrays.

@@ -36,6 +36,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("decoder",),
     ("formats",),
     ("encoder",),
+    ("rewriting",),
+    ("transcoding",),
     ("inputs", "opened"),
     ("api",),
     ("",),                                      # refcodec itself: the names that it gives to its users

@@ -23,6 +23,7 @@ from . import (
     exit_codes,
     info,
     trace,
+    transcode,
     validate,
     warm_up,
 )
@@ -31,7 +32,7 @@ from .shared import HelpFormatter
 
 # A command is a module with add(commands), which adds its parser, and run(arguments), which returns the exit code or
 # None for 0.  What a command needs of the codec is imported when it runs, so that parsing and --help are quick.
-COMMANDS: tuple[Any, ...] = (encode, decode, info, trace, compare, digest, validate, check_integers, check,
+COMMANDS: tuple[Any, ...] = (encode, decode, transcode, info, trace, compare, digest, validate, check_integers, check,
                              conformance_encode, conformance_decode, warm_up)
 
 

@@ -122,8 +122,13 @@ class TensorJob:
 
     def entries(self, matrix: np.ndarray) -> int:
         """Entry points of a matrix: about one per entry_elements, never one of fewer than 65536 elements."""
-        rows, columns = matrix.shape
-        entries: int = max(1, min(rows, rows * columns // max(self.config.units.entry_elements, ENTRY_MIN_ELEMENTS)))
-        while entries > 1 and rows // entries * columns < ENTRY_MIN_ELEMENTS:
-            entries -= 1
-        return entries
+        return entries_of(matrix.shape, self.config.units.entry_elements)
+
+
+def entries_of(shape: Sequence[int], entry_elements: int) -> int:
+    """Entry points of a matrix: see TensorJob.entries."""
+    rows, columns = shape
+    entries = max(1, min(rows, rows * columns // max(entry_elements, ENTRY_MIN_ELEMENTS)))
+    while entries > 1 and rows // entries * columns < ENTRY_MIN_ELEMENTS:
+        entries -= 1
+    return entries

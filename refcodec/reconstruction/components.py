@@ -115,6 +115,23 @@ def decode_levels(c: Component, layout: Layout, payloads: Payloads, threads: int
     return out
 
 
+def decode_integers(c: Component, layout: Layout, payloads: Payloads, predictor: np.ndarray | None,
+                    threads: int = 1) -> np.ndarray:
+    """What a component codes, before it becomes values: its words, the halves of its grid, or its levels.
+
+    predictor: the words of which words are coded as differences, or None.
+    """
+    if c.quantiser == Quantiser.NONE:
+        return decode_words(c, layout, payloads, predictor, threads)
+    out = np.zeros((c.row_count, c.column_count), np.uint16 if c.quantiser == Quantiser.GRID else levels_type(c))
+
+    def decode(s: Segment) -> None:
+        out[s.rows] = _read_integers(s)
+
+    _segments(c, layout, payloads, decode, threads)
+    return out
+
+
 def decode_factor(c: Component, layout: Layout, payloads: Payloads, threads: int = 1) -> Factor:
     """A component of indices and their step (SPEC 8.6)."""
     out = np.zeros((c.row_count, c.column_count), np.int64)
