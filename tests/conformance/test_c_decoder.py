@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from helpers import DATA, ROOT
@@ -74,6 +76,21 @@ def test_a_chosen_model(decoder, tmp_path):
 @pytest.mark.soak
 def test_suite_under_sanitizers(tmp_path):
     assert not failures(built(tmp_path / "decoder_c", "omc_decode_sanitize"), memory=0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("machine", ["aarch64", "s390x", "powerpc"])
+def test_suite_on_other_machines(machine, tmp_path):
+    """Emulated: bytes in the other order (s390x), that and 32 bits (powerpc)."""
+    if not shutil.which(f"{machine}-linux-gnu-gcc") or not shutil.which(f"qemu-{machine.replace('powerpc', 'ppc')}"):
+        pytest.skip(f"there is no cross compiler or no emulator for {machine} here")
+    folder = tmp_path / "decoder_c"
+    shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("omc_*"))
+    command = ["make", "-s", "-C", str(folder), f"cross-{machine}", f"CHECK={sys.executable} -m refcodec check --quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 failures" in done.stdout
+    assert re.search(rf"\b{len(load_manifest(MANIFEST).streams)} PASS", done.stdout)
 
 
 @pytest.mark.parametrize("path", sorted((DATA / "independent").glob("*.omc")), ids=lambda p: p.stem)
