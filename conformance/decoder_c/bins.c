@@ -81,6 +81,7 @@ static void read_plane(Bits *b, Plane *p, int parities)
     narrow = ue32(b);
     wide = ue32(b);
     require(code <= 2 && p->raw_bits <= p->W && narrow + wide >= 1 && narrow + wide <= SYMBOLS_MAX); /* R9.12.4-1 */
+    require(narrow || !first);
     p->narrow = (int)narrow;
     p->symbols = (int)(narrow + wide);
     base = first << p->raw_bits;
@@ -94,12 +95,11 @@ static void read_plane(Bits *b, Plane *p, int parities)
     for (; s < p->symbols; s++) {
         size += se32(b);
         gap = ue32(b);
-        require(size >= p->raw_bits && size <= p->W); /* R9.12.4-2 */
+        require(size >= p->raw_bits && size <= p->W && !(gap >> (p->W - size))); /* R9.12.4-2; no bit is lost below */
         p->low[s] = (((above + ((uint64_t)1 << size) - 1) >> size) + gap) << size;
         p->log[s] = (uint8_t)size;
         above = p->low[s] + ((uint64_t)1 << size);
-        require(gap <= (uint64_t)1 << 32 && above <= (uint64_t)1 << p->W);
-        require(above <= base || p->low[s] >= end || narrow == 0);
+        require(above <= (uint64_t)1 << p->W && (above <= base || p->low[s] >= end));
     }
     if (p->symbols == 1)
         return;

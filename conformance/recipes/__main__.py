@@ -21,6 +21,8 @@ from refcodec.errors import OmcError
 from refcodec.model import Model
 
 from . import (
+    bins_ends,
+    bins_faults,
     bins_scripts,
     border_faults,
     borders,
@@ -43,8 +45,8 @@ SUITE = Path(__file__).parents[1]
 SUITE_VERSION, SPEC_VERSION = "0.1", "0.1"
 OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
 DECODING = (valid, parents, combinations, cover, extremes, borders, products, unseen,
-            bins_scripts)                                                              # modules with recipes()
-DAMAGED = (invalid, cover, extremes, border_faults, products, unseen, bins_scripts)   # modules with faults()
+            bins_scripts, bins_ends, bins_faults)                                      # modules with recipes()
+DAMAGED = (invalid, cover, extremes, border_faults, products, unseen, bins_faults)    # modules with faults()
 SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
 
 

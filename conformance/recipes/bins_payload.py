@@ -6,7 +6,8 @@ Nothing here comes from the codec's own encoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -40,28 +41,48 @@ class Plane:
     def symbol(self, value: int) -> int:
         return next(s for s, (low, log) in enumerate(self.bins) if low <= value < low + (1 << log))
 
+    def symbols(self, values: Sequence[int]) -> list[int]:
+        known = {v: self.symbol(v) for v in set(values)}
+        return [known[v] for v in values]
+
     @property
     def tables_log2(self) -> int:
         return max(len(self.tables), 1).bit_length() - 1
 
-    def header(self, pairs: bool) -> str:
-        text = u(self.raw_bits // 4, 2) + ue(self.first_cell) + ue(self.narrow) + ue(len(self.wide))
+    def elements(self, pairs: bool) -> list[Element]:
+        """PlaneHeader( ) of 9.12.4."""
+        found = [(self.raw_bits // 4, 2), (self.first_cell, "ue"), (self.narrow, "ue"), (len(self.wide), "ue")]
         above, size = 0, self.raw_bits
         for low, log in self.wide:
-            text += se(log - size) + ue((low >> log) - (above + (1 << log) - 1 >> log))
+            found += [(log - size, "se"), ((low >> log) - (above + (1 << log) - 1 >> log), "ue")]
             above, size = low + (1 << log), log
         if len(self.bins) > 1:
-            text += u(self.tables_log2 - int(pairs), 3) + "".join(map(frequencies, self.tables))
-        return text
+            found += [(self.tables_log2 - int(pairs), 3), *(e for table in self.tables for e in sizes(table))]
+        return found
+
+    def header(self, pairs: bool) -> str:
+        return "".join(map(written, self.elements(pairs)))
+
+
+Element = tuple[int, int | str]            # its value; u(n) as n, or 'ue', 'se'
+
+
+def written(element: Element) -> str:
+    value, descriptor = element
+    return u(value, descriptor) if isinstance(descriptor, int) else {"ue": ue, "se": se}[descriptor](value)
+
+
+def sizes(table: Sequence[int]) -> list[Element]:
+    """Frequencies( ) of 9.12.5."""
+    found, size = [], 5
+    for f in table:
+        n = (f + 1).bit_length()
+        found, size = [*found, (n - size, "se"), (f + 1 - (1 << n - 1), n - 1)], n
+    return found
 
 
 def frequencies(table: Sequence[int]) -> str:
-    """Frequencies( ) of 9.12.5."""
-    text, size = "", 5
-    for f in table:
-        n = (f + 1).bit_length()
-        text, size = text + se(n - size) + u(f + 1 - (1 << n - 1), n - 1), n
-    return text
+    return "".join(map(written, sizes(table)))
 
 
 @dataclass
@@ -82,7 +103,7 @@ class Script:
     exponents: Sequence[int] = ()
     may_choose: bool = False
 
-    def parts(self, x: int) -> tuple[int, int]:
+    def split(self, x: int) -> tuple[int, int]:
         """(m, sign) of an integer (9.12.2)."""
         if self.kind == "float":
             return x & ((1 << self.bits - 1) - 1), x >> (self.bits - 1)
@@ -93,26 +114,35 @@ class Script:
 
     def values(self, x: int) -> list[int]:
         """The values of all planes of an integer."""
-        m, sign = self.parts(x)
+        m, sign = self.split(x)
         head = m >> 8 * (len(self.planes) - 1)
         return [head if self.kind == "plain" else head << 1 | sign,
                 *(m >> 8 * t & 255 for t in range(len(self.planes) - 1))]
 
-    def header(self) -> bytes:
-        text = u(len(self.planes) - 1, 3) + (u(self.bits - 1, 6) if self.levels else "") + u(self.group_log2 - 3, 4)
+    def elements(self) -> list[Element]:
+        """BinsHeader( ) of 9.12.3."""
+        found: list[Element] = [(len(self.planes) - 1, 3)]
+        found += [(self.bits - 1, 6)] if self.levels else []
+        found += [(self.group_log2 - 3, 4)]
         if self.may_choose:
-            text += "0" if self.top is None else "1" + u(self.top, 11)
-        return packed([text, *(p.header(self.states > 0 and k == 0) for k, p in enumerate(self.planes))])
+            found += [(0, 1)] if self.top is None else [(1, 1), (self.top, 11)]
+        return found + [e for k, p in enumerate(self.planes) for e in p.elements(self.states > 0 and k == 0)]
+
+    def header(self) -> bytes:
+        return packed(list(map(written, self.elements())))
 
     def payload(self, numbers: Sequence[int]) -> bytes:
-        sizes, chunks = b"", b""
+        return self.pieces(numbers).bytes()
+
+    def pieces(self, numbers: Sequence[int]) -> Pieces:
+        """A payload in its parts, to be changed."""
+        chunks = []
         for first in range(0, len(numbers), CHUNK):
             part = numbers[first : first + CHUNK]
             rows = [self.values(x) for x in part]
-            for k, plane in enumerate(self.planes):
-                size, data = self.plane(k, plane, [row[k] for row in rows], first, part)
-                sizes, chunks = sizes + size, chunks + data
-        return self.header() + sizes + chunks
+            chunks.append([self.plane(k, plane, [row[k] for row in rows], first, part)
+                           for k, plane in enumerate(self.planes)])
+        return Pieces(self.header(), chunks)
 
     def tables_of(self, k: int, plane: Plane, first: int, numbers: Sequence[int]) -> list[int]:
         """The table of each element of a chunk."""
@@ -130,37 +160,68 @@ class Script:
             found.append(c)
         return found
 
-    def plane(self, k: int, plane: Plane, values: list[int], first: int, numbers: Sequence[int]) -> tuple[bytes, bytes]:
-        """(sizes, bytes) of a plane of a chunk (9.12.6)."""
-        n, data, emitted = len(values), b"", []
-        symbols = [plane.symbol(v) for v in values]
-        if len(plane.bins) > 1:
+    def plane(self, k: int, plane: Plane, values: list[int], first: int, numbers: Sequence[int]) -> Piece:
+        """A plane of a chunk (9.12.6)."""
+        n, piece, bins, symbols = len(values), Piece(), plane.bins, plane.symbols(values)
+        if len(bins) > 1:
             bits = plane.tables_log2 - int(self.states > 0 and k == 0)
             if not (k == 0 and self.top is not None):
                 groups = range(first >> self.group_log2, first + n + (1 << self.group_log2) - 1 >> self.group_log2)
-                data += low_first([(plane.choices[g] if plane.choices else 0, bits) for g in groups])
-            states = [1 << 16] * LANES
+                piece.choices = low_first([(plane.choices[g] if plane.choices else 0, bits) for g in groups])
+            piece.states = [1 << 16] * LANES
             tables = self.tables_of(k, plane, first, numbers)
+            starts = [list(accumulate(table, initial=0)) for table in plane.tables]
             for i in reversed(range(n)):
-                table, s = plane.tables[tables[i]], symbols[i]
-                f, start, x = table[s], sum(table[:s]), states[i % LANES]
+                t, s = tables[i], symbols[i]
+                f, start, x = plane.tables[t][s], starts[t][s], piece.states[i % LANES]
                 if x >= f << 20:
-                    emitted.append(x & 0xFFFF)
+                    piece.words.append(x & 0xFFFF)
                     x >>= 16
-                states[i % LANES] = (x // f << 12) + x % f + start
-            data += b"".join(x.to_bytes(4, "little") for x in states)
-            data += b"".join(w.to_bytes(2, "little") for w in reversed(emitted))
-        raw, extra = [v & (1 << plane.raw_bits) - 1 for v in values], []
+                piece.states[i % LANES] = (x // f << 12) + x % f + start
+            piece.words.reverse()
+        raw = [v & (1 << plane.raw_bits) - 1 for v in values]
         if plane.raw_bits == 4:
             half = (n + 1) // 2
-            data += bytes(low | high << 4 for low, high in zip(raw[:half], raw[half:] + [0] * (n % 2)))
+            piece.raw = bytes(low | high << 4 for low, high in zip(raw[:half], raw[half:] + [0] * (n % 2)))
         elif plane.raw_bits == 8:
-            data += bytes(raw)
-        for v, s in zip(values, symbols):
-            low, log = plane.bins[s]
-            extra.append((v - low >> plane.raw_bits, log - plane.raw_bits))
-        more = low_first(extra)
-        return len(emitted).to_bytes(4, "little") + len(more).to_bytes(4, "little"), data + more
+            piece.raw = bytes(raw)
+        more = [(v - bins[s][0] >> plane.raw_bits, bins[s][1] - plane.raw_bits) for v, s in zip(values, symbols)]
+        piece.extra = low_first([field for field in more if field[1]])
+        return piece
+
+
+@dataclass
+class Piece:
+    """A plane of a chunk. word_count, extra_size: as they stand in the payload, None: as they are."""
+
+    choices: bytes = b""
+    states: list[int] = field(default_factory=list)
+    words: list[int] = field(default_factory=list)
+    raw: bytes = b""
+    extra: bytes = b""
+    word_count: int | None = None
+    extra_size: int | None = None
+
+    def sizes(self) -> bytes:
+        return b"".join(size.to_bytes(4, "little") for size in (
+            len(self.words) if self.word_count is None else self.word_count,
+            len(self.extra) if self.extra_size is None else self.extra_size))
+
+    def bytes(self) -> bytes:
+        return (self.choices + b"".join(x.to_bytes(4, "little") for x in self.states)
+                + b"".join(w.to_bytes(2, "little") for w in self.words) + self.raw + self.extra)
+
+
+@dataclass
+class Pieces:
+    """A payload in its parts. chunks: of each chunk its planes, the head first."""
+
+    header: bytes
+    chunks: list[list[Piece]]
+
+    def bytes(self) -> bytes:
+        planes = [piece for chunk in self.chunks for piece in chunk]
+        return self.header + b"".join(p.sizes() for p in planes) + b"".join(p.bytes() for p in planes)
 
 
 def low_first(fields: Sequence[tuple[int, int]]) -> bytes:
@@ -205,9 +266,8 @@ def any_script(t: DType) -> Script:
 def level_script(bits: int = 9, **options) -> Script:
     """Levels of up to `bits` bits: a few narrow bins, wide ones beyond."""
     wide = [(1 << log, log) for log in range(4, bits)]
-    table = skewed(16 + len(wide), 77)
-    return Script(bits, "signed", [Plane(narrow=16, wide=wide, tables=[table] * (2 if options.get("states") else 1))],
-                  levels=True, **options)
+    tables = [skewed(16 + len(wide), 77 + k) for k in range(2 if options.get("states") else 1)]
+    return Script(bits, "signed", [Plane(narrow=16, wide=wide, tables=tables)], levels=True, **options)
 
 
 def any_levels(bits: int) -> Script:

@@ -1,4 +1,4 @@
-"""Streams of BINS and the faults of its rules, from payloads whose bins, tables and choices are given (SPEC 9.12)."""
+"""Streams of BINS, from payloads whose bins, tables and choices are given (SPEC 9.12)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from refcodec.bitstream.structures import Component, Payload
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
 from refcodec.encoder.candidate import Part
 
-from .bins_payload import CHUNK, Plane, Script, any_script, even, frequencies, level_script, skewed, whole
-from .edits import payload
-from .faults import Fault, fault
+from .bins_payload import CHUNK, Plane, Script, any_script, even, level_script, skewed, whole
 from .parts import (
     MODES,
     P,
@@ -33,8 +31,7 @@ from .parts import (
     uniform,
     words,
 )
-from .scripts import packed, se, u, ue
-from .single import several, simple
+from .single import several
 from .streams import Recipe
 
 
@@ -218,35 +215,6 @@ def grids():
     return [("grid", "float32", (4, 6), direct(given(Component(Q.GRID, grid_scales=scales), "float32", data)))]
 
 
-PARENT = Plane(first_cell=2, narrow=8, raw_bits=4, wide=[(0, 5), (512, 8)],
-               tables=[[1000, 1000, 500, 500, 500, 300, 200, 50, 30, 16]])
-WORDS = [int(x) for x in np.where(integers(2801, (21,), 0, 5) == 0, 5, integers(2800, (21,), 32, 159))] + [700, 33]
-
-
-def parent() -> bytes:
-    return Script(16, "plain", [PARENT]).payload(WORDS)
-
-
-def trellis_faults() -> Iterator[Fault]:
-    """Faults of the states where a trellis chooses among tables, too."""
-    script = level_script(states=8)
-    right = script.payload([int(x) for x in small_levels(2900, (3, 7)).reshape(-1)])
-    head = len(script.header())
-    states, count, extra = head + 8, int.from_bytes(right[head : head + 4], "little"), right[head + 4 : head + 8]
-    more = (int.from_bytes(extra, "little") + 2).to_bytes(4, "little")
-    end = states + 32 + 2 * count
-    for name, what, data in (
-            ("state", "a first state below 2^16", right[:states] + bytes(4) + right[states + 4 :]),
-            ("missing", "a word less, extra bytes more",
-             right[:head] + (count - 1).to_bytes(4, "little") + more + right[head + 8 :]),
-            ("left", "a word that no state takes",
-             right[:head] + (count + 1).to_bytes(4, "little") + right[head + 4 : end] + b"\0\0" + right[end:]),
-            ("end", "a state that does not end as it began",
-             right[:states] + bytes([right[states] ^ 1]) + right[states + 1 :])):
-        yield fault("R9.12.7-1", f"bins-trellis-{name}", "p-bins-trellis", payload(lambda _, d=data: d), "ENTROPY_END",
-                    f"{what}, with a trellis")
-
-
 def recipes() -> Iterator[Recipe]:
     yield Recipe("types-bins", "any words of every element type, entropy mode BINS", several(all_types))
     yield Recipe("v-bins-levels", "BINS: levels of every quantiser", several(quantisers))
@@ -262,105 +230,3 @@ def recipes() -> Iterator[Recipe]:
                  several(bin_layouts))
     yield Recipe("v-bins-chunks", "BINS: three chunks", several(long_tensor))
     yield Recipe("v-bins-grid", "BINS: a scaled half-precision grid", several(grids))
-    yield Recipe("p-bins", "BINS: narrow and wide bins, nibbles, extra bits", simple(
-        (23,), lambda: direct(given(Component(), "uint16", parent())), "uint16"))
-    yield Recipe("p-bins-trellis", "BINS: levels of a trellis", simple((3, 7), lambda: direct(
-        coded_levels(uniform(3, -7, 2), small_levels(2900, (3, 7)), level_script(states=8)))), profile=Profile.MAIN)
-
-
-def faults() -> Iterator[Fault]:
-    """One wrong element each."""
-    right = Script(16, "plain", [PARENT])
-    head = len(right.header())
-
-    def wrong(requirement: str, name: str, what: str, data: bytes, codes: str = "OUT_OF_RANGE",
-              of: str = "p-bins") -> Fault:
-        return fault(requirement, f"bins-{name}", of, payload(lambda _: data), codes, what)
-
-    def with_plane(**changes) -> bytes:
-        """The parent's payload with another header of its plane, the rest as it was."""
-        return replace(right, planes=[replace(PARENT, **changes)]).header() + parent()[head:]
-
-    yield wrong("R9.12.1-1", "header", "a payload that ends in its header",
-                parent()[:head - 2], "ENTROPY_END OUT_OF_RANGE")
-    yield wrong("R9.12.1-1", "sizes", "a payload that ends in the sizes of its chunks",
-                parent()[:head + 5], "ENTROPY_END")
-    yield wrong("R9.12.1-1", "long", "ue(v) with 33 zeros",
-                packed([u(0, 3), u(0, 4), u(0, 2), "0" * 33 + "1" + "0" * 33]), "ENTROPY_END")
-    start = [u(0, 3), u(0, 4), u(0, 2)]
-    for name, what, text in (
-            ("zeros", "in the zeros of ue(v)", [*start, "0" * 7]),
-            ("value", "in the value of ue(v)", [*start, "0000001"]),
-            ("size", "in the size of a wide bin", [*start, ue(0), ue(1), ue(3), "0" * 9]),
-            ("gap", "in the gap of a wide bin", [*start, ue(0), ue(1), ue(3), se(0), "0" * 8]),
-            ("frequency", "in the size of a frequency", [*start, ue(0), ue(2), ue(0), u(0, 3), "0" * 8])):
-        yield wrong("R9.12.1-1", name, f"a payload that ends {what}", packed(text), "ENTROPY_END")
-    yield wrong("R9.12.3-1", "tails", "two tails of 16 bits: a head of none", packed([u(2, 3), "1" * 90]),
-                "OUT_OF_RANGE")
-    yield wrong("R9.12.3-1", "wide-head", "levels of 40 bits without tails",
-                packed([u(0, 3), u(39, 6), u(0, 4), "1" * 60]), "OUT_OF_RANGE", "p-bins-trellis")
-    yield wrong("R9.12.3-1", "trellis-tail", "a tail with a trellis", packed([u(1, 3), u(19, 6), u(0, 4), "1" * 60]),
-                "OUT_OF_RANGE", "p-bins-trellis")
-    yield wrong("R9.12.3-2", "group", "groups longer than chunks", packed([u(0, 3), u(15, 4), "1" * 90]),
-                "OUT_OF_RANGE")
-    bits = right.header()
-    yield wrong("R9.12.3-3", "align", "a bit after the header", bits[:-1] + bytes([bits[-1] | 1]) + parent()[head:],
-                "ENTROPY_END")
-    text = u(0, 3) + u(0, 4)
-    yield wrong("R9.12.4-1", "raw", "raw_code 3", packed([text, u(3, 2), "1" * 80]))
-    yield wrong("R9.12.4-1", "none", "no bins", packed([text, u(1, 2), ue(2), ue(0), ue(0), "1" * 80]))
-    yield wrong("R9.12.4-1", "many", "257 bins", packed([text, u(0, 2), ue(2), ue(200), ue(57), "1" * 300]))
-    yield wrong("R9.12.4-2", "beyond", "narrow bins beyond the plane", with_plane(first_cell=4089))
-    yield wrong("R9.12.4-2", "overlap", "a wide bin over narrow ones", with_plane(wide=[(128, 5), (512, 8)]))
-    yield wrong("R9.12.4-2", "size", "a wide bin smaller than the raw bits", packed(
-        [text, u(1, 2), ue(2), ue(8), ue(2), se(-1), ue(0), "1" * 90]))
-    yield wrong("R9.12.4-2", "large", "a wide bin larger than the plane", with_plane(wide=[(0, 5), (1 << 17, 17)]))
-    yield wrong("R9.12.4-2", "top", "a wide bin beyond the plane", with_plane(wide=[(0, 5), (1 << 16, 8)]))
-    table = list(PARENT.tables[0])
-    yield wrong("R9.12.5-1", "under", "frequencies that add up to 4095",
-                with_plane(tables=[[table[0] - 1, *table[1:]]]))
-    yield wrong("R9.12.5-1", "over", "frequencies that add up to 4097", with_plane(tables=[[table[0] + 1, *table[1:]]]))
-    yield wrong("R9.12.5-1", "all", "a frequency of 4096", with_plane(tables=[[4096, *[0] * 9]]))
-    yield wrong("R9.12.5-1", "size", "a size of 14",
-                packed([text,
-                        PARENT.header(False).split(u(0, 3) + frequencies(table))[0],
-                        u(0, 3),
-                        se(9), "1" * 90]))
-    yield wrong("R9.12.5-1", "none", "a size of 0",
-                packed([text,
-                        PARENT.header(False).split(u(0, 3) + frequencies(table))[0],
-                        u(0, 3),
-                        se(-5), "1" * 90]))
-    yield wrong("R9.12.5-1", "tables", "32 tables", packed(
-        [text, PARENT.header(False).split(u(0, 3) + frequencies(table))[0], u(5, 3), *[frequencies(table)] * 32]))
-    yield wrong("R9.12.6-1", "short", "a chunk without its last byte", parent()[:-1], "ENTROPY_END")
-    yield wrong("R9.12.6-1", "rest", "a byte after the last chunk", parent() + b"\0", "ENTROPY_END")
-    lone = Script(16, "plain", [Plane(wide=[(0, 16)])]).payload(WORDS)
-    yield wrong("R9.12.6-1", "lone", "words where there is one bin",
-                lone[:-8 - 46] + b"\x01\0\0\0" + lone[-4 - 46:] + b"\0\0", "ENTROPY_END")
-    states = head + 8
-    yield wrong("R9.12.7-1", "state", "a first state below 2^16", parent()[:states] + bytes(4) + parent()[states + 4:],
-                "ENTROPY_END")
-    count = int.from_bytes(parent()[head : head + 4], "little")
-    yield wrong(
-        "R9.12.7-1", "missing", "a word less, an extra byte more",
-        parent()[:head] + (count - 1).to_bytes(4, "little") +
-        (int.from_bytes(parent()[head + 4:head + 8], "little") + 2).to_bytes(4, "little") + parent()[head + 8:],
-        "ENTROPY_END")
-    yield wrong(
-        "R9.12.7-1", "left", "a word that no state takes",
-        parent()[:head] + (count + 1).to_bytes(4, "little") + parent()[head + 4:states + 32 + 2 * count] + b"\0\0"
-        + parent()[states + 32 + 2 * count:], "ENTROPY_END")
-    yield wrong("R9.12.7-1", "end", "a state that does not end as it began", parent()[:states]
-                + bytes([parent()[states] ^ 1]) + parent()[states + 1:], "ENTROPY_END")
-    yield from trellis_faults()
-    used = sum(log - 4 for x in WORDS for low, log in [PARENT.bins[PARENT.symbol(x)]])
-    yield wrong("R9.12.8-1", "bits", "a bit after the last extra bits",
-                parent()[:-1] + bytes([parent()[-1] | 1 << used % 8]), "ENTROPY_END")
-    yield wrong("R9.12.8-1", "missing", "extra bits that are missing", parent()[: head + 4] + (
-        (used + 7) // 8 - 1).to_bytes(4, "little") + parent()[head + 8 : -1], "ENTROPY_END")
-    yield wrong("R9.12.8-1", "left", "a byte of extra bits too many", parent()[: head + 4] + (
-        (used + 7) // 8 + 1).to_bytes(4, "little") + parent()[head + 8:] + b"\0", "ENTROPY_END")
-    nibble = states + 32 + 2 * count + (len(WORDS) + 1) // 2 - 1
-    yield wrong("R9.12.8-1", "nibble", "the upper half of the last byte of an odd number of nibbles", parent()[:nibble]
-                + bytes([parent()[nibble] | 16]) + parent()[nibble + 1:], "ENTROPY_END")

@@ -190,6 +190,7 @@ def _read_plane(r: _Reader, width: int, parities: int) -> PlaneHeader:
     raw_bits, first_cell, narrow, wide = RAW_BITS[code], r.ue(), r.ue(), r.ue()
     count = narrow + wide
     _require(1 <= count <= SYMBOLS_MAX, "R9.12.4-1", f"{count} bins")
+    _require(narrow > 0 or first_cell == 0, "R9.12.4-1", f"no narrow bins from the cell {first_cell} on")
     _require(first_cell + narrow << raw_bits <= 1 << width, "R9.12.4-2", "narrow bins beyond the plane's values")
     low, extra = np.zeros(count, np.uint32), np.zeros(count, np.uint8)
     low[:narrow] = (first_cell + np.arange(narrow, dtype=np.int64)) << raw_bits
@@ -285,8 +286,8 @@ def _tables(header: Header, levels: bool) -> tuple[list[Plane], Bins, np.ndarray
     for p, h in enumerate(header.planes):
         top = 1 << (header.width(p) - 1) if header.bits == 64 and p == 0 else 0
         base = int(h.low[0]) if h.narrow else 0
-        planes.append(Plane(header.bits, mask, top, header.shift(p), h.raw_bits, base, h.narrow, len(h.low),
-                            header.group, h.tables_log2, first_table, first_bin))
+        planes.append(Plane(header.bits, (1 << header.width(p)) - 1, mask, top, header.shift(p), h.raw_bits, base,
+                            h.narrow, len(h.low), header.group, h.tables_log2, first_table, first_bin))
         build_tables(h.frequencies, first_table, slots)
         first_bin += len(h.low)
         first_table += len(h.frequencies)

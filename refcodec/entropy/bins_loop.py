@@ -30,14 +30,15 @@ RUN = 64                        # elements that are looked at together
 class Plane(NamedTuple):
     """What the loops know of a plane: numbers only.
 
-    bits: of a whole value.  mask: of a value in its place: a word has its bits only, a level, and what has 64 bits, is
-    signed there.  top: the highest bit of a head if it is the sign of 64 bits, else 0.  shift: bits of the tails below
-    this plane.  raw_bits: 0, 4 or 8.  base: first value of the narrow bins.  narrow, bins: how many bins are narrow,
-    and there are.  group: log2 of the elements of a group.  choice_bits: that choose a table.  first_table, first_bin:
-    where its tables and bins begin.
+    bits: of a whole value.  last: the highest value of the plane.  mask: of a value in its place: a word has its bits
+    only, a level, and what has 64 bits, is signed there.  top: the highest bit of a head if it is the sign of 64 bits,
+    else 0.  shift: bits of the tails below this plane.  raw_bits: 0, 4 or 8.  base: first value of the narrow bins.
+    narrow, bins: how many bins are narrow, and there are.  group: log2 of the elements of a group.  choice_bits: that
+    choose a table.  first_table, first_bin: where its tables and bins begin.
     """
 
     bits: int
+    last: int
     mask: int
     top: int
     shift: int
@@ -264,6 +265,7 @@ def _bits64(data, q, end):
 @inlined
 def _put(kind, plane, out, i, value):
     # A value of a plane into its place. A TAIL meets zeros there, or the sign of a SIGNED head.
+    value &= plane.last                        # _join_narrow takes wide bins for narrow ones that go on beyond it
     if kind == TAIL:
         out[at(i)] ^= value << plane.shift
     elif kind == FLOAT:
@@ -465,7 +467,7 @@ def read_wide(data, bit, width, raw_bits, narrow, count, base, low, extra):
         gap, bit = _ue(data, bit, end)
         if bit < 0:
             return bit, ENDED
-        if log < raw_bits or log > width:
+        if log < raw_bits or log > width or gap >> (width - log):         # so that none of 63 bits is lost below
             return bit, BAD_BIN
         first = (((above + (1 << log) - 1) >> log) + gap) << log
         above = first + (1 << log)
