@@ -8,6 +8,8 @@
 #   make fuzz                a million damaged streams over the C decoder, a hundred thousand over Python's (an hour)
 #   make mutation            faults put into the decoder one by one: which of them the suite sees (hours)
 #   make bench               OMC beside its peers, in environments of their own (about an hour)
+#   make bench-speed         speed beside the fast codecs on large files, and the figures to reach (two hours; QUICK=1:
+#                            minutes; SEED=7: other generated files)
 #   make systems             every coding system on one table: size, error, speed, verified; writes docs/systems.md
 #   make docs                the site of SPEC.md, docs and the API, in build/site
 #   make experiments         the experiments of the source papers, again, and their report (hours; trains networks)
@@ -21,7 +23,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check soak fuzz mutation bench systems docs experiments conformance models big-models clean
+.PHONY: help demo test test-all check soak fuzz mutation bench bench-speed systems docs experiments conformance models big-models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +32,8 @@ READY := $(VENV)/ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 MODEL ?=
 THREADS ?=
+QUICK ?=
+SEED ?=
 TESTS ?=
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{print ($$1 < 4) ? $$1 : 4}')
 # One worker runs a file from its beginning to its end: what a file sets up is set up once, and servers do not meet.
@@ -68,6 +72,9 @@ mutation: $(READY)
 
 bench: $(READY) models $(TRANSFORMER)
 	@$(BIN)/python tools/bench_peers.py --models $(MODELS)
+
+bench-speed: $(READY) models
+	@$(BIN)/python tools/bench_speed.py --models $(MODELS) $(if $(QUICK),--quick) $(if $(SEED),--seed '$(SEED)')
 
 systems: $(READY)
 	@$(BIN)/python tools/coding_systems.py --into docs/systems.md

@@ -18,6 +18,9 @@ PACKAGES = {
     # zipnn imports torch: the same pin, so that both environments share the download.
     "lossless": ("torch==2.13.0", "zstandard==0.25.0", "zipnn==0.5.4", "pcodec==1.1.0", "openzl==0.3.0",
                  "bsdiff4==1.3.2", "hdiffpatch==2.6.0", "numpy"),
+    "lmzip": ("lmzip[zstd]==1.3.0", "numpy"),
+    "bigsmall": ("bigsmall==4.0.0", "numpy"),
+    "z4ai": ("z4ai==0.2.0", "numpy"),
     "outputs": ("onnxruntime", "onnx", "numpy", "pillow", "scikit-image", "scikit-learn"),
 }
 WORKERS = pathlib.Path(__file__).parent / "workers"

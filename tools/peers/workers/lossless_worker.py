@@ -80,21 +80,25 @@ def pcodec_codec(file_type):
             lambda stream: standalone.simple_decompress(stream).tobytes())
 
 
-def openzl_codec(file_type):
-    """OpenZL: the smallest of float split, byte planes, distinct values and field LZ, each plane coded its best way."""
+def openzl_codec(file_type, repeats=True):
+    """OpenZL: the smallest of float split, byte planes, distinct values and field LZ, each plane coded its best way.
+
+    repeats: False leaves out what finds them and takes most of the time: zstd -19, distinct values and field LZ.
+    """
     import openzl.ext as zl
     compressor = zl.Compressor()
     compressor.set_parameter(zl.CParam.FormatVersion, zl.MAX_FORMAT_VERSION)
     store, zstd = zl.graphs.Store()(compressor), zl.graphs.Zstd(compression_level=19)(compressor)
-    smallest = zl.graphs.BruteForce([store, zl.graphs.Huffman()(compressor), zl.graphs.Fse()(compressor), zstd])(
-        compressor)
+    entropy = [store, zl.graphs.Huffman()(compressor), zl.graphs.Fse()(compressor)]
+    smallest = zl.graphs.BruteForce([*entropy, *([zstd] if repeats else [])])(compressor)
     planes = zl.nodes.TransposeSplit()(compressor, smallest)
     split = {"F32": zl.nodes.Float32Deconstruct, "BF16": zl.nodes.BFloat16Deconstruct,
              "F16": zl.nodes.Float16Deconstruct}[file_type]()(compressor, planes, smallest)
     as_planes = zl.nodes.ConvertNumToStructLE()(compressor, planes)
     fields = zl.graphs.FieldLz(compression_level=9)(compressor)
     distinct = zl.nodes.ConvertNumToStructLE()(compressor, zl.nodes.TokenizeStruct()(compressor, planes, fields))
-    compressor.select_starting_graph(zl.graphs.BruteForce([split, as_planes, distinct, fields])(compressor))
+    graphs = [split, as_planes, *([distinct, fields] if repeats else [])]
+    compressor.select_starting_graph(zl.graphs.BruteForce(graphs)(compressor))
 
     def encode(words):
         context = zl.CCtx()
