@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from ..compiler import compiled, inlined
-from ..entropy.bins_loop import CHUNK_ELEMENTS, LANES
+from ..entropy.bins_plane import CHUNK_ELEMENTS, LANES
 from ..entropy.levels import LEVEL_MAX
 from ..quantization.uniform import trellis
 

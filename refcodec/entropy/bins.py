@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import EntropyError
 from ..parallel import run_all
-from .bins_loop import (
+from .bins_chunk import Traits, decode_chunks
+from .bins_parsing import build_tables, read_frequencies, read_u, read_ue, read_wide
+from .bins_plane import (
     BAD_BIN,
+    BAD_REST,
     BAD_TABLE,
     CHUNK_ELEMENTS,
     ENDED,
@@ -18,27 +23,17 @@ from .bins_loop import (
     STATE_BYTES,
     SYMBOLS_MAX,
     TABLES_LOG2_MAX,
-    TAIL,
     Bins,
     Plane,
-    add_predictor,
-    build_tables,
-    contexts_of,
-    join,
-    read_frequencies,
-    read_u,
-    read_ue,
-    read_wide,
-    symbols_by_context,
-    symbols_by_group,
-    symbols_with_trellis,
 )
+from .bins_prediction import contexts_of
 from .watch import clause
 
 GROUP_MIN = 3                # log2 of the elements of the least group
 GROUP_MAX = 17
 HEAD_BITS = 32               # of the widest head
 RAW_BITS = (0, 4, 8)
+HEADER_BYTES = 1 << 14       # that are read at first; most headers are shorter
 ERRORS = {ENDED: ("ENTROPY_END", "the payload ends inside its header", "R9.12.1-1"),
           BAD_BIN: ("OUT_OF_RANGE", "a bin lies outside the values of its plane, or over others", "R9.12.4-2"),
           BAD_TABLE: ("OUT_OF_RANGE", "frequencies are out of range, or do not add up to 4096", "R9.12.5-1")}
@@ -68,15 +63,17 @@ class Coded:
 
     @property
     def chunks(self) -> int:
+        """How many chunks there are."""
         return -(-self.count // CHUNK_ELEMENTS)
 
     def chunk(self, c: int) -> slice:
+        """The elements of chunk c."""
         return slice(c * CHUNK_ELEMENTS, min((c + 1) * CHUNK_ELEMENTS, self.count))
 
     def contexts(self, part: slice, top_exponent: int, tables: int, out: np.ndarray) -> None:
         """The table of each element of a part, by its predictor's exponent, into out (uint8)."""
-        contexts_of(self.predictor, part.start, self.mantissa, self.exponent_bits, top_exponent, tables,
-                    out[: part.stop - part.start])
+        contexts_of(self.predictor, part.start, self.mantissa, self.exponent_bits, top_exponent, tables, out,
+                    part.stop - part.start)
 
     @property
     def exponents(self) -> bool:
@@ -205,119 +202,110 @@ def _read_plane(r: _Reader, width: int, parities: int) -> PlaneHeader:
 # Decoder
 
 
-@dataclass
+class _Room(threading.local):
+    """What a thread needs while it decodes chunks; kept, for fresh memory takes longer than many a chunk."""
+
+    def __init__(self) -> None:
+        self.symbols, self.contexts = np.empty(CHUNK_ELEMENTS, np.uint8), np.empty(CHUNK_ELEMENTS, np.uint8)
+
+
+_ROOM = _Room()
+Fetch = Callable[[int, int], np.ndarray]       # (first byte, number of bytes) of a payload: uint8, read-only
+
+
 class Payload:
-    """A payload whose header was read. offsets: of each chunk, int64.  sizes: int64 [chunks, planes, 2]."""
+    """A payload whose header was read, and whose chunks can be decoded one by one.
 
-    data: np.ndarray
-    coded: Coded
-    header: Header
-    offsets: np.ndarray
-    sizes: np.ndarray
-    planes: list[Plane]
-    bins: Bins
-    slots: np.ndarray
+    fetch: gives bytes of the payload, of `size`.  dtype: unsigned words; None: levels, int32, of more bits int64.
 
-    @staticmethod
+    header: what the payload begins with.  offsets: int64 [chunks + 1], where each begins, and the end.
+
+    Raises EntropyError OUT_OF_RANGE, ENTROPY_END: the header, or sizes that do not add up to the payload.
+    """
+
     @clause("9.12.6")
-    def read(data: np.ndarray, coded: Coded) -> Payload:
-        """Checks the header, and that the sizes of all chunks add up to the payload. Raises EntropyError."""
-        header, q = read_header(data, coded)
-        planes = len(header.planes)
-        size = 8 * planes * coded.chunks
-        if q + size > len(data):
+    def __init__(self, fetch: Fetch, size: int, coded: Coded, dtype: np.dtype | None = None):
+        self.fetch, self.coded = fetch, coded
+        self.header, q = _header_of(fetch, size, coded)
+        planes = len(self.header.planes)
+        table = 8 * planes * coded.chunks
+        if q + table > size:
             raise _fail("ENTROPY_END", "the payload ends inside the sizes of its chunks", "R9.12.1-1")
-        sizes = data[q : q + size].view("<u4").astype(np.int64).reshape(coded.chunks, planes, 2)
+        sizes = fetch(q, table).view("<u4").astype(np.int64).reshape(coded.chunks, planes, 2)
         lengths = np.zeros(coded.chunks, np.int64)
         for p in range(planes):
-            whole = header.sizes(p, CHUNK_ELEMENTS, 0)
-            last = header.sizes(p, coded.count - (coded.chunks - 1) * CHUNK_ELEMENTS, 0)
+            whole = self.header.sizes(p, CHUNK_ELEMENTS, 0)
+            last = self.header.sizes(p, coded.count - (coded.chunks - 1) * CHUNK_ELEMENTS, 0)
             lengths += sum(whole) + 2 * sizes[:, p, 0] + sizes[:, p, 1]
             lengths[-1:] += sum(last) - sum(whole)
-        offsets = q + size + np.cumsum(lengths) - lengths
-        lone = [not plane.coded for plane in header.planes]
-        if q + size + int(lengths.sum()) != len(data) or sizes[:, lone, 0].any():
+        self.offsets = np.concatenate([[0], np.cumsum(lengths)]) + q + table
+        lone = [not plane.coded for plane in self.header.planes]
+        if int(self.offsets[-1]) != size or sizes[:, lone, 0].any():
             raise _fail("ENTROPY_END", "the sizes of the chunks do not add up to the payload", "R9.12.6-1")
-        return Payload(data, coded, header, offsets, sizes, *_tables(header, coded.levels))
+        self.dtype = dtype or np.dtype(np.int32 if self.header.bits <= 32 else np.int64)
+        self._place = np.dtype(np.int64) if self.dtype == np.uint64 else self.dtype        # as the loops have it
+        predictor = np.zeros(0, self._place) if coded.predictor is None else coded.predictor.view(self._place)
+        self._state = (self._traits(), *_tables(self.header, coded.levels), sizes), predictor
 
-    def decode(self, c: int, out: np.ndarray, symbols: np.ndarray, contexts: np.ndarray) -> None:
-        """Chunk c into its place in out (unsigned, flat). symbols, contexts: room, uint8 [CHUNK_ELEMENTS]."""
-        coded, part, q = self.coded, self.coded.chunk(c), int(self.offsets[c])
-        for p in range(len(self.planes)):
-            q = self._decode_plane(c, p, part, q, out, symbols=symbols, contexts=contexts)
-        if coded.predictor is not None:
-            add_predictor(coded.exponent_bits > 0, coded.bits, coded.predictor, out, part.start, part.stop - part.start)
+    def _traits(self) -> Traits:
+        coded = self.coded
+        return Traits(coded.count, coded.kind, coded.states, int(coded.predictor is not None), coded.bits,
+                      coded.mantissa, coded.exponent_bits, self.header.top_exponent or 0)
 
-    @clause("9.12.6")
-    def _decode_plane(self, c: int, p: int, part: slice, q: int, out: np.ndarray, *, symbols: np.ndarray,
-                      contexts: np.ndarray) -> int:
-        # From byte q on; returns where the next plane begins.
-        coded, header, plane, data, n = self.coded, self.header, self.planes[p], self.data, part.stop - part.start
-        choices, size, raw_size = header.sizes(p, n, int(self.sizes[c, p, 0]))
-        words, raw = q + choices, q + choices + size
-        extra, end = raw + raw_size, raw + raw_size + int(self.sizes[c, p, 1])
-        if not header.planes[p].coded:
-            symbols[:n] = 0
-            status = OK
-        elif header.by_exponent(p):
-            coded.contexts(part, header.top_exponent or 0, 1 << plane.choice_bits, contexts)
-            status = symbols_by_context(plane, data, words, raw, self.slots, contexts, symbols, n)
-        elif coded.states:                             # so there is one plane
-            status = symbols_with_trellis(plane, self.bins, data, words, raw, self.slots, q, raw, extra, end,
-                                          coded.states, symbols, n)
-        else:
-            status = symbols_by_group(plane, data, words, raw, self.slots, q, symbols, n)
-        if status != OK:
+    def decode(self, chunks: range, out: np.ndarray) -> None:
+        """Successive chunks into `out`, flat and of `dtype`, which begins with the first element of the first one.
+
+        Raises EntropyError ENTROPY_END.
+        """
+        begin, end = int(self.offsets[chunks.start]), int(self.offsets[chunks.stop])
+        fixed, predictor = self._state
+        status, c = decode_chunks(*fixed, chunks.start, chunks.stop, self.fetch(begin, end - begin), predictor,
+                                  out.view(self._place), 0, _ROOM.symbols, _ROOM.contexts)
+        if status == ENDED:
             raise _fail("ENTROPY_END", f"chunk {c} does not end with its last symbol", "R9.12.7-1")
-        kind = TAIL if p else coded.kind
-        used = join(kind, plane, self.bins, symbols, data, raw, extra, end, n, out, part.start)
-        half = data[extra - 1] >> 4 if plane.raw_bits == 4 and n % 2 else 0
-        rest = data[end - 1] >> (used % 8) if used % 8 else 0
-        if end - extra != (used + 7) // 8 or half or rest:
+        if status == BAD_REST:
             raise _fail("ENTROPY_END", f"raw or extra bits of chunk {c} are missing, or left", "R9.12.8-1")
-        return end
 
 
-def _tables(header: Header, levels: bool) -> tuple[list[Plane], Bins, np.ndarray]:
+def _header_of(fetch: Fetch, size: int, coded: Coded) -> tuple[Header, int]:
+    # From the first bytes, of which more are read as long as the header does not end with them.
+    known = min(size, HEADER_BYTES)
+    while True:
+        try:
+            return read_header(fetch(0, known), coded)
+        except EntropyError as error:
+            if known == size or error.code != "ENTROPY_END":
+                raise
+            known = min(size, 8 * known)
+
+
+def _tables(header: Header, levels: bool) -> tuple[np.ndarray, Bins, np.ndarray]:
+    # What the loops know: rows of Plane, all bins, and the slots of all tables.
     planes, first_table, first_bin = [], 0, 0
-    tables = sum(len(h.frequencies) for h in header.planes)
-    slots = np.zeros(max(tables, 1) << SLOT_BITS, np.uint32)
+    slots = np.zeros(max(sum(len(h.frequencies) for h in header.planes), 1) << SLOT_BITS, np.uint32)
     mask = -1 if levels or header.bits == 64 else (1 << header.bits) - 1
     for p, h in enumerate(header.planes):
-        top = 1 << (header.width(p) - 1) if header.bits == 64 and p == 0 else 0
-        base = int(h.low[0]) if h.narrow else 0
-        planes.append(Plane(header.bits, (1 << header.width(p)) - 1, mask, top, header.shift(p), h.raw_bits, base,
-                            h.narrow, len(h.low), header.group, h.tables_log2, first_table, first_bin))
+        width = header.width(p)
+        top = 1 << (width - 1) if header.bits == 64 and p == 0 else 0
+        planes.append(Plane(header.bits, mask, (1 << width) - 1, top, header.shift(p), h.raw_bits,
+                            int(h.low[0]) if h.narrow else 0, h.narrow, len(h.low), header.group, h.tables_log2,
+                            first_table, first_bin, int(header.by_exponent(p))))
         build_tables(h.frequencies, first_table, slots)
         first_bin += len(h.low)
         first_table += len(h.frequencies)
     bins = Bins(np.concatenate([h.low for h in header.planes]), np.concatenate([h.extra for h in header.planes]))
-    return planes, bins, slots
+    return np.array(planes, np.int64), bins, slots
 
 
-def decode_bins(data: np.ndarray, coded: Coded, dtype: np.dtype | None = None, threads: int = 1,
-                chunks: range | None = None) -> np.ndarray:
+def decode_bins(data: np.ndarray, coded: Coded, dtype: np.dtype | None = None, threads: int = 1) -> np.ndarray:
     """The integers of a payload (uint8), flat: unsigned words of dtype, or levels (int32, of more bits int64).
 
-    chunks: only these; the elements of others are undefined.  Raises EntropyError OUT_OF_RANGE or ENTROPY_END, before
-    anything is allocated for the elements if the header or the sizes are wrong. Memory beside the result: 256 kB a
-    thread, 16 kB a table.
+    Raises EntropyError OUT_OF_RANGE or ENTROPY_END, before anything is allocated for the elements if the header or the
+    sizes are wrong.
     """
-    payload = Payload.read(data, coded)
-    if dtype is None:
-        dtype = np.dtype(np.int32 if payload.header.bits <= 32 else np.int64)
-    out = np.empty(coded.count, dtype)
-    place = out.view(np.int64) if dtype == np.uint64 else out
-    if coded.predictor is not None and coded.predictor.dtype == np.uint64:
-        payload.coded = replace(coded, predictor=coded.predictor.view(np.int64))
-    wanted = range(coded.chunks) if chunks is None else chunks
-    workers = max(1, min(threads, len(wanted)))
-
-    def work(w: int) -> None:
-        symbols = np.zeros(CHUNK_ELEMENTS, np.uint8)
-        contexts = np.zeros(CHUNK_ELEMENTS if coded.exponents else 1, np.uint8)
-        for c in wanted[w::workers]:
-            payload.decode(c, place, symbols, contexts)
-
-    run_all(work, range(workers), workers)
+    data = data.view()
+    data.flags.writeable = False                   # one type of array, whatever it is read from
+    payload = Payload(lambda first, count: data[first : first + count], len(data), coded, dtype)
+    out = np.empty(coded.count, payload.dtype)
+    run_all(lambda c: payload.decode(range(c, c + 1), out[coded.chunk(c)]), range(coded.chunks), threads)
     return out

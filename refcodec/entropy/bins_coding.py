@@ -1,11 +1,12 @@
-"""The compiled loops that make payloads of BINS (informative; the inverse of bins_loop.py)."""
+"""The compiled loops that make payloads of BINS (informative; the inverse of bins_chunk.py)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..compiler import at, compiled, inlined, signed, unsigned
-from .bins_loop import FLOAT, LANES, RUN, SIGNED, SLOT_BITS, STATE_MIN, SYMBOLS_MAX, TOTAL, ordered
+from .bins_plane import FLOAT, LANES, RUN, SIGNED, SLOT_BITS, STATE_MIN, SYMBOLS_MAX, TOTAL
+from .bins_prediction import ordered
 from .levels import trellis_masks
 
 EXACT = 8               # octave cells: values below it have one each, others a quarter of an octave

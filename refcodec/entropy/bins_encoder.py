@@ -25,7 +25,7 @@ from .bins_coding import (
     trellis_parities,
 )
 from .bins_header import header_bytes
-from .bins_loop import FLOAT, LANES, SYMBOLS_MAX
+from .bins_plane import FLOAT, LANES, SYMBOLS_MAX
 from .bins_search import OCTAVE_CELLS, Bins, best_bins, octave_bins
 from .bins_tables import (
     GROUPS,

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..compiler import at, bit_length, compiled, inlined, signed
 from .bins import GROUP_MIN, Coded, Header, PlaneHeader
-from .bins_loop import SIZE_START
+from .bins_plane import SIZE_START
 from .bit_packing import put_bits
 from .huffman_tables import se_bits, u_bits, ue_bits
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..compiler import at, bit_length, compiled, inlined, signed
 from .bins import RAW_BITS, PlaneHeader
 from .bins_coding import EXACT
-from .bins_loop import SLOT_BITS, SYMBOLS_MAX, TOTAL
+from .bins_plane import SLOT_BITS, SYMBOLS_MAX, TOTAL
 
 BLOCK = 8                    # cells that become narrow bins together
 DENSE = 5                    # eighths of a slot of a table: what a narrow bin's cell has to be filled with

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..compiler import at, compiled, signed, unsigned
-from .bins_loop import SYMBOLS_MAX, TOTAL
+from .bins_plane import SYMBOLS_MAX, TOTAL
 from .bins_search import FASTER, ONE, log2_of
 
 GROUPS = (6, 8, 10)          # log2 of the elements of a group that are tried

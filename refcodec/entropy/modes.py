@@ -19,7 +19,7 @@ from . import byte_coding, map_coding, map_loop, word_parts, word_steps
 from . import words as word_coding
 from .bins import Coded, decode_bins
 from .bins_encoder import encode_bins
-from .bins_loop import FLOAT, PLAIN, SIGNED
+from .bins_plane import FLOAT, PLAIN, SIGNED
 from .byte_coding import ByteCoder
 from .context_coding import CC, decode_levels_cc, encode_levels_cc, new_cc_contexts
 from .fixed_length import decode_fixed, encode_fixed, least_length

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..compiler import compiled, inlined
 from ..dtypes import DType
-from ..entropy.bins_loop import CHUNK_ELEMENTS, LANES
+from ..entropy.bins_plane import CHUNK_ELEMENTS, LANES
 from ..errors import ReconstructionError
 from .assembly import CHUNK, assemble, chunks
 

@@ -11,9 +11,9 @@ from helpers.processes import uncompiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refcodec.entropy.bins import CHUNK_ELEMENTS, Coded, decode_bins, read_header
+from refcodec.entropy.bins import CHUNK_ELEMENTS, Coded, Payload, decode_bins, read_header
 from refcodec.entropy.bins_encoder import encode_bins
-from refcodec.entropy.bins_loop import FLOAT, PLAIN, SIGNED
+from refcodec.entropy.bins_plane import FLOAT, PLAIN, SIGNED
 from refcodec.errors import EntropyError
 
 WORDS = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
@@ -94,8 +94,13 @@ def test_trellis(states, scale):
 def test_some_chunks_only():
     words = words_of(16, "near", 4 * CHUNK_ELEMENTS)
     coded = Coded(words.size, 16, FLOAT)
-    out = decode_bins(np.frombuffer(encode_bins(words, coded), np.uint8), coded, words.dtype, chunks=range(2, 3))
-    assert np.array_equal(out[coded.chunk(2)], words[coded.chunk(2)])
+    data, read = np.frombuffer(encode_bins(words, coded), np.uint8), []
+    payload = Payload(lambda first, count: read.append((first, count)) or data[first : first + count], len(data), coded,
+                      words.dtype)
+    out, known = np.empty(2 * CHUNK_ELEMENTS, words.dtype), len(read)
+    payload.decode(range(1, 3), out)
+    assert np.array_equal(out, words[CHUNK_ELEMENTS : 3 * CHUNK_ELEMENTS])
+    assert read[known:] == [(payload.offsets[1], payload.offsets[3] - payload.offsets[1])]
 
 
 def test_an_alphabet_of_any_size_takes_what_it_should():

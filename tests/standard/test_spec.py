@@ -25,7 +25,7 @@ from refcodec.bitstream.structures import Component  # noqa: E402
 from refcodec.dtypes import BY_CODE, BY_NAME  # noqa: E402
 from refcodec.encoder import components as made  # noqa: E402
 from refcodec.entropy import (  # noqa: E402
-    bins_loop,
+    bins_plane,
     huffman,
     huffman_loop,
     huffman_tables,
@@ -265,7 +265,7 @@ CONSTANTS = [
     ("9.6.1", map_loop,
      "PLANE_WINDOW OVERALL_WINDOW WEIGHT_ONE WEIGHT_MAX SETTINGS PREDICTED PHASES DISTANCES TOP_BITS"),
     ("9.7.1", huffman_loop, "LENGTH_MAX INDEX_MAX MEAN_START"),
-    ("9.12.1", bins_loop, "CHUNK_ELEMENTS LANES STATE_MIN SLOT_BITS SYMBOLS_MAX TABLES_LOG2_MAX SIZE_START"),
+    ("9.12.1", bins_plane, "CHUNK_ELEMENTS LANES STATE_MIN SLOT_BITS SYMBOLS_MAX TABLES_LOG2_MAX SIZE_START"),
 ]
 
 
