@@ -16,12 +16,12 @@ from .watch import clause
 class Traits(NamedTuple):
     """What the loops know of a payload: numbers only.
 
-    count: of integers.  kind: of their heads.  states: of the trellis of levels, 0 without.  differences: 1 with a
-    predictor.  bits, mantissa, exponent_bits: of a word; exponent_bits is 0 where differences are those of integers.
-    top_exponent: of the tables that exponents of the predictor choose.
+    elements: how many there are.  kind: of their heads.  states: of the trellis of levels, 0 without.  differences: 1
+    with a predictor.  bits, mantissa, exponent_bits: of a word; exponent_bits is 0 where differences are those of
+    integers.  top_exponent: of the tables that exponents of the predictor choose.
     """
 
-    count: int
+    elements: int
     kind: int
     states: int
     differences: int
@@ -72,7 +72,7 @@ def _rest_is_zero(plane, data, extra, end, used, n):
 def _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, symbols, contexts):
     # Chunk c, whose first byte is data[q], into out[o:]. Returns the status and where the next chunk begins.
     first = c * CHUNK_ELEMENTS
-    n = min(traits.count - first, CHUNK_ELEMENTS)
+    n = min(traits.elements - first, CHUNK_ELEMENTS)
     tails = _raw_tails(traits, planes, sizes, c, q, n)
     for p in range(planes.shape[0] if tails[0] < 0 else 1):
         plane = plane_of(planes, p)
