@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,32 @@ def test_both_decoders_agree(seeds, harness):
         no_faults(campaigns.fuzz_differential(seeds, server, 500, 16), 500)
     finally:
         server.close()
+
+
+@needs_compiler
+def test_payloads_of_bins(harness):
+    """Right ones are decoded to what was drawn, damaged ones to the same or to an error by both decoders."""
+    server = c_harness.Server(harness, [])
+    try:
+        tally = campaigns.fuzz_bins(server, 400, 18)
+    finally:
+        server.close()
+    no_faults(tally, 400)
+    assert tally.answers["accepted"] > 80
+    assert tally.answers["ENTROPY_END"] > 80
+    assert tally.answers["OUT_OF_RANGE"] > 80
+
+
+@needs_compiler
+@pytest.mark.long
+def test_more_payloads_of_bins_with_bounds_checked(tmp_path):
+    """Every index of the compiled loops is tested: one out of range would be a crash."""
+    command = [sys.executable, "-m", "tools.fuzz", "--only", "bins", "--count", "4000", "--seed", "19", "--json",
+               "--out", str(tmp_path / "faults")]
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "REFCODEC_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)[0]["inputs"] == 4000
 
 
 # What was found, and what is worth keeping

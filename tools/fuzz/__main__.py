@@ -6,7 +6,9 @@
 
 Campaigns: c (the C decoder under AddressSanitizer and UndefinedBehaviorSanitizer, its own mutator), coverage (the same,
 guided by coverage, where clang has libFuzzer), python (the reference decoder), differential (both decoders have to
-agree, digests made anew), tools (info and trace), validate, files (ONNX, safetensors, npz, npy).
+agree, digests made anew), bins (the same for payloads of BINS, drawn at random), tools (info and trace), validate,
+files (ONNX, safetensors, npz, npy).  NUMBA_BOUNDSCHECK=1 with a folder of its own in REFCODEC_CACHE has the compiled
+loops tell every index that is out of range.
 A fault is a crash, a sanitizer's report, an unlisted code, no answer within seconds of computing, memory beyond the
 budget, or a model that is not what the stream says (WRONG-ACCEPT). Its input is kept in the folder of --out.
 Exit codes: 0 no fault; 1 faults; 2 no compiler for the C decoder (the other campaigns were run).
@@ -29,8 +31,8 @@ from . import c_harness, campaigns, python_targets
 from .campaigns import Seeds
 from .python_targets import Tally
 
-COUNTS = {"c": 1_000_000, "coverage": 200_000, "python": 100_000, "differential": 20_000, "tools": 10_000,
-          "validate": 10_000, "files": 50_000}
+COUNTS = {"c": 1_000_000, "coverage": 200_000, "python": 100_000, "differential": 20_000, "bins": 100_000,
+          "tools": 10_000, "validate": 10_000, "files": 50_000}
 
 
 class Runs:
@@ -55,6 +57,14 @@ class Runs:
                                 lambda p: campaigns.fuzz_differential(self.seeds, server, count, self.seed, p))
         finally:
             server.close()
+
+    def bins(self, count: int) -> Tally:
+        server = c_harness.Server(c_harness.build(self.work), []) if c_harness.compiler() else None
+        try:
+            return self._python("BINS", count, lambda p: campaigns.fuzz_bins(server, count, self.seed, p))
+        finally:
+            if server:
+                server.close()
 
     def tools(self, count: int) -> Tally:
         inputs = campaigns.stream_files(self.seeds, self.seed)

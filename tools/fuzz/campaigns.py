@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from conformance.recipes.edits import EditedStream
-from refcodec import Model, Tensor, save
+from refcodec import Model, Tensor, decode, save
 from refcodec.checker import load_manifest
 from refcodec.checker.dump import read_dump
 from refcodec.checker.manifest import Rejected
 
-from . import damage, python_targets
+from . import bins_inputs, damage, python_targets
 from .c_harness import Server
 from .python_targets import Fault, Outcome, Tally
 
@@ -190,6 +190,40 @@ def fuzz_differential(s: Seeds, server: Server, count: int, seed: int,
             progress()
     tally.seconds = time.monotonic() - began
     return tally
+
+
+def fuzz_bins(server: Server | None, count: int, seed: int, progress: Callable[[], None] = lambda: None) -> Tally:
+    """Payloads of BINS, right and damaged, over both decoders (server None: over Python's). They have to agree.
+
+    Right ones have to be decoded to what was drawn; damaged ones are models with other digests, or a code of 9.12.
+    """
+    tally, began = Tally("BINS"), time.monotonic()
+    drawn = bins_inputs.inputs(seed)
+    with python_targets.limits():
+        for _ in range(count):
+            data, expected = next(drawn)
+
+            def run(data=data, expected=expected) -> Outcome:
+                outcome = python_targets.decode(data, [])
+                if outcome.code == "DIGEST_MISMATCH":
+                    data = damage.with_new_digests(data, [], max_memory=python_targets.MEMORY) or data
+                    outcome = python_targets.decode(data, [])
+                if outcome.code not in ("", "ENTROPY_END", "OUT_OF_RANGE"):
+                    raise Fault(f"{outcome.code} for a payload of BINS: {data.hex()}")
+                if expected is not None and not (outcome.digest and _decodes_to(data, expected)):
+                    raise Fault(f"{outcome.code or 'other words'} for a payload that is right: {data.hex()}")
+                if server:
+                    agree(outcome, server.ask(data), data)
+                return outcome
+
+            python_targets.timed(tally, data, run)
+            progress()
+    tally.seconds = time.monotonic() - began
+    return tally
+
+
+def _decodes_to(data: bytes, expected: np.ndarray) -> bool:
+    return decode(data).tensors[-1].array.reshape(-1).view(expected.dtype).tolist() == expected.tolist()
 
 
 def agree(python: Outcome, c: dict, data: bytes) -> None:
