@@ -126,7 +126,7 @@ def drawn_tools(s: Drawn, e: Entry, prediction: PredictionMode, unknown: bool, m
     draw, plain = s.draw, supports(e.dtype) and e.dtype.parts == 1
     for _ in range(1000):
         r, q, mode = draw.pick((R.DIRECT, R.DIRECT, draw.pick(list(R)))), draw.pick(list(Q)), draw.pick(
-            (M.CC, *RANGE_CODED, draw.pick([m for m in M if m != M.BINS])))        # BINS has scripts: bins_scripts.py
+            (M.CC, *RANGE_CODED, draw.pick([m for m in M if not m.facts.lanes])))   # those have recipes of their own
         if (not allowed(prediction, r, q, mode, q in WORDS) or q in WORDS and unknown
                 or q == Q.GRID and e.dtype.name != "float32" or q not in (*WORDS, Q.CODEBOOK) and not plain
                 or r != R.DIRECT and (e.dtype.parts != 1 or m.rows * m.columns == 0)

@@ -40,7 +40,7 @@ PARTS: dict[str, dict[str, str]] = {
         "_model_end": "7.10", "_stream_end": "7.11", "check_topology": "7.5.2"
     },
     "quantization.rounding": {"_round_bits": "8.5.2", "_round_to_integer": "8.5.2"},
-    "quantization.uniform": {"_indices": "8.5.4", "_indices_in_lanes": "8.5.4"},
+    "quantization.uniform": {"_indices": "8.5.4"},
     "prediction.spatial": {"_predicted": "8.7.1", "_predict": "8.7.1"},
     "quantization.values": {
         "values": "8.5", "_uniform": "8.5.3", "_uniform_indices": "8.5.4", "_fixed_point_indices": "8.5.9"

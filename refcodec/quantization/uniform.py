@@ -9,6 +9,7 @@ import numpy as np
 from ..compiler import compiled, inlined
 from ..dtypes import DType
 from ..entropy.bins_plane import CHUNK_ELEMENTS, LANES
+from ..entropy.watch import clause
 from ..errors import ReconstructionError
 from .assembly import CHUNK, assemble, chunks
 
@@ -127,6 +128,7 @@ def _indices(levels: np.ndarray, out: np.ndarray, states: int, a: int, b: int, s
     return state
 
 
+@clause("8.5.4")
 @compiled
 def _indices_in_lanes(levels, out, a, b):
     # The same where each of LANES lanes has a state, from 0 on in each chunk of CHUNK_ELEMENTS levels.
