@@ -187,7 +187,7 @@ class Config:
         usual = EntropyMode.CM if self.effort == "best" else EntropyMode.CC
         asked = EntropyMode[self.coder.upper()] if self.coder else usual
         level_mode = asked if in_profile(asked, self.profile) else EntropyMode.CC
-        return Tools(self.profile, level_mode, self.entropy, bool(self.spatial), self.preset == "auto")
+        return Tools(self.profile, level_mode, self.entropy, bool(self.spatial), self.preset == "auto", self.effort)
 
     @cached_property
     def units(self) -> Units:

@@ -194,7 +194,7 @@ class Tools:
 
     profile: the highest allowed, None: any.  level_mode: what range-codes levels.  entropy: one entropy mode for all
     that it can code, 'auto': the smallest of all, None: range coding.  spatial: try prediction from neighbours.
-    products: try differences from a reference as products of two factors.
+    products: try differences from a reference as products of two factors.  effort: of EFFORTS.
     """
 
     profile: str | None
@@ -202,6 +202,7 @@ class Tools:
     entropy: str | None
     spatial: bool
     products: bool
+    effort: str = "default"
 
     def __post_init__(self) -> None:
         one_of("entropy", self.entropy, (None, *ENTROPY))
@@ -213,6 +214,11 @@ class Tools:
             return []
         found = list(EntropyMode) if self.entropy == "auto" else [EntropyMode[self.entropy.upper()]]
         return [m for m in found if in_profile(m, self.profile)]
+
+    @property
+    def words_in_bins(self) -> bool:
+        """True if words of large tensors are coded in bins because nothing else is asked for."""
+        return self.entropy is None and in_profile(EntropyMode.BINS, self.profile)
 
     @property
     def all_modes(self) -> bool:

@@ -17,6 +17,8 @@ CODEBOOK_MAX = 4096
 LEVEL_LIMIT = 1 << 16           # larger levels on a uniform grid gain nothing over words
 SAMPLE = 8192
 WORTHWHILE = 0.95               # a codebook must save 5 % of the estimate for words
+FEW = 1024                      # words of which a sixteenth comes again where 4096 are listed
+MANY_HALVES = 512               # different words of 16 bits among SAMPLE
 
 
 @dataclass
@@ -68,7 +70,7 @@ def find_structure(words: np.ndarray, dtype: DType) -> Structure | None:
     """
     if words.size == 0:
         return None
-    if (words == words.flat[0]).all():
+    if (words.reshape(-1)[:SAMPLE] == words.flat[0]).all() and (words == words.flat[0]).all():
         return Constant(int(words.flat[0]))
     return _multiples(words, dtype) or _listed(words, dtype) or _scaled_halves(words, dtype)
 
@@ -129,8 +131,17 @@ def _by_value(words: np.ndarray, dtype: DType) -> np.ndarray:
     return np.where(keys < 0, keys ^ np.iinfo(np.int64).max, keys) if dtype.kind == "f" else keys
 
 
+def _many_values(flat: np.ndarray, dtype: DType) -> bool:
+    # What a codebook is not for, as far as the first words tell. Of 16 bits, no word takes much more than its bins do.
+    if dtype.bits <= 16:
+        return bool(np.count_nonzero(np.bincount(flat[:SAMPLE])) > MANY_HALVES)
+    if np.unique(flat[:FEW]).size > FEW - FEW // 16:
+        return True
+    return np.unique(flat[:2 * CODEBOOK_MAX]).size > CODEBOOK_MAX
+
+
 def _listed(words: np.ndarray, dtype: DType) -> Listed | None:
-    if np.unique(words.reshape(-1)[:2 * CODEBOOK_MAX]).size > CODEBOOK_MAX:
+    if _many_values(words.reshape(-1), dtype):
         return None
     if dtype.bits <= 16:
         counts = np.bincount(words.reshape(-1), minlength=1 << dtype.bits)

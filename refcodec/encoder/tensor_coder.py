@@ -23,6 +23,7 @@ from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob
 from .treatment import Treatment, is_finite
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
+from .words_in_bins import BINS_FROM, WORTH, WORTH_BEST, may_repeat, words_in_bins
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
 FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step
@@ -50,6 +51,26 @@ def code_tensor(job: TensorJob, step: float | None) -> Candidate:
 
 def code_lossless(job: TensorJob) -> Candidate:
     """Words as they are, with structure where there is some, or as a difference."""
+    if not job.joined and job.config.tools.words_in_bins and job.words.size >= BINS_FROM:
+        return _in_bins(job)
+    return _in_any_mode(job)
+
+
+def _in_bins(job: TensorJob) -> Candidate:
+    """Words in bins, or structure; in context coding, too, where words repeat themselves or only size counts."""
+    config, tools = job.config, job.config.tools
+    found = words_in_bins(job).code(config.threads)
+    structured = _structured(job, job.matrix(job.words))
+    if structured is not None:
+        found = min(found, structured.code(config.threads, [EntropyMode.BINS]), key=lambda c: c.size)
+    if tools.effort == "best" or tools.effort == "default" and may_repeat(job):
+        other = _in_any_mode(job)
+        return other if other.size < found.size * (WORTH_BEST if tools.effort == "best" else WORTH) else found
+    return found
+
+
+def _in_any_mode(job: TensorJob) -> Candidate:
+    """Words in context coding and in the entropy modes that are asked for: the smallest."""
     config, matrix = job.config, job.matrix(job.words)
     candidates = [job.coded(c) for c in _best_words(job, matrix)]
     # Raw words are tried only where range coding gains nothing: that they are smaller cannot happen otherwise.
@@ -66,7 +87,7 @@ def code_lossless(job: TensorJob) -> Candidate:
 def _best_words(job: TensorJob, matrix: np.ndarray) -> list[Candidate]:
     # Difference or not, by the cost of a sample coded for real: an unrelated reference is not used.
     # Where all entropy modes are tried both are coded, for the sample knows only one of them.
-    best, best_bits = None, estimate_bits(matrix, None, job.dtype)
+    best, best_bits = None, estimate_bits(matrix, None, job.dtype) if job.predictions else 0.0
     for prediction in job.predictions:
         predictor = job.matrix(prediction.words)
         bits = estimate_bits(matrix, predictor, job.dtype)
