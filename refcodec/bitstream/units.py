@@ -5,8 +5,8 @@ from __future__ import annotations
 import lzma
 import os
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..errors import ContainerError, FormatError, OmcError
 from ..expansion import Decompressor, NotExpandable, expand, lzma_filters, lzma_machine
@@ -17,6 +17,7 @@ EXTENSION_TYPES = range(32, 64)
 STREAM_END_SIZE = 22                 # bytes of the whole stream end unit, so that it can be found from the end
 CODED_TYPES = (UnitType.MODEL_HEADER, UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA, UnitType.INDEX)
 DICTIONARY_TYPES = (UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA)
+HEAD_BYTES = 19                      # the longest head of a unit
 DICTIONARY_SIZE = 32768              # bytes from the end of a model header's body that serve as a preset dictionary
 
 
@@ -108,7 +109,7 @@ def stop(error: OmcError) -> None:
 
 def read_unit(source: ByteSource, offset: int, number: int, violated: Callable[[OmcError], None] = stop) -> Unit:
     """The head of the unit at `offset`. Raises ContainerError (TRUNCATED, RESERVED_VALUE, FORBIDDEN_PATTERN)."""
-    head = source.read(offset, 19)
+    head = source.read(offset, HEAD_BYTES)
     if not head:
         raise ContainerError("TRUNCATED", "SPEC 6.2: the stream ends where a unit must begin", number, rules="R7.1-3")
     kind, coding = head[0] >> 2, head[0] & 3
@@ -182,10 +183,21 @@ def seal_unit(kind: int, body: bytes, compress: bool = True, dictionary: bytes =
     return seal(head, coded)
 
 
-def unit_at(sealed: bytes, offset: int, number: int) -> Unit:
-    """What a parser will find: unit `number`, which is `sealed`, where it begins at `offset` of a stream."""
-    unit = read_unit(ByteSource(sealed), 0, number)
-    return replace(unit, offset=offset, body_offset=offset + unit.body_offset)
+def unit_at(head: bytes, offset: int, number: int) -> Unit:
+    """What a parser will find: unit `number`, which begins with `head` at `offset` of a stream."""
+    coding = UnitCoding(head[0] & 3)
+    size, at = _read_leb(head, 1, number)
+    expanded, at = _read_leb(head, at, number) if coding else (size, at)
+    return Unit(number, head[0] >> 2, coding, offset, offset + at, size, expanded)
+
+
+def seal_pieces(kind: int, pieces: Sequence[Bytes]) -> list[Bytes]:
+    """A whole unit around a body of pieces, plain, in pieces."""
+    head = bytes([kind << 2 | UnitCoding.PLAIN]) + leb(sum(map(len, pieces)))
+    check = 0
+    for piece in (head, *pieces):
+        check = zlib.crc32(piece, check)
+    return [head, *pieces, check.to_bytes(4, "big")]
 
 
 def seal(head: bytes, coded: bytes) -> bytes:

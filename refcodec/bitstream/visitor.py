@@ -262,25 +262,36 @@ for _descriptor in ("u", "ue", "se", "b", "string"):
 class Writer(Visitor):
     """Writes the body of one unit."""
 
+    HELD = 512                         # bits that wait as one integer, at least, before they become bytes
+
     def __init__(self, level: Level, unit: int | None = None, model: ModelState | None = None):
         super().__init__(level, unit, model)
-        self.bits = bitstring.BitArray()
-        self.tail: list[Bytes] = []        # aligned byte strings after the last bit
-        self._tail_bits = 0
+        self._pieces: list[Bytes] = []
+        self._bits, self._held, self._fill = 0, 0, 0       # bits of the pieces; those after them, and their number
 
     @property
     def bit(self) -> int:
-        return len(self.bits) + self._tail_bits
+        return self._bits + self._fill
 
     def resize(self, items: list[Item], count: int, make: Callable[[], Item]) -> None:
         pass
 
     def _put(self, value: int, n: int) -> None:
-        if self.tail:
-            self.bits.append(bitstring.Bits.from_bytes(b"".join(self.tail)))
-            self.tail, self._tail_bits = [], 0
-        if n:
-            self.bits.append(bitstring.Bits.from_dtype(f"u{n}", value))
+        self._held = self._held << n | value
+        self._fill += n
+        if self._fill >= self.HELD:
+            self._flush()
+
+    def _flush(self) -> None:
+        # Whole bytes become a piece.
+        count, rest = divmod(self._fill, 8)
+        if count:
+            self._append((self._held >> rest).to_bytes(count, "big"))
+            self._held, self._fill = self._held & ((1 << rest) - 1), rest
+
+    def _append(self, piece: Bytes) -> None:
+        self._pieces.append(piece)
+        self._bits += 8 * len(piece)
 
     def u(self, name: str, value: int, n: int, low: int = 0, high: int | type[IntEnum] | None = None) -> int:
         self._put(self.check(name, int(value), low, (1 << n) - 1 if high is None else high), n)
@@ -300,11 +311,11 @@ class Writer(Visitor):
     def b(self, name: str, value: Bytes, n: int) -> Bytes:
         if len(value) != n:
             raise self.fail(SemanticsError, "BAD_SIZE", f"{name} has {len(value)} bytes, not {n}", "R4.4-7")
-        if self.bit % 8 == 0:
-            self.tail.append(value)
-            self._tail_bits += 8 * n
-        elif n:
-            self.bits.append(bitstring.Bits.from_bytes(value))
+        self._flush()
+        if self._fill == 0:
+            self._append(value)
+        else:
+            self._put(int.from_bytes(value, "big"), 8 * n)
         return value
 
     def string(self, name: str, value: str) -> str:
@@ -317,7 +328,11 @@ class Writer(Visitor):
     def byte_alignment(self) -> None:
         self._put(0, -self.bit % 8)
 
-    def body(self) -> bytes:
-        """The body, aligned."""
+    def pieces(self) -> list[Bytes]:
+        """The body, aligned, as parts of it in order; long byte strings are those that were given."""
         self.byte_alignment()
-        return self.bits.to_bytes() + b"".join(self.tail)
+        self._flush()
+        return self._pieces
+
+    def body(self) -> bytes:
+        return b"".join(self.pieces())

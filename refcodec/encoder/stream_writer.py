@@ -11,6 +11,7 @@ from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Level, Profile
 from ..bitstream.parser import ParsedModel, TensorUnit, index_of
 from ..bitstream.structures import (
+    Bytes,
     LayerDescriptors,
     Metadata,
     MetadataEntry,
@@ -23,7 +24,7 @@ from ..bitstream.structures import (
     Topology,
     UnitType,
 )
-from ..bitstream.units import MAGIC, Unit, seal_unit, unit_at
+from ..bitstream.units import CODED_TYPES, HEAD_BYTES, MAGIC, Unit, seal_pieces, seal_unit, unit_at
 from ..bitstream.visitor import Writer
 from ..entropy.payload import encode_payload
 from ..errors import ConfigError, OmcError
@@ -52,18 +53,23 @@ class StreamWriter:
         self.unit(UnitType.STREAM_HEADER, syntax.stream_header,
                   StreamHeader(profile=self.profile, level=self.level.number))
 
-    def _put(self, data: bytes) -> None:
-        self.sink.write(data)
-        self.offset += len(data)
+    def _put(self, *pieces: Bytes) -> None:
+        for piece in pieces:
+            self.sink.write(piece)
+            self.offset += len(piece)
 
     def unit(self, kind: UnitType, function: SyntaxFunction, x: Any, state: ModelState | None = None) -> Unit:
         """Write one unit; returns where it stands."""
-        body = body_of(function, x, self.level, state)
-        if kind == UnitType.MODEL_HEADER:
-            self.header_body = body
-        data = seal_unit(kind, body, dictionary=self.header_body)
-        unit = unit_at(data, self.offset, self.units)
-        self._put(data)
+        body = _written(function, x, self.level, state).pieces()
+        if kind not in CODED_TYPES:
+            sealed = seal_pieces(kind, body)
+        else:
+            whole = b"".join(body)
+            if kind == UnitType.MODEL_HEADER:
+                self.header_body = whole
+            sealed = [seal_unit(kind, whole, dictionary=self.header_body)]
+        unit = unit_at(bytes(sealed[0][:HEAD_BYTES]), self.offset, self.units)
+        self._put(*sealed)
         self.units += 1
         return unit
 
@@ -133,9 +139,13 @@ class StreamWriter:
 
 def body_of(function: SyntaxFunction, x: Any, level: Level, state: ModelState | None = None) -> bytes:
     """The body of a unit."""
+    return _written(function, x, level, state).body()
+
+
+def _written(function: SyntaxFunction, x: Any, level: Level, state: ModelState | None) -> Writer:
     writer = Writer(level, None, state)
     function(writer, x)
-    return writer.body()
+    return writer
 
 
 def lowest_level(structures: Sequence[Structure], profile: Profile, units: int, models: int, side: int = 0) -> Level:
