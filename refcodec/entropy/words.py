@@ -26,6 +26,7 @@ __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "choose_parameters
 
 CHUNK = 1 << 15             # elements staged as int64 at a time
 SAMPLE = 1 << 15            # elements coded for an estimate
+TRIED_FROM = 256            # elements from which parameters are worth one
 
 State = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -210,19 +211,19 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
     bits = dtype.mantissa if is_float else dtype.bits - 1
     while params.shift < bits and not gathered >> params.shift & 1:
         params.shift += 1
-    if words.shape[1] >= 16:
+    if words.size >= TRIED_FROM and words.shape[1] >= 16:
         plain = estimate_bits(words, predictor, dtype, params)
         params.row_shifts = 1
         if estimate_bits(words, predictor, dtype, params) >= plain:
             params.row_shifts = 0
     if is_float and _has_skewed_low_bits(words, dtype, params):
         params.trailing = 1
-    if dtype.kind == "f" and predictor is None:
+    if words.size >= TRIED_FROM and dtype.kind == "f" and predictor is None:
         params.repeats = 1
         plain = estimate_bits(words, predictor, dtype, replace(params, repeats=0))
         if estimate_bits(words, predictor, dtype, params) >= plain:
             params.repeats = 0
-    if min(words.shape) > 4:
+    if words.size >= TRIED_FROM and min(words.shape) > 4:
         costs = {}
         for rule in range(3):
             params.scale_rule = rule
