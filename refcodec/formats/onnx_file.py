@@ -72,7 +72,7 @@ def load_onnx(path: str) -> Model:
             raise FormatError("FORBIDDEN_PATTERN", f"{name!r} holds no graph: it is not an ONNX model")
         places = _Placing(folder, full, name)
         tensors: list[Tensor] = []
-        for tensor, tensor_name in sorted(_unique_names(record), key=lambda pair: pair[0].position):
+        for tensor, tensor_name in sorted(unique_names(record), key=lambda pair: pair[0].position):
             places.add(tensor, tensor_name, tensors)
         files = [SourceFile(name, cut(places.slots(""), len(buf), lambda a, b: buf[a:b]))]
     for external, (full_path, size) in places.opened.items():
@@ -196,8 +196,9 @@ def is_exact(path: str, place: _Place) -> bool:
     return np.array_equal(slots.encode_words(words, place.dtype, place.coding), data)
 
 
-def _unique_names(model: ModelRecord) -> list[tuple[TensorRecord, str]]:
-    # Initializers of the main graph keep their names; all others get theirs, with '#2' on collision.
+def unique_names(model: ModelRecord) -> list[tuple[TensorRecord, str]]:
+    """All tensors of a file with their names. Initializers of the main graph keep theirs; all others get one after the
+    nodes around them, with '#2' on collision."""
     main = [(t, t.name) for g in model.graphs for t in g.initializers]
     main_ids = {id(t) for t, _ in main}
     others = [(t, n) for t, n in _tensors_of_model(model) if id(t) not in main_ids]

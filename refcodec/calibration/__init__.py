@@ -1,0 +1,13 @@
+"""Networks run by the encoder: what layers take in, and how far outputs move when weights do (informative).
+
+inputs.py       arrays for the inputs of a network, from files or noise
+flatten.py      an ONNX graph without branches and loops, whose weights are inputs
+layers.py       its layers: which tensors are whose weights, and the matrix that each makes up
+network.py      runs it piece by piece, with other weights from any layer on
+layer_inputs.py what the rows of a layer's matrix are multiplied with
+measure.py      how far outputs are from what they were: nats, or relative squared error
+sensitivity.py  the same for a unit of squared error in each tensor, by finite noise
+moments.py      second moments of layer inputs, and what follows from them: column weights, corrected weights
+feedback.py     levels column by column, each column making up for the error of those before
+callable.py     networks that are no ONNX graph
+"""
