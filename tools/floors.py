@@ -43,6 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("",),                                      # refcodec itself: the names that it gives to its users
     ("inspection",),
     ("integers", "validator"),
+    ("calibration",),
     ("checker",),
     ("cli",),
     ("__main__",),

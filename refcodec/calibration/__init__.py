@@ -11,3 +11,16 @@ moments.py      second moments of layer inputs, and what follows from them: colu
 feedback.py     levels column by column, each column making up for the error of those before
 callable.py     networks that are no ONNX graph
 """
+
+from __future__ import annotations
+
+from ..integers.evaluate import network_of
+from .callable import CallableNetwork
+from .inputs import read_runs
+from .measure import Measure, measure_of
+from .network import Network
+from .sensitivity import Sensitivities, Sensitivity, sensitivities
+from .steps import Plan, configuration, plan_steps
+
+__all__ = ["CallableNetwork", "Measure", "Network", "Plan", "Sensitivities", "Sensitivity", "configuration", "measure_of",
+           "network_of", "plan_steps", "read_runs", "sensitivities"]

@@ -1,4 +1,4 @@
-"""The layers of a network that is one list of nodes: whose weights a tensor is, and the matrix that it makes up there."""
+"""The layers of a network that is one list of nodes: whose weights a tensor is, and the matrix that it makes up."""
 
 from __future__ import annotations
 
@@ -123,16 +123,17 @@ def matrix_of(layer: Layer, weight: np.ndarray) -> np.ndarray | None:
 
 @dataclass
 class Place:
-    """Where the matrix that a tensor is coded as lies in a layer's matrix.
+    """Where the matrix that a tensor is coded as, its outputs as rows, lies in a layer's matrix.
 
-    groups, outputs: int arrays, of each row of the coded matrix.  inputs: of each of its columns; of a transposed
-    convolution with groups, whose columns are of several, see `column_groups`.
+    groups, outputs: int arrays, of each row.  inputs: of each column.  column_groups: of each column instead, where
+    they have groups, as in a transposed convolution.  scan: the column_scan_flag with which outputs are rows.
     """
 
     groups: np.ndarray
     outputs: np.ndarray
     inputs: np.ndarray
     column_groups: np.ndarray | None = None
+    scan: int = 0
 
 
 def place_of(layer: Layer, numbered: np.ndarray, shape: Sequence[int], fold: Fold) -> Place | None:
@@ -151,12 +152,13 @@ def place_of(layer: Layer, numbered: np.ndarray, shape: Sequence[int], fold: Fol
     where[flat[there]] = there
     if there.size != size or (where < 0).any():
         return None
-    group, output, column = np.unravel_index(folded(where, shape, 1, fold, 0), matrix.shape)
-    if (output == output[:, :1]).all() and (column == column[:1]).all():
-        if (group == group[:, :1]).all():
-            return Place(group[:, 0], output[:, 0], column[0])
-        if (group == group[:1]).all():
-            return Place(np.full(len(output), -1), output[:, 0], column[0], group[0])
+    for scan in (0, 1):
+        group, output, column = np.unravel_index(folded(where, shape, 1, fold, scan), matrix.shape)
+        if (output == output[:, :1]).all() and (column == column[:1]).all():
+            if (group == group[:, :1]).all():
+                return Place(group[:, 0], output[:, 0], column[0], None, scan)
+            if (group == group[:1]).all():
+                return Place(np.full(len(output), -1), output[:, 0], column[0], group[0], scan)
     return None
 
 

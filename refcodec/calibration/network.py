@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from ..encoder.model_encoder import quantised_tensors
 from ..encoder.config import Config
+from ..encoder.model_encoder import quantised_tensors
 from ..encoder.treatment import folds_of
 from ..errors import ConfigError
 from ..integers.evaluate import network_of
@@ -153,7 +153,7 @@ class Course:
         return {name: found[name] if name in found else live[name] for name in wanted}
 
     def _session(self, nodes: Sequence[onnx.NodeProto], outputs: Sequence[str], live: Arrays) -> Session:
-        given = {name: onnx.helper.np_dtype_to_tensor_dtype(a.dtype) for name, a in live.items()}
+        given: dict[str, int] = {name: onnx.helper.np_dtype_to_tensor_dtype(a.dtype) for name, a in live.items()}
         given |= {name: self.flat.inputs[name] for name in self.flat.weights}
         return self.flat.session(outputs, self.threads, given, nodes)
 

@@ -56,13 +56,20 @@ def in_profile(mode: EntropyMode, profile: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """What to do with the tensors whose names fit `match` (shell pattern): 'quantise', 'fine' or 'lossless'."""
+    """What to do with the tensors whose names fit `match` (shell pattern): 'quantise', 'fine' or 'lossless'.
+
+    scale: of the step that these tensors are quantised with: so many times that of the others.
+    """
 
     match: str
     treatment: str
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         one_of("treatment", self.treatment, TREATMENTS)
+        positive("scale", self.scale)
+        if self.scale != 1.0 and self.treatment != "quantise":
+            refuse(f"a rule's scale is of the step of quantised tensors; {self.match!r} is {self.treatment}")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from .sets.coding_order import SetPlan, chain_plan
 from .stream_writer import CodedTensor, StreamWriter, Structure, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
 from .tensor_job import Choice, TensorJob
-from .treatment import Treatment, folds_of, is_finite, roles_of, treatment
+from .treatment import Treatment, folds_of, is_finite, roles_of, step_of, treatment
 from .updates.coder import FACTOR_SIDE
 
 INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written
@@ -90,8 +90,9 @@ class ModelEncoder:
 
         def error(step: float) -> float:
             for job in jobs:
-                job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step)
-            return float(sum(run_all(lambda job: squared_error(job, step), jobs, config.threads)))
+                job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step_of(job.tensor, config, step))
+            errors = run_all(lambda job: squared_error(job, step_of(job.tensor, config, step)), jobs, config.threads)
+            return float(sum(errors))
 
         matrices, uniform = [self._matrix(job.index) for job in jobs], config.uniform
         step = step_for_snr(matrices, target, uniform.states, uniform.lam, error)

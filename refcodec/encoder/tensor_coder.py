@@ -21,7 +21,7 @@ from .level_search import LAMBDA_SCALAR, default_lambda, quantise, quantise_in_l
 from .quantisers.coder import code_own_quantiser
 from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob
-from .treatment import Treatment, is_finite
+from .treatment import Treatment, is_finite, step_of
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
 from .words_in_bins import BINS_FROM, WORTH, WORTH_BEST, may_repeat, words_in_bins
 
@@ -43,7 +43,7 @@ def code_tensor(job: TensorJob, step: float | None) -> Candidate:
     if quantised and config.own_quantiser:
         return code_own_quantiser(job, config.own_quantiser) or code_lossless(job)
     if quantised and step is not None:
-        return code_levels(job, step)
+        return code_levels(job, step_of(job.tensor, config, step))
     if job.treatment == Treatment.FINE and step is not None:
         return min(code_fine(job, step), code_lossless(job), key=lambda c: c.size)
     return code_lossless(job)

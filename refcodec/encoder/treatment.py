@@ -11,7 +11,7 @@ from ..fold import Fold
 from ..formats.roles import guess_role
 from ..model import Model, Role, Tensor
 from .config import Config
-from .config_parts import DECIMAL_QUANTISERS
+from .config_parts import DECIMAL_QUANTISERS, Rule
 
 QUANTISED_TYPES = ("float32", "float16", "bfloat16", "float64")
 WEIGHTS = (Role.WEIGHT, Role.RECURRENT_WEIGHT, Role.EMBEDDING)
@@ -45,13 +45,24 @@ def folds_of(model: Model) -> list[Fold]:
     return folds
 
 
+def rule_of(tensor: Tensor, config: Config) -> Rule | None:
+    """The rule that decides a tensor's treatment: the first that fits its name; None if none does."""
+    return next((rule for rule in config.rules if fnmatch.fnmatchcase(tensor.name, rule.match)), None)
+
+
+def step_of(tensor: Tensor, config: Config, step: float) -> float:
+    """The step of a quantised tensor, where that of those without a rule is `step`."""
+    rule = rule_of(tensor, config)
+    return step if rule is None else step * rule.scale
+
+
 def treatment(tensor: Tensor, role: Role, config: Config) -> Treatment:
     """What lossy coding does with a tensor. Integers, scalars and what steers shapes stay exact."""
     if not config.lossy or tensor.dtype.name not in QUANTISED_TYPES or tensor.size < 2 or not tensor.shape:
         return Treatment.LOSSLESS
-    for rule in config.rules:
-        if fnmatch.fnmatchcase(tensor.name, rule.match):
-            return Treatment(rule.treatment)
+    rule = rule_of(tensor, config)
+    if rule is not None:
+        return Treatment(rule.treatment)
     if isinstance(config.own_quantiser, DECIMAL_QUANTISERS):
         return Treatment.QUANTISE            # S1 and S2 treat all weights alike
     matrix = len(tensor.shape) >= 2

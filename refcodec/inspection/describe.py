@@ -112,13 +112,17 @@ def _activations(model: ParsedModel) -> list[Facts]:
 
 
 def _quantised_elements(tensors: list[Facts]) -> int:
-    """Elements of the weights: of the step that most have, of a quantiser of their own, or coded by factors."""
+    """Elements of the weights: quantised as most are (the same step, or matrices with steps of their own but the same
+    trellis), with a quantiser of their own, or coded by factors."""
     floats = [t for t in tensors if t["type"].startswith(("float", "bfloat"))]
     own = [t for t in floats if t["quantiser"] in ("decimal", "fixed_point", "integer_codebook")
            or t["representation"] not in ("direct", "random_mask", "row_mask")]
     stepped = [t for t in floats if t["quantiser"] == "uniform" and t["representation"] == "direct"]
-    step = max(stepped, key=lambda t: t["elements"])["detail"] if stepped else None
-    return sum(int(t["elements"]) for t in [*own, *(t for t in stepped if t["detail"] == step)])
+    usual = max(stepped, key=lambda t: t["elements"])["detail"] if stepped else ""
+    trellis = usual.rpartition("step")[0]
+    alike = [t for t in stepped if t["detail"] == usual
+             or len(t["shape"]) > 1 and t["detail"].rpartition("step")[0] == trellis]
+    return sum(int(t["elements"]) for t in [*own, *alike])
 
 
 def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescriptor, size: int, joined: int) -> Facts:

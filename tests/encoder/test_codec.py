@@ -12,10 +12,11 @@ from helpers import DATA, all_types_model, changed, network_model, same_tensors,
 from onnx import TensorProto, helper, numpy_helper
 
 import refcodec
-from refcodec import Config, Model, OmcError, StreamDecoder, Tensor, decode, encode, load, save
+from refcodec import Config, Model, OmcError, Rule, StreamDecoder, Tensor, decode, encode, load, save
 from refcodec.bitstream.parser import parse
 from refcodec.bitstream.structures import PredictionMode, Quantiser
 from refcodec.encoder.model_encoder import quantised_tensors
+from refcodec.inspection.describe import describe_stream
 
 
 def descriptors(stream: bytes, references=(), model: int = -1) -> dict:
@@ -226,6 +227,28 @@ def test_rules_and_types_decide_what_is_quantised():
     assert not np.array_equal(model["fc1.bias"].words, decoded["fc1.bias"].words)
     with pytest.raises(OmcError):
         encode(Model([Tensor("n", np.arange(100).reshape(10, 10))]), Config(snr=30))
+
+
+@pytest.mark.parametrize("aim", [dict(step=0.02), dict(snr=25), dict(bits_per_weight=5.0)])
+@pytest.mark.parametrize("states", [0, 8])
+def test_the_scale_of_a_rule_is_of_the_step(aim, states):
+    """Whatever the step is found by; and it is one of all weights, which the rate counts."""
+    model = network_model()
+    rules = [Rule("fc1.weight", "quantise", scale=0.25), Rule("conv.*", "quantise", scale=4)]
+    stream = encode(model, Config(states=states, rules=rules, **aim))
+    facts = describe_stream(stream)["models"][0]
+    step = {t["name"]: float(t["detail"].split()[-1]) for t in facts["tensors"] if t["name"].endswith("weight")}
+    assert step["fc1.weight"] == pytest.approx(step["fc2.weight"] / 4, rel=1e-4)
+    assert step["conv.weight"] == pytest.approx(step["fc2.weight"] * 4, rel=1e-4)
+    assert facts["quantised_elements"] == sum(model[n].size for n in ("fc1.weight", "conv.weight", "fc2.weight"))
+    if "step" in aim:
+        assert step["fc2.weight"] == pytest.approx(0.02, rel=1e-4)
+    elif "snr" in aim:
+        decoded = decode(stream)
+        names = ("fc1.weight", "conv.weight", "fc2.weight")
+        assert snr([(model[n].array, decoded[n].array) for n in names]) == pytest.approx(25, abs=0.02)
+    else:
+        assert 8 * len(stream) / facts["quantised_elements"] == pytest.approx(5, rel=0.02)
 
 
 @pytest.mark.parametrize("bad", [dict(step=-1.0), dict(step=float("nan")), dict(snr=20.0, step=0.1), dict(states=5),

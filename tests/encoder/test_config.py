@@ -138,6 +138,8 @@ def test_choices_need_no_compiler():
     (dict(update_seed=-1), "update_seed"), (dict(max_bytes=0), "max_bytes"), (dict(quality_layers=17), "1..16"),
     (dict(entry_elements=65535), "65536"), (dict(threads=0), "threads"), (dict(threads="all"), "threads"),
     (dict(rules=[{"match": "*", "treatment": "zip"}]), "treatment"), (dict(quantiser="rp", snr=30), "no use for"),
+    *((dict(rules=[{"match": "*", "treatment": "quantise", "scale": scale}]), "positive") for scale in (0, -1, "2")),
+    (dict(rules=[{"match": "a*", "treatment": "fine", "scale": 2.0}]), "'a*' is fine"),
     (dict(quantiser="fixed-point", step=0.1), "no use for"), (dict(quantiser="k-means", quality_layers=2), "layers"),
     (dict(profile="baseline", update="ml"), "main"), (dict(max_bytes=900, step=0.1), "beside it"),
     (dict(entropy="cm"), "quantised levels")])

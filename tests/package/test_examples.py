@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from refcodec.cli.main import parser
 
-PAGES = ("README.md", "docs/command-line.md", "docs/systems.md", "docs/python.md")
+PAGES = ("README.md", "docs/command-line.md", "docs/systems.md", "docs/python.md", "docs/calibration.md")
 ELSEWHERE = ("refcodec check --decoder",)          # test_wheel.py runs these
 NUMBER = r"[\d,]*\.?\d+"
 
