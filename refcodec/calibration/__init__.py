@@ -22,5 +22,5 @@ from .network import Network
 from .sensitivity import Sensitivities, Sensitivity, sensitivities
 from .steps import Plan, configuration, plan_steps
 
-__all__ = ["CallableNetwork", "Measure", "Network", "Plan", "Sensitivities", "Sensitivity", "configuration", "measure_of",
-           "network_of", "plan_steps", "read_runs", "sensitivities"]
+__all__ = ["CallableNetwork", "Measure", "Network", "Plan", "Sensitivities", "Sensitivity", "configuration",
+           "measure_of", "network_of", "plan_steps", "read_runs", "sensitivities"]
