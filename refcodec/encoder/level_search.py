@@ -49,14 +49,19 @@ def quantise(x: np.ndarray, step: float, states: int, lam: float | None = None, 
     levels = np.zeros(x.shape, dtype=np.int32)
     if x.size == 0:
         return levels
-    search, buckets = _Search(x, step, states, lam), np.empty(x.shape, dtype=np.uint8)
-    rates = _Search(_sample(x), step, states, lam).learned_rates()
+    search, buckets = Search(x, step, states, lam), np.empty(x.shape, dtype=np.uint8)
+    rates = learned_rates(x, step, states, lam)
     for n in range(passes):
         counts = search.scan(levels, buckets, from_levels=n > 0)
         if n > 0:
-            rates = _counted_rates(counts, search.model)
+            rates = counted_rates(counts, search.model)
         search.decide(buckets, rates, levels)
     return levels
+
+
+def learned_rates(x: np.ndarray, step: float, states: int, lam: float | None = None) -> np.ndarray:
+    """Bits of levels, by local scale, quantiser and magnitude, learned on a sample of x, float [rows, columns]."""
+    return Search(_sample(x), step, states, lam).learned_rates()
 
 
 def quantise_in_lanes(x: np.ndarray, step: float, states: int, lam: float | None = None) -> np.ndarray:
@@ -81,13 +86,13 @@ def _sample(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x[r * rows // runs:][:wanted // runs] for r in range(runs)])
 
 
-class _Search:
+class Search:
     """The search for the levels of x, float [rows, columns], with one trellis. model: the rates to begin with."""
 
     def __init__(self, x: np.ndarray, step: float, states: int, lam: float | None):
         self.x, self.step, self.states, self.trellis = x, step, states, trellis(states)
         self.lam = default_lambda(states) if lam is None else float(lam)
-        self.model = _model_rates(states)
+        self.model = model_rates(states)
 
     def learned_rates(self) -> np.ndarray:
         """The table of rates after ROUNDS rounds."""
@@ -96,7 +101,7 @@ class _Search:
         rates = self.model
         for _ in range(ROUNDS):
             self.decide(buckets, rates, levels)
-            rates = _counted_rates(self.scan(levels, buckets, from_levels=False), self.model)
+            rates = counted_rates(self.scan(levels, buckets, from_levels=False), self.model)
         return rates
 
     def scan(self, levels: np.ndarray, buckets: np.ndarray, from_levels: bool) -> np.ndarray:
@@ -110,7 +115,7 @@ class _Search:
         for start in range(0, rows, chunk):
             part = slice(start, min(start + chunk, rows))
             u = _scaled(self.x[part], self.step)
-            state = _scan_rows(u, levels[part], from_levels, start, means, buckets[part], counts, self.states,
+            state = scan_rows(u, levels[part], from_levels, start, means, buckets[part], counts, self.states,
                                *self.trellis, state)
         return counts
 
@@ -128,7 +133,7 @@ class _Search:
             keep = min(BLOCK, len(x) - start)
             u, kept = _scaled(x[start:stop], self.step), levels[start:start + keep]
             if self.states == 0:
-                _decide(u, buckets[start:stop], rates, self.lam, keep, kept)
+                decide_plain(u, buckets[start:stop], rates, self.lam, keep, kept)
             else:
                 state = _viterbi(u, buckets[start:stop], rates, self.lam, self.states, *self.trellis, state, keep,
                                  decisions, candidates, costs, kept)
@@ -142,8 +147,8 @@ def _scaled(x: np.ndarray, step: float) -> np.ndarray:
 
 
 @functools.lru_cache
-def _model_rates(states: int) -> np.ndarray:
-    # Rates, in bits, of a Laplacian of each bucket's mean magnitude; [bucket, quantiser, magnitude].
+def model_rates(states: int) -> np.ndarray:
+    """Rates, in bits, of a Laplacian of each bucket's mean magnitude; [bucket, quantiser, magnitude]."""
     rates = np.empty((BUCKETS, 2, MAGNITUDES))
     m = np.arange(MAGNITUDES, dtype=np.float64)
     for bucket in range(BUCKETS):
@@ -157,8 +162,8 @@ def _model_rates(states: int) -> np.ndarray:
     return rates
 
 
-def _counted_rates(counts: np.ndarray, model: np.ndarray) -> np.ndarray:
-    # Rates of what the coder's binarisation can learn: 0, 1, 2, then classes of 2, 4, 8, ... in quarters.
+def counted_rates(counts: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """Rates of what the coder's binarisation can learn: 0, 1, 2, then classes of 2, 4, 8, ... in quarters."""
     quarters = [1 + ((4 + quarter) << g) // 2 for g in range(8) for quarter in range(4)]
     edges = sorted({0, 1, 2, *(e for e in quarters if e < MAGNITUDES)})
     width = np.diff(np.array(edges + [MAGNITUDES]))
@@ -182,7 +187,7 @@ def _bucket(mean: float) -> int:
 
 
 @compiled
-def _scan_rows(u: np.ndarray, levels: np.ndarray, from_levels: bool, first_row: int, means: np.ndarray,
+def scan_rows(u: np.ndarray, levels: np.ndarray, from_levels: bool, first_row: int, means: np.ndarray,
                buckets: np.ndarray, counts: np.ndarray, states: int, a: int, b: int, state: int) -> int:
     """Buckets of some rows, from the magnitudes of u or of the indices; counts their levels. Returns the trellis state.
 
@@ -210,7 +215,8 @@ def _scan_rows(u: np.ndarray, levels: np.ndarray, from_levels: bool, first_row: 
 
 
 @compiled
-def _decide(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, keep: int, levels: np.ndarray) -> None:
+def decide_plain(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, keep: int, levels: np.ndarray
+                 ) -> None:
     """0 states: of the magnitudes next below and next above, and 0, the cheapest."""
     for i in range(keep):
         size = abs(u[i])
@@ -226,7 +232,7 @@ def _decide(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, k
 
 
 @inlined
-def _cheaper(size: float, q: int, low: int, rates: np.ndarray, bucket: int, lam: float) -> tuple[float, int]:
+def cheaper(size: float, q: int, low: int, rates: np.ndarray, bucket: int, lam: float) -> tuple[float, int]:
     # Of the magnitudes low and low + 2 in quantiser q the cheaper: (cost, magnitude).
     d = size - (2 * low - q if low > 0 else 0)
     cost_low = d * d + lam * rates[bucket, q, min(low, MAGNITUDES - 1)]
@@ -253,8 +259,8 @@ def _viterbi(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, 
         bucket = int(buckets[i])
         for q in range(2):
             target = int((size + q) * 0.5)
-            even, k_even = _cheaper(size, q, target & -2, rates, bucket, lam)
-            odd, k_odd = _cheaper(size, q, max(((target + 1) & -2) - 1, 1), rates, bucket, lam)
+            even, k_even = cheaper(size, q, target & -2, rates, bucket, lam)
+            odd, k_odd = cheaper(size, q, max(((target + 1) & -2) - 1, 1), rates, bucket, lam)
             candidates[i, 2 * q] = k_even
             candidates[i, 2 * q + 1] = k_odd
             bits = 0

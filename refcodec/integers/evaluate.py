@@ -253,20 +253,20 @@ def _sums(product: Product, x: np.ndarray, bias: np.ndarray) -> np.ndarray:
         sums = x @ product.rows.T.astype(x.dtype) + bias
         return sums
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in product.node.attribute}
-    windows = _windows(x, product.shape[2:], attributes)                # batch, channels, places..., kernel...
+    seen = windows(x, product.shape[2:], attributes)                # batch, channels, places..., kernel...
     axes = len(product.shape) - 2
     groups = attributes.get("group", 1)
     rows = product.rows.astype(x.dtype).reshape(groups, len(product.rows) // groups, -1)
     # batch, groups, places, inputs of a group
     order = (0, *range(2, 2 + axes), 1, *range(2 + axes, 2 + 2 * axes))
-    places = windows.shape[2 : 2 + axes]
-    taken = windows.transpose(order).reshape(x.shape[0], math.prod(places), groups, -1).transpose(0, 2, 1, 3)
+    places = seen.shape[2 : 2 + axes]
+    taken = seen.transpose(order).reshape(x.shape[0], math.prod(places), groups, -1).transpose(0, 2, 1, 3)
     sums = np.matmul(taken, rows.transpose(0, 2, 1))                    # batch, groups, places, outputs of a group
     sums = sums.transpose(0, 1, 3, 2).reshape(x.shape[0], len(product.rows), *places)
     return np.asarray(sums + bias.reshape(-1, *[1] * axes))
 
 
-def _windows(x: np.ndarray, kernel: tuple[int, ...], attributes: dict[str, Any]) -> np.ndarray:
+def windows(x: np.ndarray, kernel: tuple[int, ...], attributes: dict[str, Any]) -> np.ndarray:
     """What each output of a convolution sees: [batch, channels, places..., kernel...]."""
     axes = len(kernel)
     strides = attributes.get("strides", [1] * axes)
@@ -279,5 +279,5 @@ def _windows(x: np.ndarray, kernel: tuple[int, ...], attributes: dict[str, Any])
         small, large = [m // 2 for m in missing], [m - m // 2 for m in missing]
         pads = small + large if automatic == b"SAME_UPPER" else large + small
     x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:axes], pads[axes:])])
-    windows = np.lib.stride_tricks.sliding_window_view(x, spans, axis=tuple(range(2, 2 + axes)))
-    return windows[(slice(None), slice(None), *(slice(None, None, n) for n in (*strides, *dilations)))]
+    seen = np.lib.stride_tricks.sliding_window_view(x, spans, axis=tuple(range(2, 2 + axes)))
+    return seen[(slice(None), slice(None), *(slice(None, None, n) for n in (*strides, *dilations)))]
