@@ -9,6 +9,9 @@ measure.py      how far outputs are from what they were: nats, or relative squar
 sensitivity.py  the same for a unit of squared error in each tensor, by finite noise
 moments.py      second moments of layer inputs, and what follows from them: column weights, corrected weights
 feedback.py     levels column by column, each column making up for the error of those before
+sequence.py     all tensors of a network so, in the order of its graph
+steps.py        steps at a common price of bits, and a configuration with them
+cache.py        what was measured, kept beside the model
 callable.py     networks that are no ONNX graph
 """
 
@@ -20,7 +23,8 @@ from .inputs import read_runs
 from .measure import Measure, measure_of
 from .network import Network
 from .sensitivity import Sensitivities, Sensitivity, sensitivities
+from .sequence import Method, Quantised, quantise_network
 from .steps import Plan, configuration, plan_steps
 
-__all__ = ["CallableNetwork", "Measure", "Network", "Plan", "Sensitivities", "Sensitivity", "configuration",
-           "measure_of", "network_of", "plan_steps", "read_runs", "sensitivities"]
+__all__ = ["CallableNetwork", "Measure", "Method", "Network", "Plan", "Quantised", "Sensitivities", "Sensitivity",
+           "configuration", "measure_of", "network_of", "plan_steps", "quantise_network", "read_runs", "sensitivities"]

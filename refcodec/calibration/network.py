@@ -19,7 +19,7 @@ import onnx
 
 from ..encoder.config import Config
 from ..encoder.model_encoder import quantised_tensors
-from ..encoder.treatment import folds_of
+from ..encoder.treatment import Treatment, folds_of, roles_of, treatment
 from ..errors import ConfigError
 from ..integers.evaluate import network_of
 from ..model import Model
@@ -39,6 +39,7 @@ class Network:
     threads: of each run.
     tensors: the weights that can be changed: those that lossy coding quantises.
     never_run: those among them that no run takes in: of branches not taken, or that nothing depends on.
+    fine: biases and the like, which can be changed, too.
 
     Raises ConfigError: BAD_CONFIG without ONNX Runtime or runs; UNSUPPORTED_LAYER where the network cannot be run or no
     output depends on its weights; NOTHING_TO_QUANTISE for a model without weights.
@@ -51,21 +52,26 @@ class Network:
         chosen = [model.tensors[i] for i in quantised_tensors(model, Config(step=1.0))]
         if not chosen:
             raise ConfigError("NOTHING_TO_QUANTISE", "no tensor of this model is a weight of a floating-point type")
-        types = {t.name: onnx.helper.np_dtype_to_tensor_dtype(t.dtype.numpy) for t in chosen}
+        fine = [t for t, role in zip(model.tensors, roles_of(model))
+                if treatment(t, role, Config(step=1.0)) == Treatment.FINE]
+        types = {t.name: onnx.helper.np_dtype_to_tensor_dtype(t.dtype.numpy) for t in [*chosen, *fine]}
         flat = exposed(proto, types)
         present = set(flat.weights.values())
         self.model, self.threads = model, threads
         self.folds = {t.name: fold for t, fold in zip(model.tensors, folds_of(model))}
         self.weights: Arrays = {t.name: t.array for t in chosen if t.name in present}
-        by_value = {WEIGHT + name: array for name, array in self.weights.items()}
+        self.fine: Arrays = {t.name: t.array for t in fine if t.name in present}
+        arrays = {**self.weights, **self.fine}
+        by_value = {WEIGHT + name: array for name, array in arrays.items()}
         ways = courses(flat, dict(enumerate(runs)), by_value, threads)
-        self.courses = [Course(way, [runs[n] for n in numbers], threads) for way, numbers in ways]
-        used = set().union(*(course.wiring.users for course in self.courses))
+        self.courses = [Course(way, [runs[n] for n in numbers], set(self.weights), threads) for way, numbers in ways]
+        used = set().union(*(course.wiring.users for course in self.courses)) & set(self.weights)
         if not used:
             raise ConfigError("UNSUPPORTED_LAYER", "no output of the network depends on its weights on these inputs")
         self.tensors = [t.name for t in chosen if t.name in used]
         self.never_run = [t.name for t in chosen if t.name not in used]
-        self._walks = [Walk(course, self.weights) for course in self.courses]
+        self._arrays = arrays
+        self._walks = self.walk()
 
     def answers(self, changes: Changes | None = None) -> list[Arrays]:
         """The outputs of all runs, with other arrays for some tensors. Quickest for tensors in the order of use."""
@@ -86,7 +92,7 @@ class Network:
 
     def uses(self, tensor: str) -> list[Use]:
         """The layers whose weight a tensor is, as far as they can be captured."""
-        shapes = {name: array.shape for name, array in self.weights.items()}
+        shapes = {name: array.shape for name, array in self._arrays.items()}
         found = []
         for course in self.courses:
             for layer in course.wiring.layers:
@@ -99,7 +105,7 @@ class Network:
 
     def walk(self) -> list[Walk]:
         """Walks of their own through all courses, from the inputs on."""
-        return [Walk(course, self.weights) for course in self.courses]
+        return [Walk(course, self._arrays) for course in self.courses]
 
 
 @dataclass
@@ -114,16 +120,17 @@ class Use:
 class Course:
     """One way through the network, and the runs that go it.
 
-    cuts: numbers of the nodes before which the network is cut; the first is 0.
+    weights: names of the tensors before whose use the network is cut.  cuts: numbers of the nodes before which it is;
+    the first is 0.
     """
 
-    def __init__(self, flat: Flat, runs: Sequence[Arrays], threads: int):
+    def __init__(self, flat: Flat, runs: Sequence[Arrays], weights: set[str], threads: int):
         self.flat, self.runs, self.threads = flat, list(runs), threads
         self.wiring: Wiring = wired(flat)
-        users = {at for found in self.wiring.users.values() for at in found}
+        users = {at for tensor, found in self.wiring.users.items() if tensor in weights for at in found}
         self.cuts = sorted({0, *users})
         self._live = [self._values_at(cut) for cut in self.cuts] + [list(flat.outputs)]
-        self._sessions: dict[int, Session] = {}
+        self._sessions: dict[int | str, Session] = {}            # of pieces, of static values, of recurrent layers
 
     def _values_at(self, cut: int) -> list[str]:
         """The values that what comes from `cut` on takes from what is before, weights and constants apart."""
@@ -159,12 +166,21 @@ class Course:
 
     def hidden(self, layer: Layer, live: Arrays, weights: Arrays) -> np.ndarray:
         """The outputs of a recurrent layer in all steps: [steps, directions, batch, hidden]."""
-        node = onnx.NodeProto()
-        node.CopyFrom(layer.node)
-        node.output[:] = ["omc.hidden"]
-        static = [n for at, n in enumerate(self.flat.nodes) if at in self.wiring.static]
-        session = self._session([*static, node], ["omc.hidden"], live)
-        return session.run(["omc.hidden"], {**live, **weights})["omc.hidden"]
+        name = f"omc.hidden/{layer.at}"
+        if name not in self._sessions:
+            node = onnx.NodeProto()
+            node.CopyFrom(layer.node)
+            node.output[:] = [name]
+            static = [n for at, n in enumerate(self.flat.nodes) if at in self.wiring.static]
+            self._sessions[name] = self._session([*static, node], [name], live)
+        return self._sessions[name].run([name], {**live, **weights})[name]
+
+    def static_value(self, name: str, weights: Arrays) -> np.ndarray:
+        """A value that follows from weights and constants alone."""
+        if name not in self._sessions:
+            static = [n for at, n in enumerate(self.flat.nodes) if at in self.wiring.static]
+            self._sessions[name] = self.flat.session([name], self.threads, None, static)
+        return self._sessions[name].run([name], weights)[name]
 
 
 class Walk:
@@ -230,12 +246,12 @@ class Walk:
                 found.append(self._hidden_before(layer, live, len(found[0])))
             yield found
 
+    def shape_of(self, value: str) -> tuple[int, ...]:
+        """The shape of a value that follows from weights and constants alone."""
+        return self.course.static_value(value, self.weights).shape
+
     def _value(self, name: str, live: Arrays) -> np.ndarray:
-        if name in live:
-            return live[name]
-        static = [n for at, n in enumerate(self.course.flat.nodes) if at in self.course.wiring.static]
-        session = self.course.flat.session([name], self.course.threads, None, static)
-        return session.run([name], self.weights)[name]
+        return live[name] if name in live else self.course.static_value(name, self.weights)
 
     def _hidden_before(self, layer: Layer, live: Arrays, steps: int) -> np.ndarray:
         states = self.course.hidden(layer, live, self.weights)          # steps, directions, batch, hidden

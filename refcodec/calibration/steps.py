@@ -109,13 +109,18 @@ def configuration(plan: Plan, never_run: Sequence[str]) -> str:
     lines = [f"# refcodec sensitivity: steps at {plan.bits_per_weight:.3g} bits per weight; ask for any other rate",
              f"step = {plan.common_step:.6g}"]
     for name in never_run:
-        lines += ["", "[[rules]]            # never run: kept finely", f"match = {_text(name)}", 'treatment = "fine"']
+        lines += ["", "[[rules]]            # never run: kept finely", f"match = {_match(name)}", 'treatment = "fine"']
     for a in plan.tensors:
-        lines += ["", "[[rules]]", f"match = {_text(a.sensitivity.name)}", 'treatment = "quantise"',
+        lines += ["", "[[rules]]", f"match = {_match(a.sensitivity.name)}", 'treatment = "quantise"',
                   f"scale = {a.step / plan.common_step:.6g}"]
     return "\n".join(lines) + "\n"
 
 
-def _text(name: str) -> str:
-    # A basic string of TOML, of a pattern that fits this name alone.
-    return json.dumps(escape(name), ensure_ascii=False).replace("\x7f", "\\u007f")
+def pattern_of(name: str) -> str:
+    """The pattern that fits this name alone."""
+    return escape(name)
+
+
+def _match(name: str) -> str:
+    # The pattern as a basic string of TOML.
+    return json.dumps(pattern_of(name), ensure_ascii=False).replace("\x7f", "\\u007f")

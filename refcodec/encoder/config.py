@@ -39,6 +39,7 @@ from .config_parts import (
 )
 
 if TYPE_CHECKING:
+    from .given_levels import GivenLevels
     from .hybrid.operating_points import HybridPoint
     from .updates.factors import FactorUpdate
 
@@ -79,6 +80,7 @@ class Config:
     factors: updates made elsewhere, by tensor name.
     points: of the quantiser 'hybrid' (whose snr is that of the relative errors of all layers added up; 4 dB), made
     elsewhere, by tensor name.
+    levels: of tensors that are quantised with a step, made elsewhere, by tensor name; `step` is that of the others.
     root, max_bytes: of a set of models: 'auto', 'kl', 'size' or a model's name; bytes of the whole stream.
 
     A configuration does not change: dataclasses.replace() makes another.
@@ -113,6 +115,7 @@ class Config:
     update_seed: int = 1
     factors: Mapping[str, FactorUpdate] = field(default_factory=dict)
     points: Mapping[str, HybridPoint] = field(default_factory=dict)
+    levels: Mapping[str, GivenLevels] = field(default_factory=dict)
     root: str | None = None
     max_bytes: int | None = None
 
@@ -145,6 +148,8 @@ class Config:
         if own is not None and wanted:
             refuse(f"the quantiser {self.quantiser} has no use for step, snr and bits_per_weight (but fixed-point and "
                     "hybrid have for snr)")
+        if self.levels and (aim.step is None or units.quality_layers > 1 or update.kind):
+            refuse("given levels are of one quality: ask for a step beside them, and for no update and no layers")
         if own is not None and units.quality_layers > 1:
             refuse(f"the quantiser {self.quantiser} makes no quality layers")
         if self.tools.profile == "baseline" and update.kind in DECOMPOSING:

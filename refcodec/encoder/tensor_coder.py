@@ -16,6 +16,7 @@ from ..prediction.neighbours import Neighbours
 from .candidate import Candidate, Prediction, copy_candidate
 from .components import codebook_component, grid_component, uniform_component, words_component
 from .config_parts import UniformQuantiser
+from .given_levels import given_candidate
 from .hidden_structure import Constant, Listed, Multiples, ScaledHalves, find_structure
 from .level_search import LAMBDA_SCALAR, default_lambda, quantise, quantise_in_lanes
 from .quantisers.coder import code_own_quantiser
@@ -42,6 +43,8 @@ def code_tensor(job: TensorJob, step: float | None) -> Candidate:
             return updated
     if quantised and config.own_quantiser:
         return code_own_quantiser(job, config.own_quantiser) or code_lossless(job)
+    if quantised and step is not None and job.tensor.name in config.levels:
+        return job.coded(given_candidate(job, config.levels[job.tensor.name]))
     if quantised and step is not None:
         return code_levels(job, step_of(job.tensor, config, step))
     if job.treatment == Treatment.FINE and step is not None:

@@ -1,0 +1,192 @@
+"""Networks quantised in the order of their graphs, and levels given to the encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import network_model
+from helpers.networks import branches, classifier, images, loop, normal, recurrent, saved
+from onnx import helper
+
+from refcodec import Config, ConfigError, Model, Tensor, decode, encode
+from refcodec.calibration import Method, Network, measure_of, quantise_network, sensitivities
+from refcodec.calibration.sequence import LEAST
+from refcodec.encoder.given_levels import GivenLevels
+from refcodec.entropy.levels import LEVEL_MAX
+from refcodec.inspection.describe import describe_stream
+from refcodec.quantization.uniform import indices
+
+TOKENS = np.random.default_rng(0).integers(0, 10, (7, 30))
+RUNS = {classifier: [{"x": normal(90, 6)}, {"x": normal(40, 6, seed=1)}], images: [{"x": normal(30, 2, 8, 9)}],
+        loop: [{"x": normal(30, 6), "turns": np.array(4)}], recurrent: [{"tokens": TOKENS}],
+        branches: [{"x": normal(30, 5), "which": np.array(1)}, {"x": normal(40, 5), "which": np.array(7)}]}
+
+
+def arrays(model: Model, names):
+    return {name: model[name].array for name in names}
+
+
+# Levels that are given
+
+@pytest.mark.parametrize("states", [0, 8, 32])
+@pytest.mark.parametrize("column_scan", [0, 1])
+@pytest.mark.parametrize("entropy", [None, "auto", "bins"])
+def test_given_levels_are_coded_as_they_are(states, column_scan, entropy):
+    model = network_model()
+    shape = (24, 36) if not column_scan else (36, 24)
+    levels = np.random.default_rng(0).integers(-5, 6, shape).astype(np.int32)
+    given = {"fc1.weight": GivenLevels(levels, 0.25, states, column_scan)}
+    stream = encode(model, Config(step=0.01, levels=given, entropy=entropy))
+    decoded = decode(stream)
+    expected = 0.25 * indices(levels, states)
+    assert np.array_equal(decoded["fc1.weight"].array, expected.T if column_scan else expected)
+    (tensor,) = [t for t in describe_stream(stream)["models"][0]["tensors"] if t["name"] == "fc1.weight"]
+    assert (tensor["scan"] == "column") == bool(column_scan)
+    others = decode(encode(model, Config(step=0.01, entropy=entropy)))
+    assert np.array_equal(decoded["fc2.weight"].words, others["fc2.weight"].words)
+
+
+GOOD = np.zeros((24, 36), np.int32)
+
+
+@pytest.mark.parametrize("given, code, said", [
+    (GivenLevels(GOOD.T, 0.1), "BAD_CONFIG", "integers [24, 36]"), (GivenLevels(GOOD.astype(float), 0.1), "BAD_CONFIG",
+                                                                    "float64"),
+    (GivenLevels(GOOD, 0.1, 5), "BAD_CONFIG", "states"), (GivenLevels(GOOD, 0.1, 8, 2), "BAD_CONFIG", "column_scan"),
+    (GivenLevels(GOOD.astype(np.int64) + LEVEL_MAX + 1, 0.1), "BAD_CONFIG", "larger"),
+    (GivenLevels(GOOD, 0.0), "BAD_STEP", "positive")])
+def test_levels_that_do_not_fit(given, code, said):
+    with pytest.raises(ConfigError) as error:
+        encode(network_model(), Config(step=0.01, levels={"fc1.weight": given}))
+    assert error.value.code == code
+    assert said in error.value.message
+
+
+@pytest.mark.parametrize("settings", [dict(), dict(snr=30), dict(step=0.1, quality_layers=2),
+                                      dict(step=0.1, update="lra"), dict(quantiser="rp")])
+def test_levels_need_a_step_beside_them(settings):
+    with pytest.raises(ConfigError, match="given levels"):
+        Config(levels={"fc1.weight": GivenLevels(GOOD, 0.1)}, **settings)
+
+
+# Sequences
+
+@pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("method", [Method(), Method(states=0), Method(feedback=False, sequential=False)],
+                         ids=["all", "no trellis", "neither"])
+def test_a_stream_holds_what_was_quantised(make, method, tmp_path):
+    """The decoded tensors are the values of the levels; finer prices bring answers nearer to the original's."""
+    net = Network(make(tmp_path), RUNS[make])
+    found = sensitivities(net)
+    measure = measure_of(net.answers(), net.outputs())
+    distances = []
+    for price in (1e-3, 1e-6):
+        made = quantise_network(net, found, price, method)
+        decoded = decode(encode(made.model, made.config()))
+        assert set(made.levels) | set(made.steps) == set(net.order())
+        for name, given in made.levels.items():
+            values = np.sort(given.step * indices(given.levels, given.states), axis=None)
+            np.testing.assert_allclose(np.sort(decoded[name].array, axis=None), values, rtol=1e-6)
+        distances.append(measure(net.answers(arrays(decoded, [*net.order(), *net.fine]))))
+    assert distances[1] < 0.05 * distances[0]
+    assert set(made.plain) == set(made.steps) == ({"table"} if make is recurrent else set())
+
+
+def correlated(rows: int, inputs: int, seed: int = 0) -> np.ndarray:
+    """Inputs of which each is 0.95 of its neighbour and noise, of mean 2."""
+    noise, x = normal(rows, inputs, seed=seed), np.empty((rows, inputs), np.float32)
+    x[:, 0] = noise[:, 0]
+    for j in range(1, inputs):
+        x[:, j] = 0.95 * x[:, j - 1] + np.sqrt(1 - 0.95**2) * noise[:, j]
+    return x + np.float32(2)
+
+
+@pytest.fixture
+def perceptron(tmp_path):
+    """Two layers, which see correlated inputs."""
+    nodes = [helper.make_node("Gemm", ["x", "w1", "b1"], ["h"], transB=1), helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("Gemm", ["r", "w2", "b2"], ["z"], transB=1),
+             helper.make_node("Softmax", ["z"], ["p"], axis=-1)]
+    return saved(tmp_path, nodes, {"x": ["n", 64]}, {"p": ["n", 10]}, {
+        "w1": normal(48, 64, seed=1, scale=0.1), "b1": normal(48, seed=2), "w2": normal(10, 48, seed=3, scale=0.3),
+        "b2": normal(10, seed=4)})
+
+
+def coded(net, found, price, method, held_out):
+    """(bytes, distance on held-out inputs) of a method."""
+    made = quantise_network(net, found, price, method)
+    stream = encode(made.model, made.config(index=False))
+    measure = measure_of(held_out.answers(), held_out.outputs())
+    decoded = decode(stream)
+    return len(stream), measure(held_out.answers(arrays(decoded, [*net.order(), *net.fine])))
+
+
+def test_what_feedback_and_sequence_gain(perceptron):
+    """On inputs that were not calibrated on, and at one price of a bit: fewer bytes and a smaller distance."""
+    net = Network(perceptron, [{"x": correlated(600, 64)}])
+    held_out = Network(perceptron, [{"x": correlated(300, 64, seed=9)}])
+    found = sensitivities(net)
+    neither, feedback, both = (coded(net, found, 3e-6, method, held_out) for method in (
+        Method(feedback=False, sequential=False), Method(sequential=False), Method()))
+    assert feedback[0] < 0.75 * neither[0]
+    assert feedback[1] < 0.9 * neither[1]
+    assert both[0] < 0.75 * neither[0]
+    assert both[1] < 0.8 * feedback[1]
+
+
+def test_biases_take_up_what_errors_do_to_means(perceptron):
+    net = Network(perceptron, [{"x": correlated(600, 64)}])
+    made = quantise_network(net, sensitivities(net), 1e-3)
+    decoded = decode(encode(made.model, made.config()))
+    x = correlated(600, 64).astype(np.float64)
+    old = x @ net.weights["w1"].T.astype(np.float64) + net.fine["b1"]
+    new = x @ decoded["w1"].array.T.astype(np.float64)
+    moved = np.abs((old - new - net.fine["b1"]).mean(axis=0)).max()
+    assert np.abs((old - new - decoded["b1"].array).mean(axis=0)).max() < 0.02 * moved
+    assert made.model["b2"].array.tolist() != net.fine["b2"].tolist()
+    assert np.array_equal(net.model["b1"].array, net.fine["b1"])            # the original stays
+
+
+def test_tensors_that_are_never_run_are_kept_finely(tmp_path):
+    model = branches(tmp_path)
+    net = Network(model, RUNS[branches][:1])
+    made = quantise_network(net, sensitivities(net), 1e-3)
+    (never,) = made.never_run
+    decoded = decode(encode(made.model, made.config()))
+    assert np.abs(decoded[never].array - model[never].array).max() < 1e-3
+
+
+def test_tensors_without_a_matrix_get_a_step(tmp_path):
+    nodes = [helper.make_node("Mul", ["w", "two"], ["ww"]), helper.make_node("MatMul", ["x", "ww"], ["y"])]
+    model = saved(tmp_path, nodes, {"x": ["n", 64]}, {"y": ["n", 64]}, {"w": normal(64, 64), "two": np.float32([2.0])})
+    net = Network(model, [{"x": normal(30, 64)}])
+    made = quantise_network(net, sensitivities(net), 1e-5)
+    assert made.plain == {"w": "it is the matrix of no layer that can be captured"}
+    stream = encode(made.model, made.config())
+    (tensor,) = [t for t in describe_stream(stream)["models"][0]["tensors"] if t["name"] == "w"]
+    assert float(tensor["detail"].split()[-1]) == pytest.approx(made.steps["w"], rel=1e-4)
+
+
+def test_too_few_samples(tmp_path):
+    net = Network(classifier(tmp_path), [{"x": normal(LEAST - 1, 6)}])
+    made = quantise_network(net, sensitivities(net), 1e-3)
+    assert made.levels == {}
+    assert f"{LEAST - 1} samples" in made.plain["w1"]
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan")])
+def test_no_price(tmp_path, price):
+    net = Network(classifier(tmp_path), RUNS[classifier])
+    found = sensitivities(net)
+    with pytest.raises(ConfigError, match="price"):
+        quantise_network(net, found, price)
+
+
+def test_segments_of_given_levels_are_one():
+    """A large tensor of given levels has one entry point: its trellis has one path."""
+    model = Model([Tensor("w.weight", normal(600, 600))])
+    levels = np.random.default_rng(0).integers(-2, 3, (600, 600)).astype(np.int32)
+    stream = encode(model, Config(step=0.1, levels={"w.weight": GivenLevels(levels, 0.1, 8)}))
+    (tensor,) = describe_stream(stream)["models"][0]["tensors"]
+    assert tensor["entry_points"] == 1
+    np.testing.assert_allclose(decode(stream)["w.weight"].array, 0.1 * indices(levels, 8), rtol=1e-4)
