@@ -245,7 +245,7 @@ class _Sums:
 def _alike(second: np.ndarray) -> np.ndarray:
     """Moments of inputs that have nothing to do with each other, and are of one size."""
     inputs = second.shape[-1]
-    return float(np.trace(second, axis1=1, axis2=2).mean()) / inputs * np.eye(inputs)[None]
+    return np.asarray(float(np.trace(second, axis1=1, axis2=2).mean()) / inputs * np.eye(inputs)[None])
 
 
 def _groups_of(use: Use, shape: tuple[int, int]) -> int:

@@ -137,7 +137,7 @@ def test_places_of_tensors_in_layers(make, tmp_path):
         assert uses
         for use in uses:
             weight = use.course.flat.session([use.layer.weight], 1).run(
-                [use.layer.weight], {value: net.weights[t] for value, t in use.course.flat.weights.items()})
+                [use.layer.weight], {value: {**net.weights, **net.fine}[t] for value, t in use.course.flat.weights.items()})
             matrix = matrix_of(use.layer, weight[use.layer.weight])
             place = use.place
             coded = folded(net.weights[name].reshape(-1), net.weights[name].shape, 1, net.folds[name], place.scan)
