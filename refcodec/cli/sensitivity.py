@@ -37,9 +37,8 @@ def add(commands: Commands) -> argparse.ArgumentParser:
         "it. Needs ONNX Runtime: pip install 'refcodec[calibration]'. What was measured is kept beside the model, in "
         "MODEL.sensitivity.json.",
         {"refcodec sensitivity model.onnx --calibration X.npz": "a line a tensor, the most sensitive first",
-         "refcodec sensitivity model.onnx --calibration X.npz --config steps.toml": "steps for encode, and then",
-         "refcodec encode model.onnx --config steps.toml --bits-per-weight 4 -o model.omc":
-             "the same bits as with one step, where they do most",
+         "refcodec sensitivity model.onnx --calibration X.npz --config steps.toml":
+             "steps for 'refcodec encode model.onnx --config steps.toml --bits-per-weight 4 -o model.omc'",
          "refcodec sensitivity model.onnx --calibration noise": "without inputs: less exact, but better than one step"})
     p.add_argument("input", metavar="MODEL", help="an ONNX file, or a stream of one")
     p.add_argument("--calibration", required=True, action="append", metavar="X.npz",

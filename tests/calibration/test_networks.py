@@ -136,9 +136,8 @@ def test_places_of_tensors_in_layers(make, tmp_path):
         uses = net.uses(name)
         assert uses
         for use in uses:
-            weight = use.course.flat.session([use.layer.weight], 1).run(
-                [use.layer.weight], {value: {**net.weights, **net.fine}[t] for value, t in use.course.flat.weights.items()})
-            matrix = matrix_of(use.layer, weight[use.layer.weight])
+            arrays = {value: {**net.weights, **net.fine}[t] for value, t in use.course.flat.weights.items()}
+            matrix = matrix_of(use.layer, use.course.static_value(use.layer.weight, arrays))
             place = use.place
             coded = folded(net.weights[name].reshape(-1), net.weights[name].shape, 1, net.folds[name], place.scan)
             groups = place.groups[:, None] if place.column_groups is None else place.column_groups[None]
