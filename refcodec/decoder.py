@@ -14,10 +14,18 @@ import numpy as np
 from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
 from .bitstream.structures import BY_TENSOR, Bytes, Component, PredictionMode, Representation, TensorDescriptor
 from .bitstream.units import ByteSource
+from .digests import (
+    TensorDigest,
+    check_piece_digests,
+    check_tensor_digest,
+    check_unit_digest,
+    digests_of,
+    joint_digest,
+)
 from .dtypes import DType
 from .entropy.payload import PayloadReader, check_elements
 from .errors import ConfigError, OmcError, ReconstructionError, SemanticsError
-from .model import Model, Tensor, model_digest, tensor_digest
+from .model import Model, Tensor
 from .parallel import in_order
 from .prediction import fitted
 from .prediction.neighbours import Neighbours
@@ -71,7 +79,7 @@ class StreamDecoder:
     def find_reference(self, digest: bytes) -> Model | None:
         """The external model of this digest, if it was given."""
         if self._by_digest is None:
-            self._by_digest = {m.digest(): m for m in self.references}
+            self._by_digest = {m.digest(self.threads): m for m in self.references}
         return self._by_digest.get(digest)
 
     # 8.2 Models and tensors
@@ -180,7 +188,7 @@ class StreamDecoder:
     def check_model_digest(self, number: int, digests: dict[int, bytes]) -> None:
         """SPEC 8.8: the digest over all tensors must be that of the model end unit."""
         parsed = self.parsed.models[number]
-        found = model_digest([digests[i] for i in range(len(parsed.state.tensors))])
+        found = joint_digest([digests[i] for i in range(len(parsed.state.tensors))])
         end, unit = parsed.ended()
         if found != bytes(end.model_digest):
             raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.8: the decoded model differs from its model_digest",
@@ -203,8 +211,7 @@ class StreamDecoder:
                 decoded[d.tensor_index] = self._decode_tensor(number, tensor_unit, d, decoded, joined)
             if joined:
                 joined.finish()
-            digests = {d.tensor_index: self._checked_digest(model, d, decoded[d.tensor_index])
-                       for d in tensor_unit.descriptors}
+            digests = self._checked_digests(model, tensor_unit, decoded)
         except OmcError as error:
             error.unit = tensor_unit.unit.number if error.unit is None else error.unit
             raise
@@ -280,12 +287,17 @@ class StreamDecoder:
         if not entry.external_flag:
             earlier = number - entry.model_distance
             return self.words(earlier, index), self.parsed.models[earlier].state.tensors[index].dimension
-        model = self.find_reference(bytes(entry.reference_digest))
+        model = self.reference(bytes(entry.reference_digest))
+        return model.tensors[index].words, model.tensors[index].shape
+
+    def reference(self, digest: bytes) -> Model:
+        """The external model of this digest. Raises ReconstructionError MISSING_REFERENCE if it was not given."""
+        model = self.find_reference(digest)
         if model is None:
             raise ReconstructionError(
                 "MISSING_REFERENCE", "SPEC 8.2: the stream is an update of a model that was not given; wanted: digest "
-                f"{shown_digest(entry.reference_digest)}, given: {self._given()}", rules="R8.2-1")
-        return model.tensors[index].words, model.tensors[index].shape
+                f"{shown_digest(digest)}, given: {self._given()}", rules="R8.2-1")
+        return model
 
     def _given(self) -> str:
         """The references at hand, for a message: digests, and files where they are known."""
@@ -295,14 +307,28 @@ class StreamDecoder:
 
     # 8.8 Digests
 
-    def _checked_digest(self, model: ParsedModel, d: TensorDescriptor, words: np.ndarray) -> bytes:
-        entry = model.state.tensors[d.tensor_index]
-        digest = tensor_digest(entry.tensor_name, model.state.dtype(d.tensor_index), entry.dimension, words)
-        if int.from_bytes(digest[:8], "big") != d.tensor_digest:
-            raise ReconstructionError("DIGEST_MISMATCH",
-                                      f"SPEC 8.8: tensor {entry.tensor_name!r} differs from its tensor_digest",
-                                      rules="R8.8-1")
-        return digest
+    def _checked_digests(self, model: ParsedModel, tensor_unit: TensorUnit, decoded: dict[int, np.ndarray]
+                         ) -> dict[int, bytes]:
+        """The digests of the tensors of a unit, each of whose words is hashed once and compared."""
+        state = model.state
+        found = {}
+        for i in (d.tensor_index for d in tensor_unit.descriptors):
+            entry = state.tensors[i]
+            found[i] = digests_of(entry.tensor_name, state.dtype(i), entry.dimension, decoded[i], self.threads)
+        self.compare_digests(model, tensor_unit, found)
+        return {i: digest for i, (digest, _) in found.items()}
+
+    def compare_digests(self, model: ParsedModel, tensor_unit: TensorUnit, found: dict[int, TensorDigest]) -> None:
+        """What was found against what the unit states. Raises ReconstructionError DIGEST_MISMATCH."""
+        names = [model.state.tensors[i].tensor_name for i in found]
+        if len(found) > 1:
+            check_unit_digest(tensor_unit.unit_digest, [digest for digest, _ in found.values()], names)
+            return
+        (d,), (name,) = tensor_unit.descriptors, names
+        digest, pieces = found[d.tensor_index]
+        if d.piece_digests:
+            check_piece_digests(d.piece_digests, pieces, name)
+        check_tensor_digest(d.tensor_digest, digest, name)
 
 
 def shown_digest(digest: Bytes) -> str:

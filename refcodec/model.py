@@ -6,7 +6,6 @@ through encoder and decoder one tensor at a time.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from .digests import digests_of, joint_digest
 from .dtypes import DType, dtype_of
 from .errors import FormatError
 from .fold import Fold
@@ -69,9 +69,9 @@ class Tensor:
         """The elements as unsigned words `dtype.word`, one dimension, row-major (complex: real, imaginary, ...)."""
         return np.ascontiguousarray(self.array).reshape(-1).view(self.dtype.word)
 
-    def digest(self) -> bytes:
-        """SHA-256 over name, dtype, shape and little-endian values (SPEC 8.8)."""
-        return tensor_digest(self.name, self.dtype, self.shape, self.words)
+    def digest(self, threads: int = 1) -> bytes:
+        """SHA-256 over name, dtype, shape and the digests of the pieces of its values (SPEC 8.8)."""
+        return digests_of(self.name, self.dtype, self.shape, self.words, threads).digest
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tensor):
@@ -104,22 +104,6 @@ def _plain(name: str, array: npt.ArrayLike) -> np.ndarray:
 def _of_words(name: str, dtype: DType, shape: tuple[int, ...], words: np.ndarray) -> Tensor:
     # From a pickle: of words, since not every pickle of numpy knows the types of ml_dtypes.
     return Tensor(name, words.view(dtype.numpy).reshape(shape))
-
-
-def tensor_digest(name: str, dtype: DType, shape: Sequence[int], words: np.ndarray) -> bytes:
-    """SHA-256 over name, element type, shape and little-endian words (SPEC 8.8)."""
-    h = hashlib.sha256()
-    encoded = name.encode("utf-8")
-    h.update(len(encoded).to_bytes(4, "little") + encoded + bytes([dtype.code, len(shape)]))
-    h.update(b"".join(int(n).to_bytes(8, "little") for n in shape))
-    words = np.ascontiguousarray(words)
-    h.update(words.astype(words.dtype.newbyteorder("<"), copy=False).data)
-    return h.digest()
-
-
-def model_digest(tensor_digests: Sequence[bytes]) -> bytes:
-    """SHA-256 over the tensors' digests in the order of the model (SPEC 8.8)."""
-    return hashlib.sha256(b"".join(tensor_digests)).digest()
 
 
 class Role(IntEnum):
@@ -245,6 +229,6 @@ class Model:
                 return t
         raise KeyError(name)
 
-    def digest(self) -> bytes:
-        """SHA-256 of the model (SPEC 8.8)."""
-        return model_digest([t.digest() for t in self.tensors])
+    def digest(self, threads: int = 1) -> bytes:
+        """The digest of the model (SPEC 8.8): SHA-256 over those of its tensors. threads: over pieces of a tensor."""
+        return joint_digest([t.digest(threads) for t in self.tensors])

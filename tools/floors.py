@@ -28,6 +28,7 @@ OUTSIDE = ("conformance", "tools", "tests")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "parallel", "shipped", "compiler"),
     ("dtypes", "expansion", "fold"),
+    ("digests",),
     ("model",),
     ("bitstream",),
     ("entropy", "quantization", "prediction"),

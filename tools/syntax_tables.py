@@ -29,7 +29,7 @@ NAME_WIDTH, DESCRIPTOR_WIDTH = 48, 28
 CONSTANTS = {**vars(limits), **vars(structures)}
 OPERATORS = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Eq: "==", ast.NotEq: "!=", ast.GtE: ">=",
-    ast.LtE: "<=", ast.And: "&&", ast.Or: "||"
+    ast.LtE: "<=", ast.Gt: ">", ast.And: "&&", ast.Or: "||"
 }
 
 

@@ -30,6 +30,7 @@ from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import Component, EntropyMode, Quantiser, UniformParameters, UnitType, WordParameters
 from refcodec.bitstream.units import MAGIC, ByteSource, seal_unit
 from refcodec.bitstream.visitor import Tracer, Writer
+from refcodec.digests import joint_digest, piece_digests, stated
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
 from refcodec.entropy.huffman import decode_huffman, encode_huffman
@@ -66,19 +67,21 @@ def make_stream() -> bytes:
         stream += sealed
 
     def descriptor(i: int, delta: int, **chosen) -> s.TensorDescriptor:
-        digest = int.from_bytes(model.tensors[i].digest()[:8], "big")
-        return s.TensorDescriptor(delta, digest, component=[s.Component(entropy_mode=EntropyMode.CC, **chosen)])
+        return s.TensorDescriptor(delta, stated(model.tensors[i].digest()),
+                                  component=[s.Component(entropy_mode=EntropyMode.CC, **chosen)])
 
-    def tensor_data(descriptors: list[s.TensorDescriptor], arrays: list) -> None:
+    def tensor_data(descriptors: list[s.TensorDescriptor], arrays: list, unit_digest: int = 0) -> None:
         coded, bypass = encode_payload([Block(d.component[0], *of) for d, of in zip(descriptors, arrays)])
         payload = s.Payload(len(coded), len(bypass), coded, bypass)
-        unit(UnitType.TENSOR_DATA, syntax.tensor_data, s.TensorData(len(descriptors) - 1, descriptors, 1, [payload]))
+        unit(UnitType.TENSOR_DATA, syntax.tensor_data,
+             s.TensorData(len(descriptors) - 1, descriptors, 1, [payload], unit_digest))
 
     unit(UnitType.STREAM_HEADER, syntax.stream_header, s.StreamHeader(profile=Profile.MAIN, level=1))
     unit(UnitType.MODEL_HEADER, syntax.model_header, header)
     of_bias, of_ids = WordParameters(zeros=1, signs=1, trailing=1, shift=19), WordParameters(zeros=1, signs=2)
     tensor_data([descriptor(0, 0, word=of_bias), descriptor(1, 0, word=of_ids)],
-                [(BIAS.view(np.uint32), float32), (IDS.view(np.uint64).reshape(1, -1), int64)])
+                [(BIAS.view(np.uint32), float32), (IDS.view(np.uint64).reshape(1, -1), int64)],
+                stated(joined_digest(model)))
     step = s.UniformParameters(STATES.bit_length() - 2, STEP_MANTISSA, STEP_EXPONENT)
     tensor_data([descriptor(2, 2, quantiser=Quantiser.UNIFORM, uniform=step)], [(LEVELS, float32)])
     (_, start, _), (_, first, first_size), (_, second, second_size) = places[1:4]
@@ -88,6 +91,11 @@ def make_stream() -> bytes:
     unit(UnitType.MODEL_END, syntax.model_end, s.ModelEnd(2, model.digest()))
     unit(UnitType.STREAM_END, syntax.stream_end, s.StreamEnd(1, len(places) + 1, places[4][1]))
     return stream
+
+
+def joined_digest(model: Model) -> bytes:
+    """The digest of the joined unit of bias and ids."""
+    return joint_digest([t.digest() for t in model.tensors[:2]])
 
 
 def hex_dump(data: bytes) -> list[str]:
@@ -296,7 +304,9 @@ At the end of each payload the position is 3 bytes past its end and code is less
 """, fence]
     for t in decoded.tensors:
         words = " ".join(f"{int(w):0{2 * t.dtype.itemsize}x}" for w in t.words)
-        parts.append(f"{t.name}: words {words}\n  digest {t.digest().hex()}")
+        (piece,) = piece_digests(t.words)
+        parts.append(f"{t.name}: words {words}\n  piece  {piece.hex()}\n  digest {t.digest().hex()}")
+    parts.append(f"unit of bias and ids, digest {joined_digest(decoded).hex()}")
     parts.append(f"model digest {decoded.digest().hex()}\n{fence}")
     parts.append(f"""
 ### C.6 Further payloads

@@ -78,7 +78,7 @@ def serve() -> int:
         if request["op"] == "stop":
             break
         if request["op"] == "hello":
-            reply = {"contract": 1, "name": "adapter of refcodec", "version": "0.1", "spec_version": "0.1"}
+            reply = {"contract": 1, "name": "adapter of refcodec", "version": "0.1", "spec_version": "0.2"}
         else:
             reply = run(Path(request["stream"]), Path(request["outdir"]), [Path(r) for r in request["references"]],
                         request.get("model"))

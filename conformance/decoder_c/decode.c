@@ -221,8 +221,8 @@ static void decode_tensor(Stream *s, Model *m, const TensorUnit *u, const Descri
         mem_free(words);
         arrange_free(&a);
     }
-    tensor_digest(t, c->data, c->digest);
-    if (memcmp(c->digest, d->digest, 8))
+    tensor_digest(t, c->data, d->piece_digests, c->digest);
+    if (u->count == 1 && memcmp(c->digest, d->digest, 8))
         fail("DIGEST_MISMATCH"); /* R8.8-1 */
 }
 
@@ -238,6 +238,20 @@ static void free_predictors(Stream *s, const TensorUnit *u)
     }
 }
 
+/* R8.8-4 */
+static void check_joined(const Model *m, const TensorUnit *u)
+{
+    uint8_t digest[32];
+    uint64_t i;
+    Sha256 h;
+    sha256_init(&h);
+    for (i = 0; i < u->count; i++)
+        sha256_add(&h, m->coded[u->desc[i].index].digest, 32);
+    sha256_end(&h, digest);
+    if (memcmp(digest, u->digest, 8))
+        fail("DIGEST_MISMATCH");
+}
+
 static void decode_unit(Stream *s, const TensorUnit *u)
 {
     Model *m = s->model[u->model];
@@ -250,6 +264,8 @@ static void decode_unit(Stream *s, const TensorUnit *u)
         decode_tensor(s, m, u, &u->desc[i], shared ? &k : NULL);
     if (shared)
         coder_end(&k);
+    if (u->count > 1)
+        check_joined(m, u);
 }
 
 void decode_model(Stream *s, uint64_t number)

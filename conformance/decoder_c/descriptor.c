@@ -222,6 +222,14 @@ static void set_components(Descriptor *d)
 
 /* ---- 6.7.1 ---- */
 
+static void parse_piece_digests(Parser *p)
+{
+    uint64_t n = 8 * p->d->piece_count;
+    expect_bytes(p, n);
+    p->d->piece_digests = mem_alloc(n, 1);
+    bits_bytes(p->b, p->d->piece_digests, n);
+}
+
 void parse_descriptor(Parser *p, uint64_t previous)
 {
     Descriptor *d = p->d;
@@ -236,9 +244,13 @@ void parse_descriptor(Parser *p, uint64_t previous)
     p->t = &p->m->tensor[d->index];
     p->e = element_type((unsigned)p->t->type);
     p->u->work += p->t->word_count;
-    bits_bytes(p->b, d->digest, 8);
+    d->piece_count = piece_count(p->t);
+    if (!p->joined)
+        bits_bytes(p->b, d->digest, 8);
     coded->depth = parse_prediction(p);
     if (d->prediction_mode != P_COPY) {
+        if (!p->joined && d->piece_count > 1)
+            parse_piece_digests(p);
         d->representation = ue_enum(p, R_ROW_MASK);
         d->column_scan = (int)bits_u(p->b, 1);
         set_matrix(p);

@@ -96,11 +96,30 @@ void sha256_end(Sha256 *s, uint8_t out[32])
         out[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i & 3)));
 }
 
-void tensor_digest(const Tensor *t, const uint8_t *data, uint8_t out[32])
+/* ---- 8.8 ---- */
+
+uint64_t bytes_of(const Tensor *t)
 {
-    const ElementType *e = element_type((unsigned)t->type);
+    return t->word_count * (uint64_t)element_type((unsigned)t->type)->word_bytes;
+}
+
+uint64_t piece_count(const Tensor *t) { return (bytes_of(t) + PIECE_BYTES - 1) / PIECE_BYTES; }
+
+void piece_digest(const Tensor *t, const uint8_t *data, uint64_t k, uint8_t out[32])
+{
+    uint64_t first = k * PIECE_BYTES, left = bytes_of(t) - first;
     Sha256 s;
-    uint8_t n[8];
+    sha256_init(&s);
+    sha256_add(&s, data + first, left < PIECE_BYTES ? left : PIECE_BYTES);
+    sha256_end(&s, out);
+}
+
+/* stated: 8 bytes for each piece, or NULL */
+void tensor_digest(const Tensor *t, const uint8_t *data, const uint8_t *stated, uint8_t out[32])
+{
+    Sha256 s;
+    uint8_t n[8], piece[32];
+    uint64_t k;
     unsigned i;
     sha256_init(&s);
     word_put(n, 4, 0, t->name_size);
@@ -113,6 +132,11 @@ void tensor_digest(const Tensor *t, const uint8_t *data, uint8_t out[32])
         word_put(n, 8, 0, t->dim[i]);
         sha256_add(&s, n, 8);
     }
-    sha256_add(&s, data, t->word_count * (uint64_t)e->word_bytes);
+    for (k = 0; k < piece_count(t); k++) {
+        piece_digest(t, data, k, piece);
+        if (stated && memcmp(piece, stated + 8 * k, 8))
+            fail("DIGEST_MISMATCH"); /* R8.8-3 */
+        sha256_add(&s, piece, 32);
+    }
     sha256_end(&s, out);
 }

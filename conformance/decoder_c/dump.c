@@ -86,11 +86,6 @@ static void finish(FILE *f)
 
 static void file_name(char name[32], uint64_t i) { sprintf(name, "%08lu.bin", (unsigned long)i); }
 
-static uint64_t bytes_of(const Tensor *t)
-{
-    return t->word_count * (uint64_t)element_type((unsigned)t->type)->word_bytes;
-}
-
 static void write_words(const char *folder, const Model *m, uint64_t i)
 {
     char name[32];
@@ -254,7 +249,7 @@ Dump *dump_read(const char *folder)
     json_must(&j, '}');
     sha256_init(&h);
     for (i = 0; i < d->tensor_count; i++) {
-        tensor_digest(&d->tensor[i], d->data[i], digest);
+        tensor_digest(&d->tensor[i], d->data[i], NULL, digest);
         sha256_add(&h, digest, 32);
     }
     sha256_end(&h, d->digest);

@@ -249,7 +249,11 @@ void sha256_init(Sha256 *s);
 void sha256_add(Sha256 *s, const void *p, uint64_t n);
 void sha256_end(Sha256 *s, uint8_t out[32]);
 uint32_t crc32_of(const uint8_t *p, uint64_t n);
-void tensor_digest(const Tensor *t, const uint8_t *data, uint8_t out[32]);
+#define PIECE_BYTES ((uint64_t)1 << 20)
+uint64_t bytes_of(const Tensor *t); /* of its words */
+uint64_t piece_count(const Tensor *t);
+void piece_digest(const Tensor *t, const uint8_t *data, uint64_t k, uint8_t out[32]);
+void tensor_digest(const Tensor *t, const uint8_t *data, const uint8_t *stated, uint8_t out[32]);
 
 /* ---- json.c: as much of JSON as dumps and requests have ---- */
 

@@ -110,7 +110,7 @@ void serve_requests(void)
         if (!strcmp(r.op, "stop"))
             break;
         if (!strcmp(r.op, "hello")) {
-            puts("{\"contract\": 1, \"name\": \"omc_decode\", \"version\": \"0.1\"}");
+            puts("{\"contract\": 1, \"name\": \"omc_decode\", \"version\": \"0.2\"}");
             fflush(stdout);
         } else {
             decode(&r);

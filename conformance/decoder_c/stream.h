@@ -71,7 +71,9 @@ typedef struct TensorUnit TensorUnit;
 
 typedef struct {
     uint64_t index; /* tensor_index */
-    uint8_t digest[8];
+    uint8_t digest[8]; /* of a tensor in a unit of its own */
+    uint64_t piece_count;
+    uint8_t *piece_digests; /* 8 bytes each; NULL: not in the stream */
     int prediction_mode, representation, column_scan, spatial_predictor;
     uint64_t reference_index, reference_tensor;
     uint64_t rows, cols, plane_rows, kernel_size; /* the matrix of 8.3 */
@@ -87,6 +89,7 @@ struct TensorUnit { /* one TENSOR_DATA unit */
     int64_t unit;   /* number in the stream */
     uint64_t model, offset, size;
     uint64_t count;
+    uint8_t digest[8]; /* of a joined unit */
     Descriptor *desc;
     uint64_t payload_count;
     Payload *payload;

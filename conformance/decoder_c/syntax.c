@@ -105,7 +105,7 @@ static void check_distinct(Text *t, uint64_t n)
 void parse_stream_header(Stream *s, Bits *b)
 {
     uint64_t major = bits_u(b, 8), minor = bits_u(b, 8), level;
-    if (major != 0 || minor != 1)
+    if (major != 0 || minor != 2)
         fail("UNSUPPORTED_VERSION"); /* R7.3-1 */
     s->profile = (int)bits_u(b, 8);
     if (s->profile > 2)

@@ -92,6 +92,8 @@ void parse_tensor_data(Stream *s, Bits *b, const Unit *unit)
     if (u->count > bits_left(b))
         fail("TRUNCATED");
     p.joined = u->count > 1;
+    if (p.joined)
+        bits_bytes(b, u->digest, 8);
     u->desc = mem_alloc(u->count, sizeof *u->desc);
     for (i = 0; i < u->count; i++) {
         p.d = &u->desc[i];

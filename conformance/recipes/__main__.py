@@ -12,7 +12,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
-from refcodec.bitstream.limits import Profile
+from refcodec.bitstream.limits import VERSION, Profile
 from refcodec.checker.dump import tensor_results, write_dump
 from refcodec.checker.manifest import PROFILES
 from refcodec.decoder import StreamDecoder
@@ -42,7 +42,7 @@ from .features import FinalStates, trace
 from .streams import Made
 
 SUITE = Path(__file__).parents[1]
-SUITE_VERSION, SPEC_VERSION = "0.1", "0.1"
+SUITE_VERSION, SPEC_VERSION = "0.2", "{}.{}".format(*VERSION)
 OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
 DECODING = (valid, parents, combinations, cover, extremes, borders, products, unseen,
             bins_scripts, bins_ends, bins_faults)                                      # modules with recipes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,15 +36,16 @@ from refcodec.bitstream.structures import (
 )
 from refcodec.bitstream.units import MAGIC, Unit, deflated, leb, seal
 from refcodec.decoder import StreamDecoder
+from refcodec.digests import TensorDigest, joint_digest, piece_count
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
-from refcodec.encoder.stream_writer import body_of
+from refcodec.encoder.stream_writer import body_of, state_digests
 from refcodec.entropy.byte_coding import encode_bytes
 from refcodec.entropy.modes import whole_array
 from refcodec.entropy.payload import encode_payload
 from refcodec.expansion import lzma_filters
 from refcodec.fold import Fold
-from refcodec.model import Model, model_digest, tensor_digest
+from refcodec.model import Model
 
 LITERALS = Path(__file__).with_name("literals.json")
 
@@ -89,10 +91,10 @@ class Coded:
 
 
 class Builder:
-    """Writes the units of a stream. digests: (model, tensor) to the tensor's digest; unknown ones are written as 0."""
+    """Writes the units of a stream. digests: (model, tensor) to its digests; unknown ones are written as 0."""
 
     def __init__(self, profile: Profile = Profile.BASELINE, level: int = 1,
-                 digests: dict[tuple[int, int], bytes] | None = None):
+                 digests: dict[tuple[int, int], TensorDigest] | None = None):
         self.level, self.profile, self.digests = LEVELS[level], profile, digests or {}
         self.data, self.units, self.index_offset = bytearray(MAGIC), 0, 0
         self.models: list[ParsedModel] = []
@@ -155,17 +157,21 @@ class Builder:
         model, descriptors, before = self.models[-1], [], -1
         for index, c in coded:
             d = c.descriptor
-            digest = self.digests.get((len(self.models) - 1, index), bytes(8))
             d.tensor_index, d.tensor_index_delta, before = index, index - before - 1, index
-            d.tensor_digest = int.from_bytes(digest[:8], "big")
             d.component = [part.component for part in c.parts]
             if d.representation == Representation.DIRECT and c.parts:
                 c.parts[0].plane_rows = _plane_rows(model.state, index, d.column_scan_flag)
             descriptors.append(d)
         x = TensorData(len(coded) - 1, descriptors, payload=_payloads([c for _, c in coded]))
         x.payload_count = len(x.payload)
+        state_digests(x, [self._digests(len(self.models) - 1, index) for index, _ in coded])
         unit = self.unit(UnitType.TENSOR_DATA, syntax.tensor_data, x)
         model.tensor_units.append(TensorUnit(unit, descriptors, []))
+
+    def _digests(self, number: int, index: int) -> TensorDigest:
+        entry, dtype = self.models[number].state.tensors[index], self.models[number].state.dtype(index)
+        pieces = piece_count(math.prod(entry.dimension) * dtype.parts, dtype.word_bytes)
+        return self.digests.get((number, index)) or TensorDigest(bytes(32), [bytes(32)] * pieces)
 
     def metadata(self, entries: dict[str, bytes], coding: UnitCoding = UnitCoding.PLAIN) -> None:
         listed = [MetadataEntry(k, len(v), v) for k, v in entries.items()]
@@ -176,8 +182,8 @@ class Builder:
 
     def end_model(self) -> None:
         model, number = self.models[-1], len(self.models) - 1
-        digests = [self.digests.get((number, i), bytes(32)) for i in range(len(model.state.tensors))]
-        self.unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(len(model.tensor_units), model_digest(digests)))
+        digest = joint_digest([self._digests(number, i).digest for i in range(len(model.state.tensors))])
+        self.unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(len(model.tensor_units), digest))
 
     def end(self) -> None:
         self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1,
@@ -205,14 +211,19 @@ def _payloads(coded: Sequence[Coded]) -> list[Payload]:
 class Values(StreamDecoder):
     """A decoder that takes digests as they come: the values of a first pass."""
 
-    def _checked_digest(self, model, d, words) -> bytes:
-        entry = model.state.tensors[d.tensor_index]
-        return tensor_digest(entry.tensor_name, model.state.dtype(d.tensor_index), entry.dimension, words)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.found: dict[tuple[int, int], TensorDigest] = {}
 
-    def all_digests(self) -> dict[tuple[int, int], bytes]:
-        """(model, tensor) to digest, of the whole stream."""
-        return {(number, i): digest for number in range(len(self.parsed.models))
-                for i, _, digest in self.tensors(number)}
+    def compare_digests(self, model, tensor_unit, found) -> None:
+        self.found.update({(model.state.number, i): digests for i, digests in found.items()})
+
+    def all_digests(self) -> dict[tuple[int, int], TensorDigest]:
+        """(model, tensor) to its digests, of the whole stream."""
+        for number in range(len(self.parsed.models)):
+            for _ in self.tensors(number):
+                pass
+        return self.found
 
 
 Recipe = Callable[[Builder], None]

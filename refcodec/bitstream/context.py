@@ -56,7 +56,6 @@ class ParsingContext:
 
     model:          the model that the unit belongs to.
     folded:         tensor whose fold_parameters() follow (7.6.3).
-    joined:         the unit holds several tensors (7.7).
     previous_index: tensor_index of the descriptor before, -1 before the first (7.7.1).
     needed:         (model, first tensor) of each unit that predicts this one: its decoding_work (7.7).
     descriptor:     the tensor_descriptor() whose components follow (7.7.3).
@@ -64,7 +63,6 @@ class ParsingContext:
 
     model: ModelState
     folded: int = 0
-    joined: bool = False
     previous_index: int = -1
     needed: dict[tuple[int, int], int] = field(default_factory=dict)
     descriptor: TensorDescriptor = field(default_factory=TensorDescriptor)

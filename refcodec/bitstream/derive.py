@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 
+from ..digests import piece_count
 from ..dtypes import BY_CODE, BY_NAME
 from ..errors import SemanticsError
 from ..fold import Fold
-from .limits import VERSION, Profile, size_needed
+from .limits import UPGRADED, VERSION, Profile, size_needed
 from .structures import (
     AS_BYTES,
     BY_DIFFERENCE,
@@ -52,7 +53,14 @@ def check_version(v: Visitor, x: StreamHeader) -> None:
     if (x.version_major, x.version_minor) != VERSION:
         raise v.fail(
             SemanticsError, "UNSUPPORTED_VERSION", f"version {x.version_major}.{x.version_minor}, this decoder "
-            f"knows {VERSION[0]}.{VERSION[1]}; decode it with the codec of that version", "R7.3-1")
+            f"knows {VERSION[0]}.{VERSION[1]}; {_way(x.version_major, x.version_minor)}", "R7.3-1")
+
+
+def _way(major: int, minor: int) -> str:
+    """How a stream of another version is read."""
+    if (major, minor) == UPGRADED:
+        return f"refcodec {major}.{minor} decodes it, and 'refcodec upgrade' makes a stream of this version of it"
+    return "decode it with the codec of that version"
 
 
 def check_model_header(v: Visitor, x: ModelHeader) -> None:
@@ -102,7 +110,7 @@ def check_fold(v: Visitor, x: FoldParameters) -> None:
 
 def begin_descriptor(v: Visitor, x: TensorData, i: int) -> None:
     v.context.previous_index = x.descriptor[i - 1].tensor_index if i else -1
-    v.context.joined = x.tensor_count_minus1 > 0
+    x.descriptor[i].joined = int(x.tensor_count_minus1 > 0)
     if i == 0:
         v.context.needed = {}
 
@@ -119,6 +127,7 @@ def tensor_index(v: Visitor, x: TensorDescriptor) -> None:
     dtype = model.dtype(x.tensor_index)
     x.word_bytes = dtype.word_bytes
     x.word_count = math.prod(model.tensors[x.tensor_index].dimension) * dtype.parts
+    x.piece_count = piece_count(x.word_count, x.word_bytes)
 
 
 def check_prediction(v: Visitor, x: TensorDescriptor) -> None:
@@ -154,7 +163,7 @@ def check_prediction(v: Visitor, x: TensorDescriptor) -> None:
 def check_representation(v: Visitor, x: TensorDescriptor) -> None:
     model, direct = v.context.model, x.representation == Representation.DIRECT
     dtype, predicted = model.dtype(x.tensor_index), x.prediction_mode in BY_DIFFERENCE
-    forbid(v, not direct and (v.context.joined or dtype.parts != 1 or x.word_count == 0), "R7.7.1-9",
+    forbid(v, not direct and (x.joined or dtype.parts != 1 or x.word_count == 0), "R7.7.1-9",
            "a representation other than direct in a joined unit, of complex or of no elements")
     forbid(v, x.representation in FACTORED and (dtype.kind != "f" or dtype.name == "float8_e8m0fnu"), "R7.7.1-9",
            f"factors of {dtype.name}")
@@ -236,7 +245,7 @@ def check_tools(v: Visitor, x: Component) -> None:
     forbid(v, v.context.model.profile < mode.profile, mode.rule,
            f"{mode.called} in a profile below {mode.profile.name.lower()}")
     forbid(v, dtype.parts != 1 and not mode.complex_words, mode.rule, f"{mode.called} of complex words")
-    forbid(v, not mode.range_coded and v.context.joined, "R7.7.3-8", "a joined unit holds what is range coded")
+    forbid(v, not mode.range_coded and d.joined, "R7.7.3-8", "a joined unit holds what is range coded")
     words = BY_NAME["float16"] if x.quantiser == Quantiser.GRID else dtype
     x.word_bytes = words.word_bytes
     x.integer_flag = 1 if words.kind != "f" and not predicted else 0
@@ -259,7 +268,7 @@ def check_quantiser(v: Visitor, x: Component) -> None:
 
 def check_entries(v: Visitor, x: Component) -> None:
     entries = x.entry_count_minus1 + 1
-    if entries > 1 and (v.context.joined or x.entropy_mode not in RANGE_CODED
+    if entries > 1 and (v.context.descriptor.joined or x.entropy_mode not in RANGE_CODED
                         or x.row_count // entries * x.column_count < ENTRY_MIN_ELEMENTS):
         forbid(v, True, "R7.7.3-10", f"{entries} entry points in {x.row_count} rows of {x.column_count}")
     constant = ((x.quantiser == Quantiser.CODEBOOK and x.codebook.codebook_size_minus1 == 0)
@@ -287,16 +296,16 @@ def payload_count(v: Visitor, x: TensorData) -> None:
     x.payload_count = 0
     for d in x.descriptor:
         for c in d.component:
-            c.first_payload = 0 if v.context.joined else x.payload_count
+            c.first_payload = 0 if d.joined else x.payload_count
             x.payload_count += (c.entry_count_minus1 + 1) * c.coded_flag
-    if v.context.joined:
+    if x.tensor_count_minus1 > 0:
         v.limit("joined elements", words, v.level.joined_elements, "R7.7-2")
         x.payload_count = min(x.payload_count, 1)
 
 
 def check_payloads(v: Visitor, x: TensorData) -> None:
     """Outside range coding the size of the bypass string is 0, and that of raw integers is known."""
-    for c in (c for d in x.descriptor for c in d.component if v.reading and c.coded_flag and not v.context.joined):
+    for c in (c for d in x.descriptor for c in d.component if v.reading and c.coded_flag and not d.joined):
         if c.entropy_mode in RANGE_CODED:
             continue
         payload = x.payload[c.first_payload]

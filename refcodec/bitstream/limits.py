@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-VERSION = (0, 1)     # version_major, version_minor
+VERSION = (0, 2)     # version_major, version_minor
+UPGRADED = (0, 1)    # whose streams `refcodec upgrade` takes
 
 
 class Profile(IntEnum):

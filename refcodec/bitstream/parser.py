@@ -62,6 +62,7 @@ class TensorUnit:
     unit: Unit
     descriptors: list[TensorDescriptor]
     places: list[tuple[int, int, int]]
+    unit_digest: int = 0
 
 
 @dataclass
@@ -250,9 +251,9 @@ class Parser:
         for d in x.descriptor:
             for c in d.component:
                 c.codebook.codebook_words, c.grid_scales = bytes(c.codebook.codebook_words), bytes(c.grid_scales)
-            d.factor.row_mask = bytes(d.factor.row_mask)
+            d.factor.row_mask, d.piece_digests = bytes(d.factor.row_mask), bytes(d.piece_digests)
             model.unit_of[d.tensor_index] = len(model.tensor_units)
-        model.tensor_units.append(TensorUnit(unit, x.descriptor, places))
+        model.tensor_units.append(TensorUnit(unit, x.descriptor, places, x.unit_digest))
 
     def _metadata(self, unit: Unit, model: ParsedModel) -> None:
         _, x = self._structure(unit, syntax.metadata, Metadata())

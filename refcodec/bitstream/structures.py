@@ -156,7 +156,7 @@ DECOMPOSED = (Representation.MAPPING, Representation.AUGMENTATION)    # decompos
 @dataclass
 class StreamHeader:
     version_major: int = 0
-    version_minor: int = 1
+    version_minor: int = 2
     profile: int = 0
     level: int = 1
 
@@ -377,10 +377,13 @@ class TensorDescriptor:
     column_scan_flag: int = 0
     factor: FactorParameters = field(default_factory=FactorParameters)
     component: list[Component] = field(default_factory=list)
+    piece_digests: Bytes = b""
     # derived variables (SPEC 7.7)
+    joined: int = 0
     tensor_index: int = 0
     word_bytes: int = 0
     word_count: int = 0
+    piece_count: int = 0
     row_count: int = 0
     column_count: int = 0
     plane_rows: int = 1
@@ -417,6 +420,7 @@ class TensorData:
     descriptor: list[TensorDescriptor] = field(default_factory=list)
     payload_count: int = 0             # derived (SPEC 7.7)
     payload: list[Payload] = field(default_factory=list)
+    unit_digest: int = 0
 
 
 @dataclass

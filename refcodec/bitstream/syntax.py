@@ -209,6 +209,8 @@ def activation_format(v: Visitor, x: ActivationFormat) -> None:
 def tensor_data(v: Visitor, x: TensorData) -> None:
     x.tensor_count_minus1 = v.ue("tensor_count_minus1", x.tensor_count_minus1)
     v.limit("tensor_count_minus1", x.tensor_count_minus1, v.level.joined_tensors - 1)
+    if x.tensor_count_minus1 > 0:
+        x.unit_digest = v.u("unit_digest", x.unit_digest, 64)
     v.resize(x.descriptor, x.tensor_count_minus1 + 1, TensorDescriptor)
     for i in range(x.tensor_count_minus1 + 1):
         derive.begin_descriptor(v, x, i)
@@ -229,7 +231,8 @@ def tensor_data(v: Visitor, x: TensorData) -> None:
 def tensor_descriptor(v: Visitor, x: TensorDescriptor) -> None:
     x.tensor_index_delta = v.ue("tensor_index_delta", x.tensor_index_delta)
     derive.tensor_index(v, x)
-    x.tensor_digest = v.u("tensor_digest", x.tensor_digest, 64)
+    if not x.joined:
+        x.tensor_digest = v.u("tensor_digest", x.tensor_digest, 64)
     x.prediction_mode = v.ue("prediction_mode", x.prediction_mode, 0, PredictionMode)
     if x.prediction_mode == PredictionMode.COPY or x.prediction_mode == PredictionMode.INTER:
         x.reference_index = v.ue("reference_index", x.reference_index)
@@ -239,6 +242,8 @@ def tensor_descriptor(v: Visitor, x: TensorDescriptor) -> None:
         x.reference_tensor_delta = v.se("reference_tensor_delta", x.reference_tensor_delta)
         derive.check_prediction(v, x)
     if x.prediction_mode != PredictionMode.COPY:
+        if not x.joined and x.piece_count > 1:
+            x.piece_digests = v.b("piece_digests", x.piece_digests, 8 * x.piece_count)
         x.representation = v.ue("representation", x.representation, 0, Representation)
         x.column_scan_flag = v.u("column_scan_flag", x.column_scan_flag, 1)
         derive.check_representation(v, x)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from .. import __version__, compiler
+from ..bitstream.limits import VERSION
 from ..decoder import StreamDecoder
 from ..errors import ConfigError, FormatError, OmcError
 from .dump import read_dump, write_dump
@@ -57,8 +58,9 @@ def serve(requests: TextIO = sys.stdin, replies: TextIO = sys.stdout) -> int:
         if request["op"] == "stop":
             break
         if request["op"] == "hello":
-            reply = {"contract": CONTRACT, "name": "refcodec", "version": __version__, "spec_version": "0.1",
-                     "profile": 2, "level": 4, "python": platform.python_version(), "compiled": compiler.COMPILE}
+            reply = {"contract": CONTRACT, "name": "refcodec", "version": __version__,
+                     "spec_version": "{}.{}".format(*VERSION), "profile": 2, "level": 4,
+                     "python": platform.python_version(), "compiled": compiler.COMPILE}
         else:
             reply = decode_to(request["stream"], request["outdir"], request.get("references", ()), request.get("model"))
         replies.write(json.dumps(reply) + "\n")

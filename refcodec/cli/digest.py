@@ -22,7 +22,8 @@ def add(commands: Commands) -> argparse.ArgumentParser:
          "refcodec digest --tensors --json model.omc": "of each tensor, too, for programs"})
     p.add_argument("files", metavar="FILE", nargs="+", help="a model file or a stream")
     p.add_argument("--tensors", action="store_true",
-                   help="print the digest of each tensor, too: of its 32 bytes the first 8, which streams carry")
+                   help="print the digest of each tensor, too: of its 32 bytes the first 8, which streams carry; '-' "
+                        "where small tensors of a stream are joined and share one digest")
     add_json(p)
     return p
 
@@ -44,14 +45,14 @@ def run(arguments: argparse.Namespace) -> None:
             for number, digest in enumerate(found["needs"], 1):
                 print(f"    needs {digest} (reference {number})")
             for tensor in found.get("tensors", ()):
-                print(f"    {tensor['digest']}  {shown(tensor['name'])}")
+                print(f"    {tensor['digest'] or '-':16}  {shown(tensor['name'])}")
     if arguments.json:
         print(json.dumps(results, indent=1))
 
 
 def _of_file(path: str) -> Iterator[dict[str, Any]]:
+    from ..digests import STATED_BYTES, joint_digest
     from ..formats import load
-    from ..model import model_digest
 
     model = load(path)
     digests, done = [], 0
@@ -61,8 +62,9 @@ def _of_file(path: str) -> Iterator[dict[str, Any]]:
             digests.append(tensor.digest())
             done += tensor.nbytes
             progress(done, total, tensor.name)
-    yield {"file": path, "model": None, "name": model.name, "digest": model_digest(digests).hex(), "needs": [],
-           "tensors": [{"name": t.name, "digest": digest[:8].hex()} for t, digest in zip(model.tensors, digests)]}
+    yield {"file": path, "model": None, "name": model.name, "digest": joint_digest(digests).hex(), "needs": [],
+           "tensors": [{"name": t.name, "digest": digest[:STATED_BYTES].hex()}
+                       for t, digest in zip(model.tensors, digests)]}
 
 
 def _of_stream(path: str) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Profile, size_needed
 from ..bitstream.parser import table_of
 from ..bitstream.structures import ModelHeader, PredictionMode, ReferenceEntry
+from ..digests import TensorDigest, joint_digest, piece_digests, tensor_digest
 from ..errors import ConfigError
-from ..model import Model, Tensor, model_digest, tensor_digest
+from ..model import Model, Tensor
 from ..parallel import in_order, run_all
 from ..prediction import fitted
 from ..reconstruction import folded
@@ -58,6 +60,11 @@ class ModelEncoder:
         self.copies = find_copies(model, self.treatments)
         self.topology = topology_of(model.source) if model.source else None
         self.layers = layer_structure(model)
+
+    @functools.cached_property
+    def reference_digests(self) -> list[bytes]:
+        """By which the stream names its external models; each is hashed once, however often a model is written."""
+        return [r.digest(self.config.threads) for r in self.references]
 
     def _treatments(self) -> list[Treatment]:
         """What happens to each tensor where anything is lost: only what is treated alike may be a copy."""
@@ -109,6 +116,7 @@ class ModelEncoder:
         def bits_per_weight(step: float) -> float:
             sink = io.BytesIO()
             encoder = ModelEncoder(self.model, replace(self.config, index=False), self.references)
+            encoder.reference_digests = self.reference_digests
             write_stream(sink, [encoder], [min(step, coarsest)])
             return 8 * sink.tell() / elements
 
@@ -201,7 +209,7 @@ class ModelEncoder:
         for number, layer_step in enumerate(steps):
             inherits = bool(earlier) and self._inherits_from(earlier[0].encoder)
             entries = [ReferenceEntry(0, model_distance=len(writer.models) - e.number) for e in earlier]
-            entries += [ReferenceEntry(1, r.digest()) for r in self.references]
+            entries += [ReferenceEntry(1, digest) for digest in self.reference_digests]
             header = ModelHeader(self.model.name, int(number > 0), len(entries), entries, int(inherits))
             if not inherits:
                 header.tensor = table_of(self.model)
@@ -225,19 +233,20 @@ class ModelEncoder:
         points = self._hybrid_points(config)
         tensors = self.model.tensors
         total, done = sum(t.nbytes for t in tensors), 0
-        digests: dict[int, bytes] = {}
+        digests: dict[int, TensorDigest] = {}
         kept: dict[int, np.ndarray] = {}
         small: dict[tuple[int, str], list[CodedTensor]] = {}
         same = {i: [k for k, source in self.copies.items() if source == i] for i in set(self.copies.values())}
 
-        def work(i: int) -> tuple[int, Candidate, dict[int, bytes]]:
+        def work(i: int) -> tuple[int, Candidate, dict[int, TensorDigest]]:
             if i in self.copies:
                 return i, copy_candidate(Prediction(0, self.copies[i] - i, np.empty(0, np.uint8)), tensors[i].dtype), {}
             job = self._job(i, config, references, names)
             job.choice = None if earlier else self.choices.get(i)
             job.point = points.get(i)
             candidate = self._unchanged(job, earlier) or code_tensor(job, step)
-            found = {k: tensor_digest(tensors[k].name, tensors[k].dtype, tensors[k].shape, candidate.words)
+            pieces = piece_digests(candidate.words, config.threads)
+            found = {k: TensorDigest(tensor_digest(tensors[k].name, tensors[k].dtype, tensors[k].shape, pieces), pieces)
                      for k in (i, *same.get(i, ()))}           # copies have the decoded values of their source
             if not keep:
                 candidate.words = np.empty(0, np.uint8)
@@ -249,7 +258,7 @@ class ModelEncoder:
             digests.update(found)
             if keep:
                 kept[i] = kept[self.copies[i]] if i in self.copies else candidate.words
-            entry = (i, int.from_bytes(digests[i][:8], "big"), candidate)
+            entry = (i, digests[i], candidate)
             group = self._group(i, candidate)
             if group is None:
                 writer.tensors([entry])
@@ -262,7 +271,8 @@ class ModelEncoder:
             for unit in joined_units(small[group], tensors):
                 writer.tensors(unit)
         with_index = config.units.index if config.units.index is not None else total >= INDEX_FROM
-        writer.end_model(model_digest([digests[i] for i in range(len(tensors))]), self.model.metadata, with_index)
+        digest = joint_digest([digests[i].digest for i in range(len(tensors))])
+        writer.end_model(digest, self.model.metadata, with_index)
         if not keep:
             return None
         return Model([Tensor(t.name, kept[i].view(t.dtype.numpy).reshape(t.shape)) for i, t in enumerate(tensors)])

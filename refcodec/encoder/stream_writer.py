@@ -26,13 +26,14 @@ from ..bitstream.structures import (
 )
 from ..bitstream.units import CODED_TYPES, HEAD_BYTES, MAGIC, Unit, seal_pieces, seal_unit, unit_at
 from ..bitstream.visitor import Writer
+from ..digests import TensorDigest, joint_digest, stated, stated_pieces
 from ..entropy.payload import encode_payload
 from ..errors import ConfigError, OmcError
 from .candidate import Candidate
 
 SyntaxFunction = Callable[[Any, Any], None]                   # (visitor, structure)
 Structure = tuple[SyntaxFunction, Any, ModelState]            # a syntax function, what it writes, and in which model
-CodedTensor = tuple[int, int, Candidate]                      # index, digest, and how the tensor is coded
+CodedTensor = tuple[int, TensorDigest, Candidate]             # index, digests, and how the tensor is coded
 
 
 @dataclass
@@ -100,12 +101,13 @@ class StreamWriter:
     def tensors(self, coded: Sequence[CodedTensor]) -> None:
         """One tensor data unit of tensors in ascending order; several are joined."""
         model, descriptors, before = self.models[-1], [], -1
-        for index, digest, candidate in coded:
+        for index, _, candidate in coded:
             d = candidate.reusable()
-            d.tensor_index, d.tensor_index_delta, d.tensor_digest = index, index - before - 1, digest
+            d.tensor_index, d.tensor_index_delta = index, index - before - 1
             before = index
             descriptors.append(d)
         x = TensorData(len(coded) - 1, descriptors, payload=self._payloads([c for _, _, c in coded]))
+        state_digests(x, [digests for _, digests, _ in coded])
         x.payload_count = len(x.payload)
         unit = self.unit(UnitType.TENSOR_DATA, syntax.tensor_data, x, model.state)
         for d in descriptors:
@@ -135,6 +137,13 @@ class StreamWriter:
     def end_stream(self) -> None:
         self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1,
                                                                     self.index_offset))
+
+
+def state_digests(x: TensorData, found: Sequence[TensorDigest]) -> None:
+    """Puts the digests of its tensors into a unit, as far as it carries them (SPEC 8.8)."""
+    for d, (digest, pieces) in zip(x.descriptor, found):
+        d.tensor_digest, d.piece_digests = stated(digest), stated_pieces(pieces)
+    x.unit_digest = stated(joint_digest([digest for digest, _ in found]))
 
 
 def body_of(function: SyntaxFunction, x: Any, level: Level, state: ModelState | None = None) -> bytes:

@@ -138,7 +138,8 @@ def _describe_tensor(parsed: ParsedStream, model: ParsedModel, d: TensorDescript
         "entropy": "+".join(dict.fromkeys(EntropyMode(x.entropy_mode).name.lower()
                                           for x in d.component)) if d.coded_flag else "none",
         "scan": "column" if d.column_scan_flag else "row", "entry_points": c.entry_count_minus1 + 1,
-        "bits_per_element": 8 * size / elements if elements else 0.0, "digest": f"{d.tensor_digest:016x}"
+        "bits_per_element": 8 * size / elements if elements else 0.0,
+        "digest": None if d.joined else f"{d.tensor_digest:016x}"
     }
 
 

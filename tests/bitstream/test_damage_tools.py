@@ -197,8 +197,9 @@ def test_random_errors(system_streams, exact):
 
 EXTREMES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 31, 63, 64, 255, 256, 65535, 1 << 20, (1 << 31) - 1, 1 << 32,
             (1 << 62) - 1)
-DERIVED = ("tensor_digest", "row_count", "column_count", "word_count", "word_bytes", "plane_rows", "component_count",
-           "first_payload", "coded_flag", "words_flag", "tensor_index")
+DERIVED = ("tensor_digest", "unit_digest", "piece_digests", "joined", "piece_count", "row_count", "column_count",
+           "word_count", "word_bytes", "plane_rows", "component_count", "first_payload", "coded_flag", "words_flag",
+           "tensor_index")
 
 
 def elements_of(x) -> list[tuple[object, str]]:

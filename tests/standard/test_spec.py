@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 import syntax_tables  # noqa: E402
 
 import refcodec.errors as errors  # noqa: E402
+from refcodec import digests  # noqa: E402
 from refcodec.bitstream import derive, parser, structures  # noqa: E402
 from refcodec.bitstream.limits import DECOMPOSITION_WORK, LEVELS, Profile  # noqa: E402
 from refcodec.bitstream.structures import Component  # noqa: E402
@@ -255,7 +256,7 @@ def test_derived_variables():
 
 
 CONSTANTS = [
-    ("7.7.3", derive, "ENTRY_MIN_ELEMENTS"),
+    ("7.7.3", derive, "ENTRY_MIN_ELEMENTS"), ("8.8", digests, "PIECE_BYTES"),
     ("9.1", range_coder, "RANGE_START RANGE_MIN PROBABILITY_MIN PROBABILITY_MAX"),
     ("9.2", range_coder, "LEVEL_COUNT_LIMIT WORD_COUNT_LIMIT"), ("9.3.1", levels, "LEVEL_MAX CLASS_MAX NODES BUCKETS"),
     ("9.4.1", mixed_coding,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from conformance.recipes.builder import Values
 from conformance.recipes.edits import EditedStream, EditedUnit
-from refcodec.bitstream.structures import UnitType
+from refcodec.bitstream.structures import TensorData, TensorDescriptor, UnitType
 from refcodec.bitstream.units import leb, seal
+from refcodec.digests import TensorDigest, joint_digest
+from refcodec.encoder.stream_writer import state_digests
 from refcodec.errors import OmcError
-from refcodec.model import Model, model_digest
+from refcodec.model import Model
 
 EXTREMES = (0, 1, 127, 128, 254, 255)
 NUMBERS = (0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 63, 64, 255, 256, 65535, 65536, 2**31 - 1, 2**31,
@@ -145,13 +147,17 @@ def with_new_digests(stream: bytes, references: Sequence[Model], **options) -> b
     number, units = -1, {u.number: unit for u, unit in zip(parsed.units, edited.units)}
     for number, model in enumerate(parsed.models):
         for t in model.tensor_units:
-            for k, d in enumerate(t.descriptors):
-                first = int.from_bytes(digests[number, d.tensor_index][:8], "big")
-                _put(units[t.unit.number], "tensor_digest", k, first)
-        in_order = [digests[number, i] for i in range(len(model.state.tensors))]
-        _put(units[model.end_unit.number], "model_digest", 0, model_digest(in_order))
+            _state(units[t.unit.number], t.descriptors, [digests[number, d.tensor_index] for d in t.descriptors])
+        in_order = [digests[number, i].digest for i in range(len(model.state.tensors))]
+        units[model.end_unit.number].find("model_digest").value = joint_digest(in_order)
     return edited.bytes()
 
 
-def _put(unit: EditedUnit, name: str, nth: int, value: int | bytes) -> None:
-    unit.find(name, nth).value = value
+def _state(unit: EditedUnit, descriptors: Sequence[TensorDescriptor], found: Sequence[TensorDigest]) -> None:
+    """The digests of a tensor data unit's tensors, put where the unit states them."""
+    x = TensorData(len(found) - 1, list(descriptors))
+    state_digests(x, found)
+    values = {"unit_digest": x.unit_digest, "tensor_digest": x.descriptor[0].tensor_digest,
+              "piece_digests": x.descriptor[0].piece_digests}
+    for e in unit.elements:
+        e.value = values.get(e.name, e.value)
