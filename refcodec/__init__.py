@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from .model import Model, Tensor
     from .opened import OpenStream
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["encode", "decode", "open", "load", "save", "Config", "Model", "Tensor", "encode_to", "transcode",
-           "OpenStream", "Rule", "StreamDecoder", "OmcError", "ConfigError", "ContainerError", "EntropyError",
-           "FormatError", "ReconstructionError", "SemanticsError", "StreamSyntaxError"]
+           "upgrade", "OpenStream", "Rule", "StreamDecoder", "OmcError", "ConfigError", "ContainerError",
+           "EntropyError", "FormatError", "ReconstructionError", "SemanticsError", "StreamSyntaxError"]
 
 _HOMES = {"Config": "encoder.config", "Rule": "encoder.config_parts", "StreamDecoder": "decoder", "Model": "model",
           "Tensor": "model", "OpenStream": "opened"}

@@ -25,13 +25,15 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from .dtypes import DType
 from .errors import ReconstructionError
 from .parallel import run_all
+
+if TYPE_CHECKING:                  # parsing counts pieces, and loads nothing to hash them
+    import numpy as np
+
+    from .dtypes import DType
 
 PIECE_BYTES = 1 << 20        # of all pieces of a tensor but the last
 STATED_BYTES = 8             # of a digest's 32 bytes, those that stand in a stream
@@ -57,7 +59,7 @@ def piece_digests(words: np.ndarray, threads: int = 1) -> list[bytes]:
 def piece_digest(words: np.ndarray) -> bytes:
     """SHA-256 of the words of one piece, each little-endian."""
     plain = words if sys.byteorder == "little" else words.byteswap()
-    return hashlib.sha256(np.ascontiguousarray(plain).data).digest()
+    return hashlib.sha256(plain.data if plain.flags.c_contiguous else plain.tobytes()).digest()
 
 
 def tensor_digest(name: str, dtype: DType, shape: Sequence[int], pieces: Sequence[bytes]) -> bytes:

@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("formats",),
     ("encoder",),
     ("rewriting",),
-    ("transcoding",),
+    ("transcoding", "upgrading"),
     ("inputs", "opened"),
     ("api",),
     ("",),                                      # refcodec itself: the names that it gives to its users

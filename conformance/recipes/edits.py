@@ -175,6 +175,15 @@ def payload(function: Callable[[bytes], bytes], nth: int = 0, unit: int = 0, nam
     return edit
 
 
+def insert(kind: UnitType, before: str, name: str, value: bytes, unit: int = 0) -> Edit:
+    """Put a byte string of a name before the first element of another name."""
+    def edit(s: EditedStream) -> None:
+        u = s.of(kind, unit)
+        at = u.elements.index(u.find(before))
+        u.elements.insert(at, TraceElement(None, "", "", name, "b(v)", value, 0, 8 * len(value)))
+    return edit
+
+
 def all_of(*edits: Edit) -> Edit:
     """One fault that takes several changes."""
     def edit(s: EditedStream) -> None:

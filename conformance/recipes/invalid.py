@@ -26,6 +26,7 @@ from .edits import (
     change,
     cut_after,
     drop,
+    insert,
     move,
     on_unit,
     pattern,
@@ -180,7 +181,8 @@ def units() -> Iterator[Fault]:
         yield fault("R7.2-9",
                     kind.name.lower().replace("_", ""), "units-plain", set_unit(kind, tail=b"\0"), "BAD_SIZE",
                     f"a byte follows the structure of {kind.name}")
-    yield fault("R7.3-1", "minor", "smoke", put(HEADER, "version_minor", 2), "UNSUPPORTED_VERSION", "version 0.2")
+    yield fault("R7.3-1", "minor", "smoke", put(HEADER, "version_minor", 3), "UNSUPPORTED_VERSION", "version 0.3")
+    yield fault("R7.3-1", "older", "smoke", put(HEADER, "version_minor", 1), "UNSUPPORTED_VERSION", "version 0.1")
     yield fault("R7.3-1", "major", "smoke", put(HEADER, "version_major", 1), "UNSUPPORTED_VERSION", "version 1.1")
 
 
@@ -286,8 +288,11 @@ def tensors() -> Iterator[Fault]:
     for name, parent in (("side", "p-side"), ("area", "p-area")):
         yield fault("R7.7.1-12", name, parent, put(DATA, "representation", 2, unit=1), "RESOURCE_LIMIT",
                     f"a decomposition beyond level 1: {name}")
-    huge = all_of(put(MODEL, "dimension", 2**18, 0), put(MODEL, "dimension", 2**18, 1), put(DATA, "factor_rank", 2**14))
-    yield fault("R7.7.1-13", "product", "p-product", huge, "RESOURCE_LIMIT", "2^50 multiplications without a payload")
+    huge = all_of(put(HEADER, "level", 3), put(MODEL, "element_type", 20), put(MODEL, "dimension", 2**14, 0),
+                  put(MODEL, "dimension", 2**14 + 1, 1), put(DATA, "factor_rank", 2**12),
+                  insert(DATA, "representation", "piece_digests", bytes(8 * 257)))
+    yield fault("R7.7.1-13", "product", "p-product", huge, "RESOURCE_LIMIT",
+                "more than 2^40 multiplications without a payload")
     yield fault("R7.7.2-1", "mask", "c-none-rowmask-none", change(DATA, "row_mask", lambda m: bytes([bytes(m)[0] | 1])),
                 "FORBIDDEN_PATTERN", "a bit of row_mask beyond the last row")
     for value in (0, 8):
@@ -363,10 +368,12 @@ def values() -> Iterator[Fault]:
                 "the decomposition of an infinity")
     yield fault("R8.7.1-1", "sum", "p-spatial-raw", payload(lambda d: level_bytes([2**31 - 1, 1]) + d[8:]),
                 "OUT_OF_RANGE", "an index beyond 2^31")
-    for nth, name in enumerate(("c-none-direct-none", "joined", "models")):
+    for nth, name in ((0, "c-none-direct-none"), (2, "models")):
         yield fault("R8.8-1",
                     name.split("-")[0] + str(nth), name, change(DATA, "tensor_digest", lambda v: v ^ 1, unit=0),
                     "DIGEST_MISMATCH", "a bit of a tensor_digest")
+    yield fault("R8.8-4", "joined", "joined", change(DATA, "unit_digest", lambda v: v ^ 1), "DIGEST_MISMATCH",
+                "a bit of a unit_digest")
     yield fault("R8.8-2", "model", "smoke",
                 change(END, "model_digest", lambda d: bytes(d)[:-1] + bytes([bytes(d)[-1] ^ 1])), "DIGEST_MISMATCH",
                 "a bit of model_digest")

@@ -2,7 +2,7 @@
 for."""
 
 CODE = "a safeguard of the reference decoder's code, which no stream reaches"
-PIECES = "the reference decoder works in pieces of 65536 elements; SPEC knows none"
+BLOCKS = "the reference decoder works in blocks of 65536 elements; SPEC knows none"
 ENCODER = "the same line serves the encoder, and this way is its own"
 
 # Pattern of point ids (regular expression): reason.
@@ -29,8 +29,8 @@ WAIVERS = {
         "values that are rounded to other types than float64 are finite",
     r"(path:9\.1\.3:code_bypass: min\(quotient.*:second|coder:9\.1\.3:code // range above the chunk)":
         "only in damaged payloads (9.1.3), where any error is right",
-    r"path:9\.7\.1:decode_huffman: (min\(CHUNK.*|.*state\[.*)": PIECES,
-    r"path:9\.7\.4:decode_entries: (base <= position < end:1|position < end.*:0)": PIECES,
+    r"path:9\.7\.1:decode_huffman: (min\(CHUNK.*|.*state\[.*)": BLOCKS,
+    r"path:9\.7\.4:decode_entries: (base <= position < end:1|position < end.*:0)": BLOCKS,
     r"path:9\.7\.3:(_read_lengths: (bit|k) .*|_read_symbols: more < 0):1":
         "another way to errors of R9.7.3-1 and R9.7.3-2, which have streams",
     r"path:9\.4\.3:(_code: _clip.*SQUASH_LIMIT|_trained: .*WEIGHT_LIMIT)\):(below|above)":

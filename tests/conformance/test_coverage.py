@@ -89,4 +89,4 @@ def test_random_streams_are_the_same_everywhere(tmp_path):
     assert [s.id for s in manifest.streams] == ["r-100", "r-101", "r-102", "r-103"]
 
 
-DIGEST_OF_SEEDS = "ce30072b5b8aa5c9f8bb61af75160bd79502c733df178c79d1c4d6a8b8e0223b"
+DIGEST_OF_SEEDS = "0691bbb86eafca505b69ea9eaac5be4792e20a70cb253c724a36e9b6eddf1155"
