@@ -25,6 +25,7 @@ from . import (
     sensitivity,
     trace,
     transcode,
+    upgrade,
     validate,
     warm_up,
 )
@@ -33,7 +34,7 @@ from .shared import HelpFormatter
 
 # A command is a module with add(commands), which adds its parser, and run(arguments), which returns the exit code or
 # None for 0.  What a command needs of the codec is imported when it runs, so that parsing and --help are quick.
-COMMANDS: tuple[Any, ...] = (encode, decode, transcode, info, trace, compare, digest, validate, sensitivity,
+COMMANDS: tuple[Any, ...] = (encode, decode, transcode, upgrade, info, trace, compare, digest, validate, sensitivity,
                              check_integers, check, conformance_encode, conformance_decode, warm_up)
 
 
