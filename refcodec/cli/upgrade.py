@@ -59,5 +59,5 @@ def run(arguments: argparse.Namespace) -> None:
         size = sink.tell()
     result = {"output": arguments.output, "input_bytes": os.path.getsize(arguments.input), "output_bytes": size,
               "seconds": round(time.perf_counter() - start, 3)}
-    print_result(arguments, result, f"{arguments.output}: {size:,} bytes ({result['input_bytes']:,} before), digests of "
-                 f"0.1 verified, {result['seconds']:.1f} s")
+    print_result(arguments, result, f"{arguments.output}: {size:,} bytes ({result['input_bytes']:,} before), digests "
+                 f"of 0.1 verified, {result['seconds']:.1f} s")
