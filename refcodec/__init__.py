@@ -16,8 +16,8 @@ save     a model to a file
 Config   what the encoder is asked for: loss, size, speed, a published system
 Model    tensors, layers and the file around them; Tensor: a named array
 
-encode_to writes a stream to a file object; transcode gives a stream another entropy mode; StreamDecoder decodes tensor
-by tensor; OmcError is the base of all errors.
+encode_to writes a stream to a file object; transcode gives a stream another entropy mode; upgrade takes streams of 0.1;
+StreamDecoder decodes tensor by tensor; OmcError is the base of all errors.
 On the command line: python -m refcodec --help.
 """
 
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .api import decode, encode, encode_to, load, open, save, transcode
+from .api import decode, encode, encode_to, load, open, save, transcode, upgrade
 from .errors import (
     ConfigError,
     ContainerError,

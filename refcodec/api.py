@@ -106,6 +106,23 @@ def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *
                                  max_memory=max_memory, progress=progress)
 
 
+def upgrade(stream: Bytes | Path, references: ModelsLike = (), *, threads: int = 1, max_memory: int | None = None,
+            progress: Progress | None = None) -> bytes:
+    """A stream that refcodec 0.1 wrote as one of this version: other digests (SPEC 8.8), payloads byte for byte.
+
+    stream:     its bytes, or the path of its file.
+    references: models that an update refers to, given like the model of encode(): their digests are others now.
+    threads, max_memory, progress: as of decode().
+
+    Raises what decode() raises: the stream is decoded, and verified by its own digests. UNSUPPORTED_VERSION for one of
+    another version than 0.1.
+    """
+    from . import upgrading
+    from .inputs import as_models
+
+    return upgrading.upgrade(stream, as_models(references), threads=threads, max_memory=max_memory, progress=progress)
+
+
 def open(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1, threads: int = 1,
          max_memory: int | None = None, allow_prefix: bool = False) -> OpenStream:
     """Open a stream for its tensors, without decoding them: a mapping of names to numpy arrays.

@@ -8,7 +8,15 @@ from typing import Any, BinaryIO
 from .bitstream import syntax
 from .bitstream.context import ModelState
 from .bitstream.parser import ParsedModel, ParsedStream, TensorUnit, index_of
-from .bitstream.structures import Payload, StreamEnd, TensorData, TensorDescriptor, UnitCoding, UnitType
+from .bitstream.structures import (
+    ModelHeader,
+    Payload,
+    StreamEnd,
+    TensorData,
+    TensorDescriptor,
+    UnitCoding,
+    UnitType,
+)
 from .bitstream.units import EXTENSION_TYPES, MAGIC, Unit, seal_unit, unit_at
 from .encoder.stream_writer import body_of
 
@@ -56,10 +64,16 @@ class Rewriter:
 
     def model_header(self, unit: Unit) -> None:
         old = self.parsed.models[len(self.models)]
-        state = ModelState(self.profile, len(self.models), old.header, old.state.tensors, dict(old.state.folds))
+        x = self.header(old.header)
+        state = ModelState(self.profile, len(self.models), x, old.state.tensors, dict(old.state.folds))
         state.references = [before if r.external_flag else self.models[-r.model_distance].state
-                            for r, before in zip(old.header.reference, old.state.references)]
-        self.models.append(ParsedModel(state, self.copy(unit), old.topology, old.layers))
+                            for r, before in zip(x.reference, old.state.references)]
+        written = self.copy(unit) if x is old.header else self.unit(unit, syntax.model_header, x, state)
+        self.models.append(ParsedModel(state, written, old.topology, old.layers))
+
+    def header(self, x: ModelHeader) -> ModelHeader:
+        """What a model header becomes; itself where it stays."""
+        return x
 
     def old_tensors(self) -> TensorUnit:
         """The tensor data unit of the old stream that is to be written next."""
@@ -72,12 +86,13 @@ class Rewriter:
 
     def tensor_data(self, unit: Unit) -> None:
         old = self.old_tensors()
-        self.tensors(unit, old.descriptors, self.payloads(old))
+        self.tensors(unit, old.descriptors, self.payloads(old), old.unit_digest)
 
-    def tensors(self, unit: Unit, descriptors: list[TensorDescriptor], payloads: list[Payload]) -> None:
-        """Write a tensor data unit in the place of another."""
+    def tensors(self, unit: Unit, descriptors: list[TensorDescriptor], payloads: list[Payload], unit_digest: int
+                ) -> None:
+        """Write a tensor data unit in the place of another. unit_digest: where it is joined."""
         model = self.models[-1]
-        x = TensorData(len(descriptors) - 1, descriptors, len(payloads), payloads)
+        x = TensorData(len(descriptors) - 1, descriptors, len(payloads), payloads, unit_digest)
         written = self.unit(unit, syntax.tensor_data, x, model.state)
         model.tensor_units.append(TensorUnit(written, descriptors, []))
 

@@ -110,7 +110,7 @@ class _Transcoder(Rewriter):
             descriptors, payloads = self._recoded(descriptors[0], payloads)
         else:
             self._count([c for d in descriptors for c in d.component], JOINED)
-        self.tensors(unit, descriptors, payloads)
+        self.tensors(unit, descriptors, payloads, old.unit_digest)
         self.done += sum(d.word_count * d.word_bytes for d in descriptors)
         names = self.models[-1].state.tensors
         self.progress(self.done, self.total, names[descriptors[-1].tensor_index].tensor_name)

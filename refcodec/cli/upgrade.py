@@ -45,7 +45,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> None:
     from ..files import atomic_file
-    from ..upgrade import upgrade_to
+    from ..upgrading import upgrade_to
 
     references = load_all(arguments.reference)
     refuse_overwriting(arguments.output, [arguments.input])

@@ -21,18 +21,16 @@ import numpy as np
 from .bitstream import syntax
 from .bitstream.context import ModelState
 from .bitstream.limits import UPGRADED, VERSION, Level
-from .bitstream.parser import ParsedModel, Parser, TensorUnit, index_of
+from .bitstream.parser import ParsedModel, Parser, TensorUnit
 from .bitstream.structures import (
     Bytes,
     ModelEnd,
-    Payload,
+    ModelHeader,
     ReferenceEntry,
-    StreamEnd,
     TensorData,
     UnitCoding,
-    UnitType,
 )
-from .bitstream.units import CODED_TYPES, EXTENSION_TYPES, MAGIC, ByteSource, Unit, read_body, seal_unit, unit_at
+from .bitstream.units import CODED_TYPES, ByteSource, Unit, read_body, seal_unit, unit_at
 from .bitstream.visitor import UE_MAX, Reader, Visitor
 from .decoder import Progress, StreamDecoder
 from .digests import TensorDigest, check_tensor_digest, digests_of, header, joint_digest
@@ -40,6 +38,7 @@ from .dtypes import DType
 from .encoder.stream_writer import body_of, state_digests
 from .errors import SemanticsError
 from .model import Model
+from .rewriting import Rewriter
 
 X = TypeVar("X")
 
@@ -157,96 +156,60 @@ class OldDecoder(StreamDecoder):
 
 # What is written
 
-class _Upgrade:
-    """The new stream, unit by unit in the order of the old one."""
+class _Upgrade(Rewriter):
+    """The new stream, unit by unit."""
 
     def __init__(self, sink: BinaryIO, decoder: OldDecoder, progress: Progress):
-        self.sink, self.decoder, self.progress = sink, decoder, progress
-        self.parsed, self.offset, self.index_offset = decoder.parsed, 0, 0
-        self.level, self.source = self.parsed.level, self.parsed.source
-        self.models: list[ParsedModel] = []              # as they stand in the new stream
-        self.header_body: bytes | None = None            # of the last model header, where it is another than before
-        self.old_digests: dict[int, bytes] = {}          # of the tensors of the last model
-        self.total = sum(d.word_count * d.word_bytes for m in self.parsed.models for u in m.tensor_units
-                         for d in u.descriptors)
-        self.done = 0
+        super().__init__(sink, decoder.parsed)
+        self.decoder, self.progress = decoder, progress
+        self.old_digests: dict[int, bytes] = {}          # of the tensors of the last model, by 0.1
+        units = [unit for model in self.parsed.models for unit in model.tensor_units]
+        self.total, self.done = sum(d.word_count * d.word_bytes for unit in units for d in unit.descriptors), 0
 
-    def run(self) -> None:
-        self._put(MAGIC)
-        for unit in self.parsed.units:
-            name = "extension" if unit.type in EXTENSION_TYPES else UnitType(unit.type).name.lower()
-            getattr(self, "_" + name, self._copy)(unit)
+    def stream_header(self, unit: Unit) -> None:
+        self.unit(unit, syntax.stream_header, self.parsed.header)
 
-    def _put(self, data: bytes) -> None:
-        self.sink.write(data)
-        self.offset += len(data)
-
-    def _unit(self, old: Unit, body: bytes, dictionary: bytes = b"") -> Unit:
-        """Write a unit with another body, coded if the old one was; returns where it stands."""
-        data = seal_unit(old.type, body, old.coding != UnitCoding.PLAIN, dictionary)
-        unit = unit_at(data, self.offset, old.number)
-        self._put(data)
-        return unit
-
-    def _copy(self, unit: Unit) -> None:
-        """Write a unit as it was; if its preset dictionary is another now, coded anew."""
-        if unit.coding == UnitCoding.DEFLATE_HEADER and unit.type in CODED_TYPES and self.header_body is not None:
-            before = bytes(self._body(self.parsed.models[len(self.models) - 1].unit))
-            self._unit(unit, bytes(self._body(unit, before)), self.header_body)
-        else:
-            self._put(self.source.read(unit.offset, unit.end - unit.offset))
-
-    def _body(self, unit: Unit, dictionary: bytes = b"") -> Bytes:
-        return read_body(self.source, unit, self.level.unit_bytes, dictionary)
-
-    def _stream_header(self, unit: Unit) -> None:
-        self._unit(unit, body_of(syntax.stream_header, self.parsed.header, self.level))
-
-    def _model_header(self, unit: Unit) -> None:
-        old = self.parsed.models[len(self.models)]
-        x = replace(old.header, reference=[self._reference(r) for r in old.header.reference])
-        state = ModelState(self.parsed.header.profile, len(self.models), x, old.state.tensors, dict(old.state.folds))
-        state.references = [None if r.external_flag else self.models[-r.model_distance].state for r in x.reference]
-        self.models.append(ParsedModel(state, replace(unit, offset=self.offset)))
-        self.old_digests, self.header_body = {}, None
-        if x == old.header:
-            self._copy(unit)
-        else:
-            self.header_body = body_of(syntax.model_header, x, self.level, state)
-            self._unit(unit, self.header_body)
+    def header(self, x: ModelHeader) -> ModelHeader:
+        """External models are named by their digests of this version."""
+        self.old_digests = {}
+        if not any(r.external_flag for r in x.reference):
+            return x
+        return replace(x, reference=[self._reference(r) for r in x.reference])
 
     def _reference(self, r: ReferenceEntry) -> ReferenceEntry:
         if not r.external_flag:
             return r
-        model = self.decoder.reference(bytes(r.reference_digest))
-        return replace(r, reference_digest=model.digest(self.decoder.threads))
+        return replace(r, reference_digest=self.decoder.reference(bytes(r.reference_digest)).digest())
 
-    def _tensor_data(self, unit: Unit) -> None:
-        number, model = len(self.models) - 1, self.models[-1]
-        old = self.parsed.models[number].tensor_units[len(model.tensor_units)]
-        _, digests = self.decoder.decode_unit(number, len(model.tensor_units))
+    def copy(self, unit: Unit) -> Unit:
+        """A unit as it was; coded anew, where its preset dictionary is a model header that is another now."""
+        old = self.parsed.models[len(self.models) - 1] if self.models else None
+        dictionary = unit.coding == UnitCoding.DEFLATE_HEADER and unit.type in CODED_TYPES
+        if not dictionary or old is None or old.header is self.models[-1].header:
+            return super().copy(unit)
+        body = self._body(unit, bytes(self._body(old.unit)))
+        header = body_of(syntax.model_header, self.models[-1].header, self.level, self.models[-1].state)
+        data = seal_unit(unit.type, bytes(body), True, header)
+        written = unit_at(data, self.offset, unit.number)
+        self.put(data)
+        return written
+
+    def _body(self, unit: Unit, dictionary: bytes = b"") -> Bytes:
+        return read_body(self.source, unit, self.level.unit_bytes, dictionary)
+
+    def tensor_data(self, unit: Unit) -> None:
+        old, number, position = self.old_tensors(), len(self.models) - 1, len(self.models[-1].tensor_units)
+        _, digests = self.decoder.decode_unit(number, position)
         self.old_digests |= digests
-        payloads = [Payload(coded, bypass, self.source.read(at, coded), self.source.read(at + coded, bypass))
-                    for at, coded, bypass in old.places]
-        descriptors = [replace(d) for d in old.descriptors]            # the decoder keeps the digests of 0.1
-        x = TensorData(len(descriptors) - 1, descriptors, len(payloads), payloads)
-        state_digests(x, [self.decoder.found[number, d.tensor_index] for d in old.descriptors])
-        written = self._unit(unit, body_of(syntax.tensor_data, x, self.level, model.state))
-        model.tensor_units.append(TensorUnit(written, descriptors, []))
-        self.done += sum(d.word_count * d.word_bytes for d in descriptors)
-        self.progress(self.done, self.total, model.state.tensors[descriptors[-1].tensor_index].tensor_name)
+        x = TensorData(len(old.descriptors) - 1, [replace(d) for d in old.descriptors])    # the old ones keep digests
+        state_digests(x, [self.decoder.found[number, d.tensor_index] for d in x.descriptor])
+        self.tensors(unit, x.descriptor, self.payloads(old), x.unit_digest)
+        self.done += sum(d.word_count * d.word_bytes for d in x.descriptor)
+        names = self.models[-1].state.tensors
+        self.progress(self.done, self.total, names[x.descriptor[-1].tensor_index].tensor_name)
 
-    def _index(self, unit: Unit) -> None:
-        self.index_offset = self.offset
-        self._unit(unit, body_of(syntax.index, index_of(self.models[-1]), self.level))
-
-    def _model_end(self, unit: Unit) -> None:
-        number = len(self.models) - 1
+    def model_end(self, unit: Unit) -> None:
+        number, model = len(self.models) - 1, self.models[-1]
         self.decoder.check_model_digest(number, self.old_digests)
-        tensors = range(len(self.models[-1].state.tensors))
-        digest = joint_digest([self.decoder.found[number, i].digest for i in tensors])
-        self._unit(unit, body_of(syntax.model_end, ModelEnd(len(self.models[-1].tensor_units), digest), self.level))
-
-    def _stream_end(self, unit: Unit) -> None:
-        x = StreamEnd(len(self.models), len(self.parsed.units), self.index_offset)
-        self._unit(unit, body_of(syntax.stream_end, x, self.level))
+        digest = joint_digest([self.decoder.found[number, i].digest for i in range(len(model.state.tensors))])
+        self.unit(unit, syntax.model_end, ModelEnd(len(model.tensor_units), digest))
