@@ -272,7 +272,7 @@ def test_a_model_beyond_all_levels_is_refused():
 def test_a_stream_that_claims_a_lower_level_is_refused():
     model = Model([Tensor("x" * 300, np.ones(3, np.float32))])
     units = cut(encode(model))
-    units[0] = seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, 0, 1]))
+    units[0] = seal_unit(UnitType.STREAM_HEADER, bytes([0, 2, 0, 1]))
     with pytest.raises(OmcError) as error:
         decode(glue(units))
     assert error.value.code == "RESOURCE_LIMIT"
@@ -281,9 +281,9 @@ def test_a_stream_that_claims_a_lower_level_is_refused():
 
 
 @pytest.mark.parametrize(("header", "code"), [
-    (bytes([9, 0, 0, 1]), "UNSUPPORTED_VERSION"), (bytes([0, 1, 7, 1]), "RESERVED_VALUE"),
-    (bytes([0, 1, 0, 0]), "OUT_OF_RANGE"), (bytes([0, 1, 0, 5]), "OUT_OF_RANGE"),
-    (bytes([0, 1, 0]), "TRUNCATED"), (bytes([0, 1, 0, 1, 0]), "BAD_SIZE"),
+    (bytes([9, 0, 0, 1]), "UNSUPPORTED_VERSION"), (bytes([0, 2, 7, 1]), "RESERVED_VALUE"),
+    (bytes([0, 2, 0, 0]), "OUT_OF_RANGE"), (bytes([0, 2, 0, 5]), "OUT_OF_RANGE"),
+    (bytes([0, 2, 0]), "TRUNCATED"), (bytes([0, 2, 0, 1, 0]), "BAD_SIZE"),
 ])
 def test_stream_headers(header, code):
     assert code_of(lambda: decode(MAGIC + seal_unit(UnitType.STREAM_HEADER, header))) == code
@@ -294,7 +294,7 @@ def test_stream_headers(header, code):
 @pytest.mark.parametrize("profile", range(3))
 def test_tools_beyond_the_profile_are_refused(config, least, profile):
     units = cut(encode(network_model(), config))
-    units[0] = seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, profile, 1]))
+    units[0] = seal_unit(UnitType.STREAM_HEADER, bytes([0, 2, profile, 1]))
     if profile < least:
         assert code_of(lambda: decode(glue(units))) == "FORBIDDEN_PATTERN"
     else:

@@ -285,7 +285,7 @@ def test_counts_are_checked_against_what_is_left_of_the_unit():
     writer.ue("reference_count", 0)
     writer.u("inherit_flag", 0, 1)
     writer.ue("tensor_count", LEVELS[4].tensors)
-    units = [seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, 2, 4])), seal_unit(UnitType.MODEL_HEADER, writer.body())]
+    units = [seal_unit(UnitType.STREAM_HEADER, bytes([0, 2, 2, 4])), seal_unit(UnitType.MODEL_HEADER, writer.body())]
     with at_most(bytes=1 << 20), pytest.raises(OmcError) as error:
         decode(glue(units))
     assert error.value.code == "TRUNCATED"
@@ -343,7 +343,7 @@ def bomb() -> bytes:
 ])
 def test_bombs_in_coded_bodies_stop_at_the_promised_size(bomb, promised, code):
     unit = seal(bytes([UnitType.MODEL_HEADER << 2 | UnitCoding.DEFLATE]) + leb(len(bomb)) + leb(promised), bomb)
-    stream = glue([seal_unit(UnitType.STREAM_HEADER, bytes([0, 1, 2, 1])), unit])
+    stream = glue([seal_unit(UnitType.STREAM_HEADER, bytes([0, 2, 2, 1])), unit])
     with at_most(bytes=16 << 20), pytest.raises(OmcError) as error:
         decode(stream)
     assert error.value.code == code
