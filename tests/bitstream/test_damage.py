@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import zlib
 
@@ -34,7 +35,8 @@ from refcodec.bitstream.structures import (
 from refcodec.bitstream.units import ByteSource, UnitCoding, leb, seal, seal_unit
 from refcodec.bitstream.visitor import Writer
 from refcodec.cli.main import main
-from refcodec.dtypes import BY_NAME
+from refcodec.digests import STATED_BYTES, piece_count
+from refcodec.dtypes import BY_CODE, BY_NAME
 
 
 @pytest.fixture(scope="module", autouse=True)          # autouse: loops are compiled before anything is measured
@@ -196,7 +198,8 @@ def test_paths_of_a_source_stay_inside(streams, tmp_path, path):
 
 def crafted(entry: TensorEntry, d: TensorDescriptor, payload: bytes = b"", level: int = 4, count: int = 1) -> bytes:
     """A stream of `count` equal tensors whose checks all fit, but for digests of tensors."""
-    limits = LEVELS[level]
+    limits, dtype = LEVELS[level], BY_CODE[entry.element_type]
+    d.piece_digests = bytes(STATED_BYTES * piece_count(math.prod(entry.dimension) * dtype.parts, dtype.word_bytes))
     entries = [TensorEntry(f"{entry.tensor_name}{i}", entry.element_type, entry.rank, list(entry.dimension))
                for i in range(count)]
     header = ModelHeader("big", tensor_count=count, tensor=entries)
@@ -244,9 +247,22 @@ def test_huge_tensors_fail_before_they_are_allocated(shape, parameters, payload,
         memory = 1 << 30
     entry = TensorEntry("huge", BY_NAME["bfloat16"].code, len(shape), list(shape))
     stream = crafted(entry, direct(**parameters), payload)
-    with at_most(bytes=None if unbounded else 1 << 20), pytest.raises(OmcError) as error:
+    with at_most(bytes=None if unbounded else (1 << 20) + 8 * len(stream)), pytest.raises(OmcError) as error:
         decode(stream, max_memory=memory)
     assert error.value.code in ("RESOURCE_LIMIT", "ENTROPY_END", "BAD_SIZE")
+
+
+@pytest.mark.parametrize("named", [0, 1, 100, (1 << 18) - 1])
+def test_huge_tensors_name_their_pieces(named):
+    """2^36 elements of 4 bytes have 2^18 pieces; a unit that names fewer ends too early, and no list is made."""
+    entry = TensorEntry("huge", BY_NAME["float32"].code, 1, [1 << 36])
+    whole = crafted(entry, words_descriptor(), bytes(100))
+    units, data = cut(whole), Parser(ByteSource(whole)).parse().units[2]
+    units[2] = seal_unit(data.type, whole[data.body_offset : data.end - 4][: 9 + STATED_BYTES * named])
+    stream = glue(units)
+    with at_most(bytes=(1 << 20) + 8 * len(stream)), pytest.raises(OmcError) as error:
+        decode(stream)
+    assert (error.value.code, error.value.unit) == ("TRUNCATED", 2)
 
 
 def test_elements_need_bytes():
