@@ -110,11 +110,13 @@ def _multiples(words: np.ndarray, dtype: DType) -> Multiples | None:
     while divisor % 2 == 0:
         divisor, exponent, values = divisor // 2, exponent + 1, values >> 1
     levels = values // divisor
-    middle = int(np.median(levels.reshape(-1)[:: max(1, levels.size // 65536)]))
-    spread = int(np.median(np.abs(levels - middle))) + 1
     # Of a narrow float type every small tensor lies on some grid: a real one is no finer than the mantissa.
     limit = min(LEVEL_LIMIT, 2 << dtype.mantissa) if dtype.kind == "f" else LEVEL_LIMIT
-    if divisor > 65535 or int(np.abs(levels).max()) >= limit or abs(middle) > 4 * spread:
+    if divisor > 65535 or int(np.abs(levels).max()) >= limit:
+        return None
+    middle = int(np.median(levels.reshape(-1)[:: max(1, levels.size // 65536)]))
+    spread = int(np.median(np.abs(levels - middle))) + 1
+    if abs(middle) > 4 * spread:
         return None
     if dtype.kind == "f" and not -1074 <= exponent <= 970:
         return None
@@ -133,7 +135,7 @@ def _by_value(words: np.ndarray, dtype: DType) -> np.ndarray:
 
 def _many_values(flat: np.ndarray, dtype: DType) -> bool:
     # What a codebook is not for, as far as the first words tell. Of 16 bits, no word takes much more than its bins do.
-    if dtype.bits <= 16:
+    if dtype.bits <= 16 and flat.size > SAMPLE:
         return bool(np.count_nonzero(np.bincount(flat[:SAMPLE])) > MANY_HALVES)
     if np.unique(flat[:FEW]).size > FEW - FEW // 16:
         return True
@@ -143,7 +145,7 @@ def _many_values(flat: np.ndarray, dtype: DType) -> bool:
 def _listed(words: np.ndarray, dtype: DType) -> Listed | None:
     if _many_values(words.reshape(-1), dtype):
         return None
-    if dtype.bits <= 16:
+    if dtype.bits <= 16 and words.size > SAMPLE:
         counts = np.bincount(words.reshape(-1), minlength=1 << dtype.bits)
         distinct = np.flatnonzero(counts).astype(dtype.word)
         counts = counts[distinct]

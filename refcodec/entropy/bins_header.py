@@ -19,11 +19,18 @@ def header_bytes(header: Header, coded: Coded) -> bytes:
             u_bits(header.group - GROUP_MIN, 4)]
     if coded.exponents:
         text.append("0" if header.top_exponent is None else "1" + u_bits(header.top_exponent, 11))
+    pieces = []
     for plane in header.planes:
         text += _bins_bits(plane)
         if plane.coded:
-            text += [u_bits(plane.tables_log2, 3), _frequency_bits(plane.frequencies)]
-    return np.packbits(np.frombuffer("".join(text).encode(), np.uint8) & 1).tobytes()
+            text.append(u_bits(plane.tables_log2, 3))
+            pieces += [_bits_of(text), _frequency_bits(plane.frequencies)]
+            text = []
+    return np.packbits(np.concatenate([*pieces, _bits_of(text)])).tobytes()
+
+
+def _bits_of(text: list[str]) -> np.ndarray:
+    return np.frombuffer("".join(text).encode(), np.uint8) & 1
 
 
 def _bins_bits(plane: PlaneHeader) -> list[str]:
@@ -38,10 +45,10 @@ def _bins_bits(plane: PlaneHeader) -> list[str]:
     return text
 
 
-def _frequency_bits(frequencies: np.ndarray) -> str:
+def _frequency_bits(frequencies: np.ndarray) -> np.ndarray:
     data = np.zeros(FREQUENCY_BYTES * frequencies.size + 8, np.uint8)
     bits = _put_frequencies(np.ascontiguousarray(frequencies), data)
-    return "".join(map(str, np.unpackbits(data, count=bits).tolist()))
+    return np.unpackbits(data, count=bits)
 
 
 @inlined

@@ -75,19 +75,16 @@ def best_bins(counts: np.ndarray, width: int) -> Bins:
 
     counts: int64 of each value of `width` bits, not all 0.
     """
-    best, found = np.inf, None
-    for raw_bits in RAW_BITS:
-        if raw_bits > width:
-            break
-        cells = merged(counts, raw_bits) if raw_bits else counts
-        ideal, used = _least(cells)
-        # Where thousands of cells are in use no 256 bins tell them apart, and raw bits are cheaper.
-        if ideal / ONE + raw_bits * float(cells.sum()) > best * FASTER or raw_bits == 0 and used > 16 * SYMBOLS_MAX:
-            continue
-        bins = find_bins(cells, raw_bits)
-        if bins.cost <= best * FASTER:
-            best, found = min(bins.cost, best), bins
-    assert found is not None                           # 4 raw bits leave few cells, or 0 does
+    cells = {r: merged(counts, r) if r else counts for r in RAW_BITS if r <= width}
+    least = {r: _least(cells[r]) for r in cells}
+    total = int(least[0][2])
+    # Where many cells are in use no 256 bins tell them apart, and raw bits are cheaper.
+    ideal = {r: cost / ONE + r * total for r, (cost, used, _) in least.items()
+             if r or used <= 4 * SYMBOLS_MAX or len(cells) == 1}
+    chosen = max(r for r in ideal if ideal[r] <= min(ideal.values()) * FASTER)
+    found = find_bins(cells[chosen], chosen)
+    if chosen == 0 and 4 in cells and least[0][1] > SYMBOLS_MAX:
+        found = min(found, find_bins(cells[4], 4), key=lambda bins: bins.cost)
     return found
 
 
@@ -145,7 +142,7 @@ def _fill(low, log, out):
 
 @compiled
 def _least(counts):
-    # (cost of an ideal code for symbols of these counts, how many there are)
+    # (cost of an ideal code for symbols of these counts, how many there are, the sum of the counts)
     total = used = cost = 0
     for i in range(len(counts)):
         total += counts[at(i)]
@@ -154,7 +151,7 @@ def _least(counts):
         if counts[at(i)] > 0:
             used += 1
             cost += counts[at(i)] * (log2_total - log2_of(counts[at(i)]))
-    return cost, used
+    return cost, used, total
 
 
 @inlined

@@ -49,27 +49,33 @@ def share_tables(symbols: np.ndarray, count: int, part: float, numbers: tuple[in
     symbols: of a sample of whole pieces, uint8.  count: of different symbols.  numbers: of tables, ascending.
     """
     one = np.bincount(symbols, minlength=SYMBOLS_MAX)[None]
-    found = []
-    for group in GROUPS:
-        best = Shared(group, 1, None, _bits(one, 0, count, part))
-        means = np.empty(len(symbols) >> group, np.int64)
-        _sums(symbols, group, means)
-        order = np.argsort(means, kind="stable")
-        for n in numbers:
-            if n > 1:
-                choices = np.empty(len(order), np.uint8)
-                choices[order] = np.arange(len(order)) * n // len(order)
-                counts = np.zeros((n, SYMBOLS_MAX), np.int64)
-                count_by_choice(symbols, group, choices, counts)
-                for _ in range(ROUNDS):
-                    costs = packed_costs(counts, count)
-                    counts[:] = 0
-                    choose_and_count(symbols, group, costs, choices, counts)
-                bits = _bits(counts, len(order) * (n.bit_length() - 1), count, part)
-                if bits * FASTER < best.bits:
-                    best = Shared(group, n, packed_costs(counts, count), bits)
-        found.append(best)
-    return found
+    usual = _shared(symbols, count, part, GROUPS[1], numbers, one)
+    others = tuple(n for n in numbers if n in (1, max(usual.tables, 2)))       # the length matters less than the number
+    return [_shared(symbols, count, part, GROUPS[0], others, one), usual,
+            _shared(symbols, count, part, GROUPS[2], others, one)]
+
+
+def _shared(symbols: np.ndarray, count: int, part: float, group: int, numbers: tuple[int, ...], one: np.ndarray
+            ) -> Shared:
+    # The best of the numbers of tables for groups of one length. one: counts of all symbols.
+    best = Shared(group, 1, None, _bits(one, 0, count, part))
+    means = np.empty(len(symbols) >> group, np.int64)
+    _sums(symbols, group, means)
+    order = np.argsort(means, kind="stable")
+    for n in numbers:
+        if n > 1:
+            choices = np.empty(len(order), np.uint8)
+            choices[order] = np.arange(len(order)) * n // len(order)
+            counts = np.zeros((n, SYMBOLS_MAX), np.int64)
+            count_by_choice(symbols, group, choices, counts)
+            for _ in range(ROUNDS):
+                costs = packed_costs(counts, count)
+                counts[:] = 0
+                choose_and_count(symbols, group, costs, choices, counts)
+            bits = _bits(counts, len(order) * (n.bit_length() - 1), count, part)
+            if bits * FASTER < best.bits:
+                best = Shared(group, n, packed_costs(counts, count), bits)
+    return best
 
 
 def _bits(counts: np.ndarray, choices: int, count: int, part: float) -> float:
