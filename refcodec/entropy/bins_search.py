@@ -79,7 +79,7 @@ def best_bins(counts: np.ndarray, width: int) -> Bins:
     least = {r: _least(cells[r]) for r in cells}
     total = int(least[0][2])
     # Where many cells are in use no 256 bins tell them apart, and raw bits are cheaper.
-    ideal = {r: cost / ONE + r * total for r, (cost, used, _) in least.items()
+    ideal = {r: (cost + BIN_PRICE * min(used, SYMBOLS_MAX)) / ONE + r * total for r, (cost, used, _) in least.items()
              if r or used <= 4 * SYMBOLS_MAX or len(cells) == 1}
     chosen = max(r for r in ideal if ideal[r] <= min(ideal.values()) * FASTER)
     found = find_bins(cells[chosen], chosen)
