@@ -16,6 +16,7 @@ from ..entropy.words import estimate_bits
 CODEBOOK_MAX = 4096
 LEVEL_LIMIT = 1 << 16           # larger levels on a uniform grid gain nothing over words
 SAMPLE = 8192
+STRUCTURED_FROM = 256           # floats: fewer have hardly a structure that pays for its description
 WORTHWHILE = 0.95               # a codebook must save 5 % of the estimate for words
 FEW = 1024                      # words of which a sixteenth comes again where 4096 are listed
 MANY_HALVES = 512               # different words of 16 bits among SAMPLE
@@ -72,6 +73,8 @@ def find_structure(words: np.ndarray, dtype: DType) -> Structure | None:
         return None
     if (words.reshape(-1)[:SAMPLE] == words.flat[0]).all() and (words == words.flat[0]).all():
         return Constant(int(words.flat[0]))
+    if words.size < STRUCTURED_FROM and dtype.kind == "f":
+        return None
     return _multiples(words, dtype) or _listed(words, dtype) or _scaled_halves(words, dtype)
 
 

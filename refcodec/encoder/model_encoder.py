@@ -33,11 +33,12 @@ from .rate_control import finest_step, largest_magnitude, representable, search_
 from .sets.coding_order import SetPlan, chain_plan
 from .stream_writer import CodedTensor, StreamWriter, Structure, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
-from .tensor_job import Choice, TensorJob
+from .tensor_job import BINS_FROM, Choice, TensorJob
 from .treatment import Treatment, folds_of, is_finite, roles_of, step_of, treatment
 from .updates.coder import FACTOR_SIDE
 
 INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written
+LARGE_MODEL = 1 << 24          # elements
 LAYER_RATIO = 4.0              # step of a quality layer over that of the next
 
 Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name
@@ -57,6 +58,8 @@ class ModelEncoder:
         self.roles, self.folds = roles_of(model), folds_of(model)
         self.choices: dict[int, Choice] = {}          # made while a step was sought, for the references alone
         self.treatments = self._treatments()
+        # Of a large model the small matrices are no part of the size, but of the time if they are context coded.
+        self.bins_from = 0 if sum(t.size for t in model.tensors) >= LARGE_MODEL else BINS_FROM
         self.copies = find_copies(model, self.treatments)
         self.topology = topology_of(model.source) if model.source else None
         self.layers = layer_structure(model)
@@ -308,7 +311,8 @@ class ModelEncoder:
 
     def _job(self, i: int, config: Config, references: list[Model], names: list[dict[str, int]]) -> TensorJob:
         tensor = self.model.tensors[i]
-        job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), config, self._joins(i))
+        job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), config, self._joins(i),
+                        self.bins_from)
         for number, (reference, by_name) in enumerate(zip(references, names)):
             k = by_name.get(tensor.name, i)
             if k < len(reference.tensors) and tensor.size:

@@ -24,7 +24,7 @@ from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob
 from .treatment import Treatment, is_finite, step_of
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
-from .words_in_bins import BINS_FROM, WORTH, WORTH_BEST, may_repeat, words_in_bins
+from .words_in_bins import WORTH, WORTH_BEST, may_repeat, words_in_bins
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
 FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step
@@ -54,7 +54,7 @@ def code_tensor(job: TensorJob, step: float | None) -> Candidate:
 
 def code_lossless(job: TensorJob) -> Candidate:
     """Words as they are, with structure where there is some, or as a difference."""
-    if not job.joined and job.config.tools.words_in_bins and job.words.size >= BINS_FROM:
+    if not job.joined and job.config.tools.words_in_bins and job.words.size >= job.bins_from:
         return _in_bins(job)
     return _in_any_mode(job)
 

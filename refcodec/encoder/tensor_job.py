@@ -24,6 +24,8 @@ from .config import Config
 from .hybrid.operating_points import HybridPoint
 from .treatment import Treatment
 
+BINS_FROM = 1 << 13            # elements: of fewer, context coding takes some per cent less than bins
+
 
 @dataclass
 class Choice:
@@ -43,6 +45,7 @@ class TensorJob:
     treatment: Treatment
     config: Config
     joined: bool = False                   # it will share a unit with others
+    bins_from: int = BINS_FROM             # elements from which words are coded in bins
     predictions: list[Prediction] = field(default_factory=list)
     choice: Choice | None = None           # made before, or when the tensor is coded
     point: HybridPoint | None = None       # of the hybrid pipeline

@@ -15,7 +15,6 @@ from ..entropy.words import difference
 from .candidate import Candidate, Prediction
 from .tensor_job import TensorJob
 
-BINS_FROM = 1 << 13         # elements: of fewer, CC takes some per cent less and no time that would be noticed
 REPEATS_TO = 1 << 22        # elements: of more, nobody wants to wait for CC
 REPEATED = 0.25             # part of a sample that comes again, from which CC is tried
 WORTH = 0.98                # what CC may take of the bytes of bins then,
