@@ -62,7 +62,10 @@ def code_lossless(job: TensorJob) -> Candidate:
 def _in_bins(job: TensorJob) -> Candidate:
     """Words in bins, or structure; in context coding, too, where words repeat themselves or only size counts."""
     config, tools = job.config, job.config.tools
-    found = words_in_bins(job).code(config.threads)
+    found, unchanged = words_in_bins(job)
+    found.code(config.threads)
+    if unchanged and tools.effort != "best":
+        return found
     structured = _structured(job, job.matrix(job.words))
     if structured is not None:
         found = min(found, structured.code(config.threads, [EntropyMode.BINS]), key=lambda c: c.size)

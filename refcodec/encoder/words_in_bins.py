@@ -19,8 +19,8 @@ REPEATS_TO = 1 << 22        # elements: of more, nobody wants to wait for CC
 REPEATED = 0.25             # part of a sample that comes again, from which CC is tried
 WORTH = 0.98                # what CC may take of the bytes of bins then,
 WORTH_BEST = 0.99           # and where size is what is asked for
-SAMPLE = 1 << 15            # elements that say whether a difference pays
-PIECE = 1 << 11
+SAMPLE = 1 << 14            # elements that say whether a difference pays,
+PIECE = 1 << 10             # so many in a row
 SCANNED_MIN, SCANNED_MAX = 1 << 13, 1 << 16         # elements in which repeats are looked for, an eighth if it may be
 SEEN_BITS = 14              # of a place in the table of runs
 LEAST_RUNS = 16             # that come again; fewer are chance
@@ -31,15 +31,16 @@ def bins_component() -> Component:
     return Component(Quantiser.NONE, EntropyMode.BINS)
 
 
-def words_in_bins(job: TensorJob) -> Candidate:
-    """The words of a tensor in bins, or their differences from the prediction that a sample finds best."""
-    prediction = _best_prediction(job)
-    return job.direct(bins_component(), job.matrix(job.words), prediction)
+def words_in_bins(job: TensorJob) -> tuple[Candidate, bool]:
+    """The words of a tensor in bins, or their differences from the prediction that a sample finds best; and True where
+    most words are those of the prediction, so that nothing else can take fewer bytes."""
+    prediction, unchanged = _best_prediction(job)
+    return job.direct(bins_component(), job.matrix(job.words), prediction), unchanged
 
 
-def _best_prediction(job: TensorJob) -> Prediction | None:
+def _best_prediction(job: TensorJob) -> tuple[Prediction | None, bool]:
     if not job.predictions:
-        return None
+        return None, False
     pieces = max(1, job.words.size // PIECE)
     wanted = min(pieces, SAMPLE // PIECE)
     chosen, dtype = np.arange(wanted) * pieces // wanted, job.dtype
@@ -51,13 +52,16 @@ def _best_prediction(job: TensorJob) -> Prediction | None:
         return len(whole_array(EntropyMode.BINS).encode(Whole(bins_component(), dtype, predictor), integers))
 
     words = sample(job.words)
+    bases = [sample(prediction.words) for prediction in job.predictions]
+    changed = [int(np.count_nonzero(words != base)) for base in bases]
+    if 2 * min(changed) < words.size and 4 * min(changed) < np.count_nonzero(words):
+        return job.predictions[changed.index(min(changed))], True
     best, least = None, size(words)
-    for prediction in job.predictions:
-        base = sample(prediction.words)
+    for prediction, base in zip(job.predictions, bases):
         found = size(difference(words, base, dtype), base)
         if found < least:
             best, least = prediction, found
-    return best
+    return best, False
 
 
 def may_repeat(job: TensorJob) -> bool:

@@ -116,6 +116,13 @@ def count_in_contexts(symbols, contexts, counts):
 
 
 @compiled
+def count_exponents(words, mantissa, step, counts):
+    """Adds the exponent field of every step-th word to counts (int64)."""
+    for i in range(0, len(words), step):
+        counts[at((signed(words[at(i)]) >> mantissa) & (len(counts) - 1))] += 1
+
+
+@compiled
 def rans_tables(frequencies, reciprocals, shares):
     """Of frequencies (int64 [tables, bins]) what the coder needs, [tables * 256]: 2^44 / frequency, rounded up, uint64;
     frequency << 16 | start, uint32."""

@@ -12,6 +12,7 @@ import numpy as np
 from ..parallel import run_all
 from .bins import Coded, Header, PlaneHeader
 from .bins_coding import (
+    count_exponents,
     count_in_contexts,
     count_octave_cells,
     count_values,
@@ -25,7 +26,7 @@ from .bins_coding import (
     trellis_parities,
 )
 from .bins_header import header_bytes
-from .bins_plane import FLOAT, LANES, SYMBOLS_MAX
+from .bins_plane import CHUNK_ELEMENTS, FLOAT, LANES, SYMBOLS_MAX
 from .bins_search import OCTAVE_CELLS, Bins, best_bins, octave_bins
 from .bins_tables import (
     GROUPS,
@@ -45,6 +46,7 @@ HEAD_BITS = 16               # of floats: what is below are tails
 WIDEST = 32                  # bits of a head
 OCTAVES_FROM = 17            # bits of a plane's values from which octave cells are counted
 EXPONENT_TABLES = 16
+EXPONENT_STEP = 7            # one exponent in so many of a long array is counted
 RARE = 0.001                 # part of the exponents above the top one
 TAIL_PART = 8                # of so many chunks one tells whether a tail is more than raw bits
 
@@ -116,10 +118,10 @@ class BinsEncoder:
     def _top_exponent(self) -> int:
         coded, exponents = self.coded, np.zeros(1 << self.coded.exponent_bits, np.int64)
         assert coded.predictor is not None
-        for c in range(coded.chunks):
-            part = (coded.predictor[coded.chunk(c)] >> coded.mantissa).astype(np.int64)
-            exponents += np.bincount(part & (len(exponents) - 1), minlength=len(exponents))
-        return int(np.searchsorted(np.cumsum(exponents), (1 - RARE) * coded.count))
+        step = 1 if coded.count < CHUNK_ELEMENTS else EXPONENT_STEP
+        predictor = coded.predictor.view(np.int64) if coded.bits == 64 else coded.predictor
+        count_exponents(predictor, coded.mantissa, step, exponents)
+        return int(np.searchsorted(np.cumsum(exponents), (1 - RARE) * exponents.sum()))
 
     def _by_context(self, plan: Plan) -> bool:
         return plan.p == 0 and (self.header.top_exponent is not None or self.coded.states > 0)
@@ -194,7 +196,7 @@ class BinsEncoder:
         if not plan.bins.coded:
             return np.zeros((0, 1), np.int64)
         if not self._by_context(plan) and plan.tables is None:
-            return normalised(plan.bins.counts)[None]
+            return normalised(plan.bins.counts[None])
 
         def add(c: int, counts: np.ndarray) -> None:
             symbols = plan.symbols(self._values(plan, c))
@@ -205,7 +207,7 @@ class BinsEncoder:
 
         tables = plan.tables.tables if plan.tables else self._rows(plan) if self.coded.states else EXPONENT_TABLES
         counts = self._summed(add, range(self.coded.chunks), (tables, SYMBOLS_MAX))
-        return np.stack([normalised(row) for row in counts[:, : len(plan.bins.low)]])
+        return normalised(counts[:, : len(plan.bins.low)])
 
     def _choices(self, plan: Plan, c: int) -> np.ndarray:
         part, group = self.coded.chunk(c), self.header.group

@@ -90,15 +90,12 @@ def packed_costs(counts: np.ndarray, symbols: int) -> np.ndarray:
 
 
 def normalised(counts: np.ndarray) -> np.ndarray:
-    """Frequencies (int64) that add up to TOTAL, at least 1 for counts > 0 and below TOTAL. counts: two or more."""
-    counts = counts.astype(np.int64)
-    if not counts.any():
-        counts[:] = 1
-    if np.count_nonzero(counts) == 1:                  # a lone symbol lends a slot to another
-        counts *= TOTAL
-        counts[0 if counts[0] == 0 else 1] = 1
-    found = np.empty_like(counts)
-    _normalise(counts, found, LOSS)
+    """Frequencies (int64) of tables, each adding up to TOTAL, at least 1 for counts > 0 and below TOTAL.
+
+    counts: int64 [tables, symbols], of two symbols or more.
+    """
+    found = np.empty(counts.shape, np.int64)
+    _normalise(np.ascontiguousarray(counts, np.int64), found, LOSS)
     return found
 
 
@@ -116,25 +113,30 @@ def ideal(counts):
 
 @compiled
 def _normalise(counts, found, log2):
-    total, missing = 0, TOTAL
-    for s in range(len(counts)):
-        total += counts[at(s)]
-    for s in range(len(counts)):
-        found[at(s)] = 0
-        if counts[at(s)] > 0:
-            found[at(s)] = min(max((counts[at(s)] * TOTAL + total // 2) // total, 1), TOTAL - 1)
-        missing -= found[at(s)]
-    while missing != 0:                                # where a slot more, or one less, costs fewest bits
-        step = 1 if missing > 0 else -1
-        best, least = -1, 0.0
-        for s in range(len(counts)):
-            f = found[at(s)]
-            if f > 1 if step < 0 else 0 < f < TOTAL - 1:
-                loss = counts[at(s)] * (log2[at(f)] - log2[at(f + step)])
-                if best < 0 or loss < least:
-                    best, least = s, loss
-        found[at(best)] += step
-        missing -= step
+    for t in range(counts.shape[0]):
+        row, out, total, used = counts[at(t)], found[at(t)], 0, 0
+        for s in range(len(row)):
+            total += signed(row[at(s)])
+            used += 1 if row[at(s)] else 0
+        missing = TOTAL
+        for s in range(len(row)):
+            # A symbol that is alone lends a slot to another; a table that is not used has them all alike.
+            count = signed(row[at(s)]) if total else 1
+            share = (count * TOTAL + total // 2) // total if total else TOTAL // len(row)
+            lent = used == 1 and (s == 0 and count == 0 or s == 1 and row[0])
+            out[at(s)] = min(max(share, 1), TOTAL - 1) if count or lent else 0
+            missing -= signed(out[at(s)])
+        while missing != 0:                            # where a slot more, or one less, costs fewest bits
+            step = 1 if missing > 0 else -1
+            best, least = -1, 0.0
+            for s in range(len(row)):
+                f = signed(out[at(s)])
+                if f > 1 if step < 0 else 0 < f < TOTAL - 1:
+                    loss = row[at(s)] * (log2[at(f)] - log2[at(f + step)])
+                    if best < 0 or loss < least:
+                        best, least = s, loss
+            out[at(best)] += step
+            missing -= step
 
 
 @compiled
