@@ -38,10 +38,17 @@ class Feedback:
     """Levels of a matrix.
 
     levels: int32 [inputs, outputs], as they are coded.  values: what they stand for, float64 [outputs, inputs].
+    errors: what each column leaves to those after it, over its diagonal element of the factor: float64 like values.
     """
 
     levels: np.ndarray
     values: np.ndarray
+    errors: np.ndarray
+
+    def carried(self, upper: np.ndarray) -> np.ndarray:
+        """What the errors ask of inputs after all of these. upper: their columns of the factor's rows of these inputs,
+        [groups, inputs, later inputs].  To be taken from their weights, [outputs, later inputs]."""
+        return _carried(self.errors, upper)
 
 
 def quantise_with_feedback(weights: np.ndarray, upper: np.ndarray, step: float, states: int, *,
@@ -74,7 +81,8 @@ class _Columns:
         borders = segment_borders(inputs, segments)
         rates = learned_rates(np.ascontiguousarray(self.weights.T), self.step, self.states, self.lam)
         for _ in range(PASSES):
-            found = Feedback(np.zeros((inputs, outputs), np.int32), np.empty((outputs, inputs)))
+            empty = np.empty((outputs, inputs))
+            found = Feedback(np.zeros((inputs, outputs), np.int32), empty, empty.copy())
             counts = np.zeros((BUCKETS, 2, MAGNITUDES))
             self._quantise(found, rates, counts, set(borders[:-1]))
             rates = counted_rates(counts, self.model)
@@ -87,7 +95,7 @@ class _Columns:
         column, first = _Column(self, rates, counts), 0
         for start in range(0, inputs, BLOCK):
             stop = min(start + BLOCK, inputs)
-            errors = np.empty((outputs, stop - start))
+            errors = found.errors[:, start:stop]
             for j in range(start, stop):
                 if j in begins:
                     column, first = _Column(self, rates, counts), j
@@ -95,17 +103,18 @@ class _Columns:
                 found.levels[j], found.values[:, j] = levels, n * self.step
                 errors[:, j - start] = (left[:, j] - found.values[:, j]) / self._by_group(j, j)[:, 0]
                 left[:, j + 1:stop] -= errors[:, j - start, None] * self._by_group(j, slice(j + 1, stop))
-            left[:, stop:] -= self._carried(errors, start, stop)
+            left[:, stop:] -= _carried(errors, self.upper[:, start:stop, stop:])
 
     def _by_group(self, j: int, columns: int | slice) -> np.ndarray:
         """Row j of each group's factor, at some columns, for each output: [outputs or 1, columns]."""
         part = self.upper[:, j, columns].reshape(len(self.upper), -1)
         return part if len(part) == 1 else np.repeat(part, self.rows, axis=0)
 
-    def _carried(self, errors: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """What the errors of a block ask of all later columns."""
-        grouped = errors.reshape(len(self.upper), self.rows, -1)
-        return np.asarray(np.matmul(grouped, self.upper[:, start:stop, stop:])).reshape(len(errors), -1)
+
+def _carried(errors: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    # Errors [outputs, columns] times the factor [groups, columns, later columns], by groups of outputs.
+    grouped = errors.reshape(len(upper), len(errors) // len(upper), -1)
+    return np.asarray(np.matmul(grouped, upper)).reshape(len(errors), -1)
 
 
 class _Column:

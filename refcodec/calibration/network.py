@@ -92,16 +92,20 @@ class Network:
 
     def uses(self, tensor: str) -> list[Use]:
         """The layers whose weight a tensor is, as far as they can be captured."""
-        shapes = {name: array.shape for name, array in self._arrays.items()}
         found = []
         for course in self.courses:
             for layer in course.wiring.layers:
                 if tensor in layer.tensors:
-                    numbered = numbers(course.flat, layer, tensor, shapes, self.threads)
-                    place = place_of(layer, numbered, shapes[tensor], self.folds[tensor])
+                    numbered = self.numbers(course, layer, tensor)
+                    place = place_of(layer, numbered, self._arrays[tensor].shape, self.folds[tensor])
                     if place is not None:
                         found.append(Use(course, layer, place))
         return found
+
+    def numbers(self, course: Course, layer: Layer, tensor: str) -> np.ndarray:
+        """The layer's weight with the numbers of a tensor's elements, from 0; -1 elsewhere."""
+        shapes = {name: array.shape for name, array in self._arrays.items()}
+        return numbers(course.flat, layer, tensor, shapes, self.threads)
 
     def walk(self) -> list[Walk]:
         """Walks of their own through all courses, from the inputs on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,16 @@ from ..model import Model, Tensor
 from ..reconstruction import folded, unfolded
 from .feedback import quantise_with_feedback
 from .layer_inputs import input_rows
+from .layers import GATES
 from .moments import Moments, cholesky, column_weights, corrected, damping, with_floor
 from .network import Network, Use
-from .sensitivity import Sensitivities, Sensitivity
+from .sensitivity import Sensitivities
 from .steps import COARSEST, pattern_of
 
 MOST = 8192                     # samples of a layer's inputs, over all runs
+TOGETHER = 2048                 # of them are multiplied at once
 LEAST = 16                      # from which feedback is tried at all
+_BIASES = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "RNN": 3}      # which input is one
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,9 @@ def quantise_network(network: Network, found: Sensitivities, price: float, metho
     least = min(s.value for s in found.tensors if s.value > 0)
     value = {s.name: max(s.value, least) for s in found.tensors}
     sequence = _Sequence(network, method, price)
-    by_name = {s.name: s for s in found.tensors}
     for name in network.order():
-        if name in by_name:
-            sequence.quantise(by_name[name], value[name], made)
+        if name in value and name not in made.levels:
+            sequence.quantise(name, value, made)
     made.model = _with_arrays(network.model, sequence.biases)
     return made
 
@@ -102,105 +104,161 @@ class _Sequence:
         self.before, self.now = network.walk(), network.walk()
         self.biases: dict[str, np.ndarray] = {}
 
-    def quantise(self, s: Sensitivity, value: float, made: Quantised) -> None:
-        """One tensor: its levels, or a step where what it is multiplied with is not known."""
-        uses = self.network.uses(s.name)
+    def quantise(self, name: str, value: Mapping[str, float], made: Quantised) -> None:
+        """One tensor, or two of a recurrent layer: levels, or a step where what it is multiplied with is not known.
+
+        value: sensitivities.
+        """
         try:
-            layer = self._inputs(s.name, uses)
+            layer = self._inputs(name, value)
         except ConfigError as error:
-            array = self.network.weights[s.name]
-            made.plain[s.name] = error.message
-            made.steps[s.name] = representable(self._step(array, value))
+            made.plain[name] = error.message
+            made.steps[name] = representable(self._step(self.network.weights[name], value[name]))
             return
-        weights = layer.weights
+        weights, inputs = layer.weights.copy(), layer.weights.shape[1]
         if self.method.sequential and layer.drift is not None:
-            ridge = min(max(5 * self.method.shrink * weights.shape[1] / layer.count, 0.01), 10.0)
+            ridge = min(max(5 * self.method.shrink * inputs / layer.count, 0.01), 10.0)
             weights = corrected(weights, layer.drift, layer.second, ridge)
-        damp = damping(weights.shape[1], layer.count, self.method.shrink)
+        damp = damping(inputs, layer.count, self.method.shrink)
         upper = cholesky(layer.second if self.method.feedback else _alike(layer.second), damp)
-        d = float(column_weights(upper).mean())
-        step = representable(self._step(weights, value * d / layer.mean_moment))
-        states = self.method.states
-        lam = self.price * layer.mean_moment / (step**2 * value * d)
-        best = quantise_with_feedback(weights, upper, step, states, lam=lam, mean_weight=d)
-        made.levels[s.name] = GivenLevels(best.levels, step, states, 1 - layer.scan)
-        self._go_on(s.name, best.values, layer)
+        values = np.empty_like(weights)
+        for part in layer.parts:
+            here, later = part.columns, slice(part.columns.stop, inputs)
+            own, states = upper[:, here, here], self.method.states
+            d = float(column_weights(own).mean())
+            cost = value[part.tensor] / part.moment              # of a squared error, times its column weight
+            step = representable(self._step(weights[:, here], cost * d))
+            best = quantise_with_feedback(weights[:, here], own, step, states, lam=self.price / (step**2 * cost * d),
+                                          mean_weight=d)
+            weights[:, later] -= best.carried(upper[:, here, later])
+            values[:, here] = best.values
+            made.levels[part.tensor] = GivenLevels(best.levels, step, states, 1 - layer.scan)
+        self._go_on(values, layer)
 
     def _step(self, weights: np.ndarray, value: float) -> float:
         """The step at which a bit is worth its price, where a squared error costs `value`."""
         largest = COARSEST * (math.sqrt(float(np.square(weights.astype(np.float64)).mean())) or 1.0)
         return min(math.sqrt(self.price / (default_lambda(self.method.states) * value)), largest)
 
-    def _inputs(self, name: str, uses: list[Use]) -> _LayerInputs:
-        """Moments of what a tensor is multiplied with, over all its uses.
+    def _inputs(self, name: str, value: Mapping[str, float]) -> _LayerInputs:
+        """Moments of what a tensor is multiplied with, over all its uses; of a recurrent layer with those of the other.
 
         Raises ConfigError UNSUPPORTED_LAYER where they are not known, or cannot be those of one matrix.
         """
+        uses = self.network.uses(name)
         if not uses:
             raise ConfigError("UNSUPPORTED_LAYER", "it is the matrix of no layer that can be captured")
-        array, fold = self.network.weights[name], self.network.folds[name]
-        scan = uses[0].place.scan
-        weights = folded(array.reshape(-1).astype(np.float64), array.shape, 1, fold, scan)
+        if any(use.place.scan != uses[0].place.scan for use in uses):
+            raise ConfigError("UNSUPPORTED_LAYER", "layers that share it multiply it from either side")
+        together = {name: uses, **self._partner(uses, value)}
+        matrices = {tensor: self._matrix(tensor, uses[0].place.scan) for tensor in together}
         sums = _Sums()
-        for use in uses:
-            groups = _groups_of(use, weights.shape)
-            most = max(1, MOST // (len(use.course.runs) * len(uses)))
-            if use.place.scan != scan:
-                raise ConfigError("UNSUPPORTED_LAYER", "layers that share it multiply it from either side")
-            for before, now in self._rows(use, most):
-                sums.add(_arranged(before, use, groups), _arranged(now, use, groups))
-        bias = self._bias_of(uses) if len(uses) == 1 else None
-        return sums.settled(weights, scan, bias, correctable=len(uses) == 1)
+        for several in zip(*together.values()):
+            groups = _groups_of(several[0], matrices[name].shape[0])
+            rows = [self._rows(use, groups, MOST // (len(use.course.runs) * len(uses))) for use in several]
+            for pairs in zip(*rows):
+                sums.add(*(np.concatenate(arrays, axis=2) for arrays in zip(*pairs)))
+        bias = self._bias_of(uses[0]) if len(uses) == 1 else None
+        return sums.settled(matrices, uses[0].place.scan, bias, correctable=len(uses) == 1)
 
-    def _rows(self, use: Use, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _matrix(self, tensor: str, scan: int) -> np.ndarray:
+        """The tensor as it is coded, with outputs as rows."""
+        array = self.network.weights[tensor]
+        return folded(array.reshape(-1).astype(np.float64), array.shape, 1, self.network.folds[tensor], scan)
+
+    def _partner(self, uses: list[Use], value: Mapping[str, float]) -> dict[str, list[Use]]:
+        """The recurrent weights beside the input weights of a layer, whose products are added up; or nothing."""
+        layer, place = uses[0].layer, uses[0].place
+        if len(uses) > 1 or layer.op not in GATES or layer.side != 1:
+            return {}
+        other = next((x for x in uses[0].course.wiring.layers if x.at == layer.at and x.side == 2), None)
+        if other is None or len(other.tensors) > 1 or other.tensors[0] not in value or other.tensors == layer.tensors:
+            return {}
+        theirs = self.network.uses(other.tensors[0])
+        if len(theirs) != 1 or theirs[0].place.scan != place.scan:
+            return {}
+        same = (np.array_equal(theirs[0].place.groups, place.groups)
+                and np.array_equal(theirs[0].place.outputs, place.outputs))
+        return {other.tensors[0]: theirs} if same else {}
+
+    def _rows(self, use: Use, groups: int, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What the tensor is multiplied with in each run, in the original and now: [groups, samples, columns]."""
         number = self.network.courses.index(use.course)
         before, now = self.before[number], self.now[number]
         shape = now.shape_of(use.layer.weight)
         for old, new in zip(before.data(use.layer), now.data(use.layer)):
-            yield input_rows(use.layer, old, shape, most), input_rows(use.layer, new, shape, most)
+            yield tuple(_arranged(input_rows(use.layer, data, shape, max(most, 1)), use, groups)  # type: ignore[misc]
+                        for data in (old, new))
 
-    def _bias_of(self, uses: list[Use]) -> str | None:
+    def _bias_of(self, use: Use) -> _Bias | None:
         """The tensor that is a layer's bias and nothing else's; None where there is none."""
-        layer, course = uses[0].layer, uses[0].course
-        if layer.op not in ("Conv", "ConvTranspose", "Gemm") or len(layer.node.input) < 3:
+        layer, course, place = use.layer, use.course, use.place
+        at = _BIASES.get(layer.op, 0)
+        if not at or len(layer.node.input) <= at or place.column_groups is not None:
             return None
-        tensors = course.wiring.sources.get(layer.node.input[2], set())
-        name = next(iter(tensors)) if len(tensors) == 1 else ""
-        users = [at for c in self.network.courses for at in c.wiring.users.get(name, [])]
-        if name not in self.network.fine or users != [layer.at] or uses[0].place.column_groups is not None:
+        if layer.attributes.get("alpha", 1.0) != 1.0 or layer.attributes.get("beta", 1.0) != 1.0:
             return None
-        plain = layer.attributes.get("beta", 1.0) == 1.0 and layer.attributes.get("alpha", 1.0) == 1.0
-        fits = self.network.fine[name].shape == uses[0].place.outputs.shape
-        return name if fits and plain else None
+        value = layer.node.input[at]
+        for tensor in sorted(course.wiring.sources.get(value, set()) & set(self.network.fine)):
+            users = [n for c in self.network.courses for n in c.wiring.users.get(tensor, [])]
+            numbered = self.network.numbers(course, replace(layer, weight=value, side=at), tensor)
+            if layer.op in GATES:                                    # of the inputs, and then of the hidden states
+                numbered = numbered[:, :numbered.shape[1] // 2]
+            outputs = numbered.size // len(set(place.groups.tolist()))
+            which = place.groups * outputs + place.outputs
+            if users == [layer.at] and which.max() < numbered.size and (numbered.reshape(-1)[which] >= 0).all():
+                return _Bias(tensor, numbered.reshape(-1)[which])
+        return None
 
-    def _go_on(self, name: str, values: np.ndarray, layer: _LayerInputs) -> None:
-        """The quantised tensor takes the place of the original for all layers to come."""
-        array = self.network.weights[name]
-        flat = unfolded(values, array.shape, 1, self.network.folds[name], layer.scan)
-        changes = {name: flat.reshape(array.shape).astype(array.dtype)}
+    def _go_on(self, values: np.ndarray, layer: _LayerInputs) -> None:
+        """The quantised tensors take the place of the original for all layers to come."""
+        changes = {}
+        for part in layer.parts:
+            array = self.network.weights[part.tensor]
+            flat = unfolded(values[:, part.columns], array.shape, 1, self.network.folds[part.tensor], layer.scan)
+            changes[part.tensor] = flat.reshape(array.shape).astype(array.dtype)
         if layer.bias is not None:
-            old = self.network.fine[layer.bias]
-            moved = layer.product(layer.weights, layer.mean_before) - layer.product(values, layer.mean)
-            self.biases[layer.bias] = changes[layer.bias] = (old.astype(np.float64) + moved).astype(old.dtype)
+            old = self.network.fine[layer.bias.tensor]
+            new = old.astype(np.float64).reshape(-1)
+            new[layer.bias.elements] += (layer.product(layer.weights, layer.mean_before)
+                                         - layer.product(values, layer.mean))
+            changes[layer.bias.tensor] = self.biases[layer.bias.tensor] = new.reshape(old.shape).astype(old.dtype)
         for walk in self.now:
             walk.replace(changes)
 
 
 @dataclass
+class _Bias:
+    """elements: of the tensor, by the row of the coded matrix that each is added to."""
+
+    tensor: str
+    elements: np.ndarray
+
+
+@dataclass
+class _Part:
+    """A tensor's columns of the matrix that is quantised.  moment: the mean of those of its inputs."""
+
+    tensor: str
+    columns: slice
+    moment: float
+
+
+@dataclass
 class _LayerInputs:
-    """weights: coded matrix, outputs as rows, float64.  second, drift: as moments.py has them, in the order of its
-    columns, without the means where there is a bias to make up for them.  mean, mean_before: of the inputs, now and of
-    the original, by groups.  mean_moment: of the inputs, which the sensitivity of the tensor is of."""
+    """weights: coded matrix, outputs as rows, float64; or two, side by side.  second, drift: as moments.py has them, in
+    the order of its columns, without the means where there is a bias to make up for them.  mean, mean_before: of the
+    inputs, now and of the original, by groups."""
 
     weights: np.ndarray
+    parts: list[_Part]
     scan: int
     count: int
     second: np.ndarray
     drift: np.ndarray | None
     mean: np.ndarray
     mean_before: np.ndarray
-    mean_moment: float
-    bias: str | None
+    bias: _Bias | None
 
     def product(self, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """Weights times a mean input: [outputs]."""
@@ -216,30 +274,48 @@ class _Sums:
         self.now: list[Moments] = []
         self.cross: np.ndarray | None = None
         self.total: np.ndarray | None = None
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, before: np.ndarray, now: np.ndarray) -> None:
         """Vectors of the original and of now, of the same positions: [groups, samples, inputs]."""
+        self._waiting.append((before, now))
+        if sum(x.shape[1] for _, x in self._waiting) >= TOGETHER:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Products of few samples each would take longer."""
+        if not self._waiting:
+            return
+        before, now = (np.concatenate(several, axis=1) for several in zip(*self._waiting))
+        self._waiting.clear()
         self.now.append(Moments.of([now], least=1))
         cross, total = np.matmul(before.transpose(0, 2, 1), now), before.sum(axis=1)
         self.cross = cross if self.cross is None else self.cross + cross
         self.total = total if self.total is None else self.total + total
         self.count += now.shape[1]
 
-    def settled(self, weights: np.ndarray, scan: int, bias: str | None, *, correctable: bool) -> _LayerInputs:
+    def settled(self, matrices: Mapping[str, np.ndarray], scan: int, bias: _Bias | None, *, correctable: bool
+                ) -> _LayerInputs:
+        self._add_up()
         if self.count < LEAST or self.cross is None or self.total is None:
             raise ConfigError("UNSUPPORTED_LAYER", f"it has {self.count} samples of inputs, {LEAST} are the least")
         mean = np.asarray(sum(m.mean * m.count for m in self.now) / self.count)
         plain = np.asarray(sum(m.second * m.count for m in self.now) / self.count)
-        before = self.total / self.count
-        moment = float(np.trace(plain, axis1=1, axis2=2).mean()) / weights.shape[1]
-        if not moment > 0:
+        before, moments = self.total / self.count, np.einsum("gii->i", plain) / len(plain)
+        parts, first = [], 0
+        for tensor, matrix in matrices.items():
+            columns = slice(first, first + matrix.shape[1])
+            parts.append(_Part(tensor, columns, float(moments[columns].mean())))
+            first = columns.stop
+        if not all(part.moment > 0 for part in parts):
             raise ConfigError("UNSUPPORTED_LAYER", "its inputs are all zero")
         second, drift = plain, self.cross / self.count - plain
         if bias is not None:
             second = second - mean[:, :, None] * mean[:, None, :]
             drift = drift - (before - mean)[:, :, None] * mean[:, None, :]
-        return _LayerInputs(weights, scan, self.count, with_floor(second), drift if correctable else None, mean, before,
-                            moment, bias)
+        weights = np.concatenate(list(matrices.values()), axis=1)
+        return _LayerInputs(weights, parts, scan, self.count, with_floor(second), drift if correctable else None, mean,
+                            before, bias)
 
 
 def _alike(second: np.ndarray) -> np.ndarray:
@@ -248,7 +324,7 @@ def _alike(second: np.ndarray) -> np.ndarray:
     return np.asarray(float(np.trace(second, axis1=1, axis2=2).mean()) / inputs * np.eye(inputs)[None])
 
 
-def _groups_of(use: Use, shape: tuple[int, int]) -> int:
+def _groups_of(use: Use, rows: int) -> int:
     """The number of groups of adjacent rows of the coded matrix that have inputs of their own.
 
     Raises ConfigError UNSUPPORTED_LAYER where the rows of a group are not together.
@@ -257,7 +333,7 @@ def _groups_of(use: Use, shape: tuple[int, int]) -> int:
     if place.column_groups is not None:
         return 1
     count = len(set(place.groups.tolist()))
-    if shape[0] % count or (place.groups.reshape(count, -1) != place.groups.reshape(count, -1)[:, :1]).any():
+    if rows % count or (place.groups.reshape(count, -1) != place.groups.reshape(count, -1)[:, :1]).any():
         raise ConfigError("UNSUPPORTED_LAYER", "rows of a group are not together")
     return count
 

@@ -172,6 +172,18 @@ def test_groups_are_by_themselves():
         assert np.array_equal(together.values[part], alone.values)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_parts_of_a_matrix_one_after_another(groups):
+    """What the first part leaves is carried on to the second: the same as in one go."""
+    q, w = any_moments(groups, 100), normal(12, 100)
+    u = cholesky(q, 0.01)
+    whole = quantise_with_feedback(w, u, 0.2, 0, lam=0.0)
+    first = quantise_with_feedback(w[:, :70], u[:, :70, :70], 0.2, 0, lam=0.0)
+    rest = w[:, 70:] - first.carried(u[:, :70, 70:])
+    second = quantise_with_feedback(rest, u[:, 70:, 70:], 0.2, 0, lam=0.0)
+    assert np.array_equal(whole.values, np.concatenate([first.values, second.values], axis=1))
+
+
 def test_bits_go_where_errors_cost_less():
     """Two groups, one of which counts a hundred times as much: at a price of bits its errors are smaller."""
     q = np.stack([np.eye(40), 100 * np.eye(40)])

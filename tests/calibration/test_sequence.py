@@ -147,6 +147,26 @@ def test_biases_take_up_what_errors_do_to_means(perceptron):
     assert np.array_equal(net.model["b1"].array, net.fine["b1"])            # the original stays
 
 
+def test_both_weights_of_a_recurrent_layer_and_its_bias(tmp_path):
+    """Inputs and hidden states are one vector; the bias of the inputs takes up what their errors do to means."""
+    nodes = [helper.make_node("LSTM", ["x", "w", "r", "b"], ["y", "last"], hidden_size=16),
+             helper.make_node("Reshape", ["last", "flat"], ["z"])]
+    model = saved(tmp_path, nodes, {"x": ["t", "n", 24]}, {"z": ["n", 16]}, {
+        "w": normal(1, 64, 24, seed=1, scale=0.3), "r": normal(1, 64, 16, seed=2, scale=0.3),
+        "b": normal(1, 128, seed=3), "flat": np.array([-1, 16])})
+    x = [{"x": correlated(10 * 50, 24, seed).reshape(10, 50, 24)} for seed in (0, 1)]
+    net, held_out = Network(model, x[:1]), Network(model, x[1:])
+    found = sensitivities(net)
+    made = quantise_network(net, found, 1e-6)
+    assert set(made.levels) == {"w", "r"}
+    changed = (made.model["b"].array != net.fine["b"])[0]
+    assert changed[:64].any() and not changed[64:].any()
+    neither = coded(net, found, 1e-6, Method(feedback=False, sequential=False), held_out)
+    both = coded(net, found, 1e-7, Method(), held_out)
+    assert both[0] < 1.02 * neither[0]
+    assert both[1] < 0.5 * neither[1]
+
+
 def test_tensors_that_are_never_run_are_kept_finely(tmp_path):
     model = branches(tmp_path)
     net = Network(model, RUNS[branches][:1])
