@@ -111,7 +111,8 @@ class Workers:
                 self.started[name] = Worker(sys.executable, "speed_omc", self.environment)
             else:
                 self.started[name] = Worker(ensure_env(self.work, name), "speed_codecs",
-                                            {**self.environment, "BIGSMALL_DISABLE_VERSION_CHECK": "1"})
+                                            {**self.environment, "BIGSMALL_DISABLE_VERSION_CHECK": "1",
+                                             "TQDM_DISABLE": "1"})
         return self.started[name]
 
     def __enter__(self) -> Workers:
