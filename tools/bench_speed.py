@@ -139,15 +139,20 @@ class Bench:
     def levels(self) -> list[Step]:
         models = ["magika"] if self.args.quick else levels.MODELS
         bits = (3,) if self.args.quick else levels.BITS
+        for model in models:
+            self._npz(model)
         steps = [self._step("levels", f"{model}, {b} bits", 10, functools.partial(self._level_sizes, model, b))
                  for model in models for b in bits]
         return steps if self.args.quick else [*steps, self._step("levels", "speed", 210, self._level_speeds)]
 
     def _level_sizes(self, model: str, bits: int) -> list[dict]:
-        npz = self.args.models / "bench" / f"{model}.npz"
+        return [levels.size_row(self._npz(model), bits, states) for states in levels.LEVELS]
+
+    def _npz(self, model: str) -> pathlib.Path:
+        npz: pathlib.Path = self.args.models / "bench" / f"{model}.npz"
         if not npz.exists():
             raise BenchError(f"{npz} is not there: python tools/fetch_models.py --out {self.args.models}")
-        return [levels.size_row(npz, bits, states) for states in levels.LEVELS]
+        return npz
 
     def _level_speeds(self) -> list[dict]:
         npz = levels.as_npz(self.made("fp32"), self.args.work / "levels")

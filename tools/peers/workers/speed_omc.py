@@ -14,7 +14,7 @@ from refcodec import decoder
 CONFIGS = {"OMC": {}, "OMC fast": {"effort": "fast"}, "OMC best": {"effort": "best"}, "CC": {"entropy": "cc"},
            "BINS": {"entropy": "bins"}, "BINS plain": {"entropy": "bins"}, "BINS 8 states": {"entropy": "bins"}}
 WITHOUT = ", no digests"
-TRUSTED = {"_checked_digest": lambda self, model, d, words: b"",
+TRUSTED = {"_checked_digests": lambda self, model, tensor_unit, decoded: dict.fromkeys(decoded, b""),
            "check_model_digest": lambda self, number, digests: None}
 
 
