@@ -54,15 +54,17 @@ def encode_to(sink: BinaryIO, model: ModelsLike, config: Config | None = None, r
     encoding.encode_to(sink, as_models(model), config, as_models(references), progress=progress)
 
 
-def decode(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1, threads: int = 1,
-           max_memory: int | None = None, allow_prefix: bool = False, progress: Progress | None = None) -> Model:
+def decode(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1,
+           threads: int | None = None, max_memory: int | None = None, allow_prefix: bool = False,
+           progress: Progress | None = None) -> Model:
     """Decode a stream into the model that was coded, verified by its digests (SPEC 8).
 
     stream:       its bytes, or the path of its file.
     references:   models that an update refers to, given like the model of encode().
     model:        which model of a stream of several: its number from 0 (negative: from the end), or its name. By
                   default the last, in its finest quality.
-    threads:      over tensors and entry points.
+    threads:      over tensors, their pieces and entry points; None: as many as there are processors. The result is the
+                  same for any number.
     max_memory:   bytes that the model, and one tensor while it is decoded, may take; None: the memory of the machine.
     allow_prefix: take a stream that was cut after a whole model or quality layer.
     progress:     called with (bytes done, bytes in all, name) after each tensor.
@@ -73,13 +75,14 @@ def decode(stream: Bytes | Path, references: ModelsLike = (), *, model: int | st
     """
     from .decoder import StreamDecoder
     from .inputs import as_models
+    from .parallel import processors
 
-    with StreamDecoder(stream, as_models(references), threads=threads, max_memory=max_memory,
+    with StreamDecoder(stream, as_models(references), threads=threads or processors(), max_memory=max_memory,
                        allow_prefix=allow_prefix) as decoder:
         return decoder.model(model, progress)
 
 
-def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *, threads: int = 1,
+def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *, threads: int | None = None,
               max_memory: int | None = None, progress: Progress | None = None) -> bytes:
     """The same stream in another entropy mode: every decoded word and every digest stays.
 
@@ -98,16 +101,17 @@ def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *
     from .bitstream.structures import EntropyMode
     from .errors import ConfigError
     from .inputs import as_models
+    from .parallel import processors
 
     if entropy.upper() not in EntropyMode.__members__:
         raise ConfigError("BAD_CONFIG", f"there is no entropy mode {entropy!r}; there are "
                           f"{', '.join(mode.name.lower() for mode in EntropyMode)}")
-    return transcoding.transcode(stream, EntropyMode[entropy.upper()], as_models(references), threads=threads,
-                                 max_memory=max_memory, progress=progress)
+    return transcoding.transcode(stream, EntropyMode[entropy.upper()], as_models(references),
+                                 threads=threads or processors(), max_memory=max_memory, progress=progress)
 
 
-def upgrade(stream: Bytes | Path, references: ModelsLike = (), *, threads: int = 1, max_memory: int | None = None,
-            progress: Progress | None = None) -> bytes:
+def upgrade(stream: Bytes | Path, references: ModelsLike = (), *, threads: int | None = None,
+            max_memory: int | None = None, progress: Progress | None = None) -> bytes:
     """A stream that refcodec 0.1 wrote as one of this version: other digests (SPEC 8.8), payloads byte for byte.
 
     stream:     its bytes, or the path of its file.
@@ -119,24 +123,29 @@ def upgrade(stream: Bytes | Path, references: ModelsLike = (), *, threads: int =
     """
     from . import upgrading
     from .inputs import as_models
+    from .parallel import processors
 
-    return upgrading.upgrade(stream, as_models(references), threads=threads, max_memory=max_memory, progress=progress)
+    return upgrading.upgrade(stream, as_models(references), threads=threads or processors(), max_memory=max_memory,
+                             progress=progress)
 
 
-def open(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1, threads: int = 1,
-         max_memory: int | None = None, allow_prefix: bool = False) -> OpenStream:
+def open(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1,
+         threads: int | None = None, max_memory: int | None = None, allow_prefix: bool = False) -> OpenStream:
     """Open a stream for its tensors, without decoding them: a mapping of names to numpy arrays.
 
         with refcodec.open("model.omc") as tensors:
             array = tensors["fc1.weight"]                   # decoded and verified now, and nothing else is
+            rows = tensors.get_slice("fc1.weight")[:16]     # where the coding allows it, these rows alone
+            tensors.read_into("fc2.weight", out)            # into an array, or a tensor of torch, that is there
 
     The arguments and the errors are those of decode(); an array's errors are raised when it is read.
     """
     from .inputs import as_models
     from .opened import OpenStream
+    from .parallel import processors
 
-    return OpenStream(stream, as_models(references), model=model, threads=threads, max_memory=max_memory,
-                      allow_prefix=allow_prefix)
+    return OpenStream(stream, as_models(references), model=model, threads=threads or processors(),
+                      max_memory=max_memory, allow_prefix=allow_prefix)
 
 
 def load(path: Path) -> Model:

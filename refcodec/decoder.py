@@ -8,12 +8,13 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
-from .bitstream.parser import ParsedModel, ParsedStream, Parser, TensorUnit
+from .bitstream.parser import LazyParser, ParsedModel, ParsedStream, Parser, TensorUnit
 from .bitstream.structures import BY_TENSOR, Bytes, Component, PredictionMode, Representation, TensorDescriptor
-from .bitstream.units import ByteSource
+from .bitstream.units import ByteSource, check_unit
 from .digests import (
     TensorDigest,
     check_piece_digests,
@@ -21,12 +22,14 @@ from .digests import (
     check_unit_digest,
     digests_of,
     joint_digest,
+    tensor_digest,
 )
 from .dtypes import DType
 from .entropy.payload import PayloadReader, check_elements
 from .errors import ConfigError, OmcError, ReconstructionError, SemanticsError
 from .model import Model, Tensor
-from .parallel import in_order
+from .parallel import in_order, run_all
+from .pieces import Pieces, in_pieces
 from .prediction import fitted
 from .prediction.neighbours import Neighbours
 from .reconstruction import folded, unfolded
@@ -47,6 +50,8 @@ class StreamDecoder:
     threads:      over tensors and entry points.
     max_memory:   bytes that one tensor may need while it is decoded; None: the memory of the machine.
     allow_prefix: take a stream that was cut after a whole model.
+    lazy:         for access to some tensors: the check of a tensor's unit is verified when the whole unit is decoded.
+    verify:       False leaves out the digests of tensors, for measurements of speed; never for use.
     make_parser:  Parser or a subclass (of the validator).
 
     A context manager; on leaving it a file is closed.
@@ -54,16 +59,18 @@ class StreamDecoder:
     """
 
     def __init__(self, stream: Bytes | str | os.PathLike[str] | ByteSource, references: Sequence[Model] = (), *,
-                 threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False,
-                 make_parser: Callable[..., Parser] = Parser):
+                 threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False, lazy: bool = False,
+                 verify: bool = True, make_parser: Callable[..., Parser] = Parser):
         self.references = list(references)
         if not all(isinstance(m, Model) for m in self.references):
             raise TypeError("the references of a StreamDecoder are Models; decode() and open() take paths, too")
         self.threads, self.max_memory = max(1, threads), max_memory or machine_memory()
+        self.lazy, self.verify = lazy, verify
         self._by_digest: dict[bytes, Model] | None = None
         source = stream if isinstance(stream, ByteSource) else ByteSource(stream)
         try:
-            self.parsed: ParsedStream = make_parser(source, self.find_reference, allow_prefix).parse()
+            make = LazyParser if lazy else make_parser
+            self.parsed: ParsedStream = make(source, self.find_reference, allow_prefix).parse()
         except BaseException:
             source.close()
             raise
@@ -167,7 +174,8 @@ class StreamDecoder:
             done += w.nbytes
             if progress:
                 progress(done, size, state.tensors[i].tensor_name)
-        self.check_model_digest(number, digests)
+        if self.verify:
+            self.check_model_digest(number, digests)
         return self.describe(number, lambda i: words[i])
 
     def describe(self, number: int, words: Callable[[int], np.ndarray]) -> Model:
@@ -196,33 +204,43 @@ class StreamDecoder:
 
     # 8.3 Tensor data units
 
-    def decode_unit(self, number: int, position: int) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
-        """The words of all tensors of one tensor data unit, each verified, and their digests."""
-        model = self.parsed.models[number]
-        tensor_unit = model.tensor_units[position]
-        try:
-            decoded: dict[int, np.ndarray] = {}
-            joined = None
-            if len(tensor_unit.descriptors) > 1 and tensor_unit.places:
-                coded = sum(d.word_count for d in tensor_unit.descriptors if d.coded_flag)
-                check_elements(coded, tensor_unit.places[0][1])
-                joined = Payloads(self.parsed.source, tensor_unit.unit, tensor_unit.places).reader(0)
-            for d in tensor_unit.descriptors:
-                decoded[d.tensor_index] = self._decode_tensor(number, tensor_unit, d, decoded, joined)
-            if joined:
-                joined.finish()
-            digests = self._checked_digests(model, tensor_unit, decoded)
-        except OmcError as error:
-            error.unit = tensor_unit.unit.number if error.unit is None else error.unit
-            raise
-        except MemoryError:
-            raise ReconstructionError("RESOURCE_LIMIT", "there is not enough memory for this unit",
-                                      tensor_unit.unit.number) from None
-        return decoded, digests
+    def decode_unit(self, number: int, position: int, out: np.ndarray | None = None
+                    ) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
+        """The words of all tensors of one tensor data unit, each verified, and their digests.
+
+        out: where the words of a unit's only tensor go, flat; what it holds after an error is of no meaning.
+        """
+        tensor_unit = self.parsed.models[number].tensor_units[position]
+        with errors_of(tensor_unit):
+            if self.lazy:
+                check_unit(self.parsed.source, tensor_unit.unit)
+            pieces = self.pieces(number, tensor_unit.descriptors[0].tensor_index)
+            if pieces:
+                return self._decode_pieces(number, tensor_unit, pieces, out)
+            decoded, digests = self._decode_whole(number, tensor_unit)
+            if out is not None:
+                (words,) = decoded.values()
+                out[:] = words
+                decoded = dict.fromkeys(decoded, out)
+            return decoded, digests
+
+    def _decode_whole(self, number: int, tensor_unit: TensorUnit
+                      ) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
+        decoded: dict[int, np.ndarray] = {}
+        joined = None
+        if len(tensor_unit.descriptors) > 1 and tensor_unit.places:
+            coded = sum(d.word_count for d in tensor_unit.descriptors if d.coded_flag)
+            check_elements(coded, tensor_unit.places[0][1])
+            joined = Payloads(self.parsed.source, tensor_unit.unit, tensor_unit.places).reader(0)
+        for d in tensor_unit.descriptors:
+            decoded[d.tensor_index] = self._decode_tensor(number, tensor_unit, d, decoded, joined)
+        if joined:
+            joined.finish()
+        return decoded, self._checked_digests(self.parsed.models[number], tensor_unit, decoded)
 
     def _decode_tensor(self, number: int, tensor_unit: TensorUnit, d: TensorDescriptor,
                        decoded: dict[int, np.ndarray], joined: PayloadReader | None) -> np.ndarray:
-        self._check_memory(d)
+        self._check_memory(d, working_memory(d))
         predicting = self._predicting(number, d, decoded)
         if d.prediction_mode == PredictionMode.COPY and predicting is not None:
             return predicting
@@ -231,6 +249,51 @@ class StreamDecoder:
         words = decode_matrix(d, self._layout(number, d), parts, self._folded(number, d, predicting), self.threads)
         return unfolded(words, state.tensors[d.tensor_index].dimension, state.dtype(d.tensor_index).parts,
                         state.fold(d.tensor_index), d.column_scan_flag)
+
+    # 8.8 Tensors that are decoded piece by piece
+
+    def pieces(self, number: int, index: int) -> Pieces | None:
+        """The pieces of a tensor, if they can be decoded by themselves. Raises OmcError: of the payload's header."""
+        model = self.parsed.models[number]
+        unit = model.tensor_units[model.unit_of[index]]
+        d = unit.descriptors[0]
+        if d.tensor_index != index or not in_pieces(d, model.state.fold(index)):
+            return None
+        self._check_memory(d, d.word_count * d.word_bytes * (3 if d.prediction_mode in BY_TENSOR else 1))
+        return Pieces(d, model.state.dtype(index), model.state.tensors[index].tensor_name,
+                      self._payloads(unit, d.component[0]), self._predicting(number, d, {}))
+
+    def _decode_pieces(self, number: int, unit: TensorUnit, pieces: Pieces, out: np.ndarray | None
+                       ) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
+        d = pieces.d
+        words = np.empty(d.word_count, pieces.dtype.word) if out is None else out
+        found = run_all(lambda k: pieces.decode(k, words[pieces.words(k)], self.verify), range(pieces.count),
+                        self.threads)
+        return {d.tensor_index: words}, {d.tensor_index: self.joined_digest(number, unit, pieces, found)}
+
+    def joined_digest(self, number: int, unit: TensorUnit, pieces: Pieces, found: list[bytes]) -> bytes:
+        """The digest of a tensor from those of its pieces, compared with the one that is stated."""
+        if not self.verify:
+            return b""
+        model, d = self.parsed.models[number], pieces.d
+        digest = tensor_digest(pieces.name, pieces.dtype, model.state.tensors[d.tensor_index].dimension, found)
+        self.compare_digests(model, unit, {d.tensor_index: TensorDigest(digest, found)})
+        return digest
+
+    def words_between(self, number: int, index: int, first: int, end: int) -> np.ndarray:
+        """Words `first` to `end` of tensor `index`, row-major, verified; no more is decoded than their pieces.
+
+        Where the tensor cannot be decoded piece by piece, or its pieces have no digests, it is decoded as a whole.
+        """
+        model = self.parsed.models[number]
+        unit = model.tensor_units[model.unit_of[index]]
+        with errors_of(unit):
+            pieces = self.pieces(number, index) if first < end and unit.descriptors[0].piece_digests else None
+            if pieces is not None:
+                return pieces.between(first, end, self.threads)
+        return self.words(number, index)[first:end].copy()
+
+    # 8.3 Layout
 
     def _folded(self, number: int, d: TensorDescriptor, words: np.ndarray | None) -> np.ndarray | None:
         """Words in the shape of a tensor, row-major, as its matrix."""
@@ -260,8 +323,7 @@ class StreamDecoder:
             layout = Layout(layout.dtype)
         return layout, self._payloads(unit, c), predicting
 
-    def _check_memory(self, d: TensorDescriptor) -> None:
-        need = working_memory(d)
+    def _check_memory(self, d: TensorDescriptor, need: int) -> None:
         if need > self.max_memory:
             raise ReconstructionError("RESOURCE_LIMIT", f"tensor {d.tensor_index} needs {need} bytes to decode, "
                                       f"{self.max_memory} are allowed; raise --max-memory")
@@ -311,6 +373,8 @@ class StreamDecoder:
                          ) -> dict[int, bytes]:
         """The digests of the tensors of a unit, each of whose words is hashed once and compared."""
         state = model.state
+        if not self.verify:
+            return dict.fromkeys(decoded, b"")
         found = {}
         for i in (d.tensor_index for d in tensor_unit.descriptors):
             entry = state.tensors[i]
@@ -329,6 +393,19 @@ class StreamDecoder:
         if d.piece_digests:
             check_piece_digests(d.piece_digests, pieces, name)
         check_tensor_digest(d.tensor_digest, digest, name)
+
+
+@contextmanager
+def errors_of(tensor_unit: TensorUnit) -> Iterator[None]:
+    """Errors tell the unit; a lack of memory is one of them."""
+    try:
+        yield
+    except OmcError as error:
+        error.unit = tensor_unit.unit.number if error.unit is None else error.unit
+        raise
+    except MemoryError:
+        raise ReconstructionError("RESOURCE_LIMIT", "there is not enough memory for this unit",
+                                  tensor_unit.unit.number) from None
 
 
 def shown_digest(digest: Bytes) -> str:

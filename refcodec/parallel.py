@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +12,33 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 IN_FLIGHT = 64 << 20      # bytes of tensors that may always be in flight together
+
+_pools: dict[int, ThreadPoolExecutor] = {}         # by their threads; kept, for each costs as much as a small tensor
+_pools_lock = threading.Lock()
+
+
+def processors() -> int:
+    """How many processors this process may use: what `threads` is where nothing is said."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:                         # a system that does not tell
+        return os.cpu_count() or 1
+
+
+def _forget_pools() -> None:
+    # A process that was forked has none of the threads.
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pools)
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    with _pools_lock:
+        if threads not in _pools:
+            _pools[threads] = ThreadPoolExecutor(threads, "refcodec")
+        return _pools[threads]
 
 
 def in_order(work: Callable[[Item], Result], items: Sequence[Item], sizes: Sequence[int], threads: int
@@ -21,7 +50,7 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], sizes: Seque
     budget = max([IN_FLIGHT, *sizes])
     waiting: deque[tuple[Future[Result], int]] = deque()
     flying = 0
-    pool = ThreadPoolExecutor(threads)
+    pool = _pool(threads)
     try:
         for item, size in zip(items, sizes):
             while waiting and (flying + size > budget or len(waiting) >= 4 * threads):
@@ -33,13 +62,43 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], sizes: Seque
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
-        pool.shutdown(cancel_futures=True)       # after an error, or where no more results are asked for
+        for future, _ in waiting:                # after an error, or where no more results are asked for
+            future.cancel()
+        for future, _ in waiting:
+            if not future.cancelled():
+                future.exception()
 
 
 def run_all(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
-    """work(item) for each item, in threads; the results in order."""
+    """work(item) for each item, in threads; the results in order. Of several errors the first item's is raised.
+
+    The caller takes items, too, and waits for those alone that others have begun; so work may itself call this, however
+    many threads are busy.
+    """
     items = list(items)
     if threads <= 1 or len(items) <= 1:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(min(threads, len(items))) as pool:
-        return list(pool.map(work, items))
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
+    left, lock = iter(enumerate(items)), threading.Lock()
+
+    def take() -> None:
+        while True:
+            with lock:
+                found = None if errors else next(left, None)
+            if found is None:
+                return
+            i, item = found
+            try:
+                results[i] = work(item)
+            except BaseException as error:
+                errors[i] = error
+
+    helpers = [_pool(threads).submit(take) for _ in range(min(threads, len(items)) - 1)]
+    take()
+    for helper in helpers:
+        if not helper.cancel():
+            helper.result()
+    if errors:
+        raise errors[min(errors)]
+    return [results[i] for i in range(len(items))]

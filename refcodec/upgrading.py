@@ -142,6 +142,9 @@ class OldDecoder(StreamDecoder):
             self._by_digest = {old_model_digest(m): m for m in self.references}
         return super().find_reference(digest)
 
+    def pieces(self, number: int, index: int) -> None:
+        """None: pieces have no digests in 0.1, so every tensor is decoded as a whole."""
+
     def _checked_digests(self, model: ParsedModel, tensor_unit: TensorUnit, decoded: dict[int, np.ndarray]
                          ) -> dict[int, bytes]:
         state, digests = model.state, {}

@@ -34,7 +34,7 @@ PARTS: dict[str, dict[str, str]] = {
         "check_entries": "7.7.3", "payload_count": "7.7", "check_payloads": "7.7"
     },
     "bitstream.visitor": {"ue": "4.4", "se": "4.4", "string": "4.4", "byte_alignment": "4.4", "end": "7.2"},
-    "bitstream.units": {"_read_leb": "4.4", "read_unit": "7.2", "read_body": "7.2"},
+    "bitstream.units": {"_read_leb": "4.4", "read_unit": "7.2", "read_body": "7.2", "_compare": "7.2"},
     "bitstream.parser": {
         "_next_unit": "7.2", "_check_order": "7.1", "_model_header": "7.4", "_metadata": "7.8", "_index": "7.9",
         "_model_end": "7.10", "_stream_end": "7.11", "check_topology": "7.5.2"

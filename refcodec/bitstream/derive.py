@@ -192,7 +192,7 @@ def row_mask_bytes(v: Visitor, x: TensorDescriptor) -> int:
 
 
 def check_row_mask(v: Visitor, x: TensorDescriptor) -> None:
-    bits = int.from_bytes(x.factor.row_mask, "big")
+    bits = int.from_bytes(bytes(x.factor.row_mask), "big")
     forbid(v, bits & ((1 << -x.row_count % 8) - 1) != 0, "R7.7.2-1", "bits of row_mask beyond the last row")
     x.factor.selected_count = bits.bit_count()
 

@@ -32,7 +32,7 @@ from .structures import (
     Topology,
     UnitType,
 )
-from .units import MAGIC, STREAM_END_SIZE, ByteSource, Unit, read_body, read_unit
+from .units import MAGIC, STREAM_END_SIZE, ByteSource, LazyBytes, Unit, check_unit, read_body, read_unit
 from .visitor import Reader, Visitor
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ class Parser:
     on_reader: called with the reader of each unit when it is through.
     """
 
+    lazy = False                           # True: see LazyParser
+
     def __init__(self, source: ByteSource, find_reference: FindReference = lambda digest: None,
                  allow_prefix: bool = False, make_reader: Callable[..., Reader] = Reader,
                  on_reader: Callable[[Reader], None] = lambda reader: None):
@@ -180,7 +182,7 @@ class Parser:
                                          rules="R7.1-2"))
 
     def _structure(self, unit: Unit, function: Callable[[Visitor, X], None], x: X) -> tuple[Reader, X]:
-        body = read_body(self.stream.source, unit, self.stream.level.unit_bytes, self.header_body)
+        body = self._body(unit)
         if unit.type == UnitType.MODEL_HEADER:
             self.header_body = bytes(body)
         reader = self.make_reader(body, self.stream.level, unit.number, self.model.state if self.model else None)
@@ -190,6 +192,14 @@ class Parser:
         finally:
             self.on_reader(reader)
         return reader, x
+
+    def _body(self, unit: Unit) -> bytes | LazyBytes:
+        source = self.stream.source
+        if unit.type != UnitType.TENSOR_DATA:
+            return read_body(source, unit, self.stream.level.unit_bytes, self.header_body)
+        if not self.lazy:
+            check_unit(source, unit)
+        return LazyBytes(source, unit.body_offset, unit.size)
 
     def _read(self, unit: Unit) -> None:
         read = getattr(self, "_" + UnitType(unit.type).name.lower())
@@ -293,6 +303,13 @@ class Parser:
         if x.index_offset != (offsets[-1] if offsets else 0) or unit.end - unit.offset != STREAM_END_SIZE:
             self.violated(SemanticsError("DANGLING_REFERENCE", "SPEC 7.11: index_offset is not the last index unit",
                                          unit.number, rules="R7.11-2"))
+
+
+class LazyParser(Parser):
+    """Reads no payloads, so checks of tensor data units are not verified (check_unit does it); for access to some
+    tensors, whose digests are."""
+
+    lazy = True
 
 
 def index_of(model: ParsedModel) -> Index:

@@ -18,6 +18,7 @@ STREAM_END_SIZE = 22                 # bytes of the whole stream end unit, so th
 CODED_TYPES = (UnitType.MODEL_HEADER, UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA, UnitType.INDEX)
 DICTIONARY_TYPES = (UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA)
 HEAD_BYTES = 19                      # the longest head of a unit
+BLOCK = 1 << 20                      # bytes that are read at a time where their check is computed
 DICTIONARY_SIZE = 32768              # bytes from the end of a model header's body that serve as a preset dictionary
 
 
@@ -49,6 +50,28 @@ class ByteSource:
             offset, count = offset + len(part), count - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def view(self, offset: int, count: int, room: bytearray) -> memoryview:
+        """`count` bytes: those of memory where they are; of a file, in `room`, which has as many. Safe in threads.
+
+        Raises ContainerError TRUNCATED where the file has become shorter than it was.
+        """
+        if self._file is None:
+            return self._view[offset : offset + count].cast("B")
+        view, done = memoryview(room)[:count], 0
+        while done < count:
+            n = os.preadv(self._file.fileno(), [view[done:]], offset + done)
+            if n == 0:
+                raise ContainerError("TRUNCATED", "the file was cut while it was read", rules="R7.1-3")
+            done += n
+        return view
+
+    def crc(self, offset: int, count: int) -> int:
+        """CRC-32 of `count` bytes, which need not fit in memory."""
+        value, room = 0, bytearray(0 if self._file is None else min(count, BLOCK))
+        for first in range(offset, offset + count, BLOCK):
+            value = zlib.crc32(self.view(first, min(BLOCK, offset + count - first), room), value)
+        return value
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -58,6 +81,23 @@ class ByteSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class LazyBytes:
+    """Bytes of a source that are read when they are asked for: by bytes(), and not yet by a slice."""
+
+    def __init__(self, source: ByteSource, offset: int, size: int):
+        self.source, self.offset, self.size = source, offset, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> LazyBytes:
+        start, stop, _ = part.indices(self.size)
+        return LazyBytes(self.source, self.offset + start, max(stop - start, 0))
+
+    def __bytes__(self) -> bytes:
+        return self.source.read(self.offset, self.size)
 
 
 @dataclass
@@ -131,22 +171,32 @@ def read_unit(source: ByteSource, offset: int, number: int, violated: Callable[[
     return unit
 
 
-def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = b"") -> Bytes:
+def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = b"") -> bytes:
     """The expanded body of a unit, its check verified.
 
     maximum: bounds an expanded body (level limit).  dictionary: the expanded body of the model header before it.
     """
     whole = source.read(unit.offset, unit.end - unit.offset)
-    if zlib.crc32(memoryview(whole)[:-4]) != int.from_bytes(whole[-4:], "big"):
-        raise ContainerError("DIGEST_MISMATCH", "SPEC 7.2: unit_check does not fit, the unit is damaged", unit.number,
-                             rules="R7.2-8")
+    _compare(zlib.crc32(memoryview(whole)[:-4]), whole[-4:], unit)
+    body = whole[unit.body_offset - unit.offset : -4]
     if unit.type == UnitType.TENSOR_DATA or unit.type in EXTENSION_TYPES:
-        return memoryview(whole)[unit.body_offset - unit.offset : -4]
+        return body
     if max(unit.expanded_size, unit.size) > maximum:
         raise ContainerError("RESOURCE_LIMIT", f"SPEC A.2: a body of {unit.expanded_size} bytes, the level allows "
                              f"{maximum}", unit.number, rules="R7.2-6")
-    body = whole[unit.body_offset - unit.offset : -4]
     return body if unit.coding == UnitCoding.PLAIN else _expand(body, unit, dictionary)
+
+
+def check_unit(source: ByteSource, unit: Unit) -> None:
+    """The check of a unit of any size. Raises ContainerError DIGEST_MISMATCH."""
+    end = unit.end - 4
+    _compare(source.crc(unit.offset, end - unit.offset), source.read(end, 4), unit)
+
+
+def _compare(check: int, stated: bytes, unit: Unit) -> None:
+    if check != int.from_bytes(stated, "big"):
+        raise ContainerError("DIGEST_MISMATCH", "SPEC 7.2: unit_check does not fit, the unit is damaged", unit.number,
+                             rules="R7.2-8")
 
 
 def _expand(body: bytes, unit: Unit, dictionary: bytes) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import bitstring
 
@@ -19,6 +19,7 @@ from ..errors import OmcError, SemanticsError, StreamSyntaxError
 from .context import ModelState, ParsingContext
 from .limits import Level
 from .structures import Bytes
+from .units import LazyBytes
 
 UE_MAX_PREFIX = 63       # leading zeros of the longest ue(v)
 UE_MAX = 1 << 63
@@ -114,11 +115,11 @@ class Reader(Visitor):
     """Parses the (expanded) body of one unit. Raises TRUNCATED past its end."""
 
     reading = True
-    WINDOW = 1 << 20                       # bytes of the body under the bit cursor at a time
+    WINDOW = 1 << 16                       # bytes of the body under the bit cursor at a time
 
-    def __init__(self, body: Bytes, level: Level, unit: int | None = None, model: ModelState | None = None):
+    def __init__(self, body: Bytes | LazyBytes, level: Level, unit: int | None = None, model: ModelState | None = None):
         super().__init__(level, unit, model)
-        self.body = memoryview(body)
+        self.body = body if isinstance(body, LazyBytes) else memoryview(body)
         self.size = 8 * len(body)
         self.pos = 0
         self._base, self._bits = 0, bitstring.Bits.from_bytes(bytes(self.body[: self.WINDOW]))
@@ -180,12 +181,12 @@ class Reader(Visitor):
         return self.check(name, (k + 1) // 2 if k % 2 else -(k // 2), low, high)
 
     def b(self, name: str, value: Bytes, n: int) -> Bytes:
-        """n bytes; a view of the body where they are aligned."""
+        """n bytes; a view of the body where they are aligned, which is as lazy as the body."""
         self._need(name, 8 * n)
         if self.pos % 8 == 0:
             start = self.pos // 8
             self.pos += 8 * n
-            return self.body[start : start + n]
+            return cast(Bytes, self.body[start : start + n])
         start = self._window(8 * n)
         self.pos += 8 * n
         return self._bits[start : start + 8 * n].to_bytes()
@@ -230,8 +231,8 @@ class TraceElement:
 class Tracer(Reader):
     """A Reader that lists every element."""
 
-    def __init__(self, body: Bytes, level: Level, unit: int | None = None, model: ModelState | None = None):
-        super().__init__(body, level, unit, model)
+    def __init__(self, body: Bytes | LazyBytes, level: Level, unit: int | None = None, model: ModelState | None = None):
+        super().__init__(bytes(body), level, unit, model)
         self.elements: list[TraceElement] = []
 
     def _record(self, name: str, descriptor: str, value: object, start: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
@@ -26,8 +28,10 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..decoder import StreamDecoder
-    from ..model import Model
+    from ..model import Model, Tensor
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -39,12 +43,19 @@ def add(commands: Commands) -> argparse.ArgumentParser:
         {"refcodec decode model.omc -o model.onnx": "the model file",
          "refcodec decode update.omc --reference v1.onnx -o v2.onnx": "v2, of an update of v1",
          "refcodec decode model.omc --tensor fc1.weight -o fc1.npz": "one tensor, without decoding the others",
+         "refcodec decode model.omc --tensor 'wte[100:200]' -o rows.npz": "rows 100 to 199 of a tensor",
+         "refcodec decode model.omc --dtype fp32 -o model.npz": "every value as float32: not the words that were coded",
          "refcodec decode versions.omc --model 0 -o first.onnx": "one of several models in a stream"})
     p.add_argument("input", metavar="IN.omc")
     p.add_argument("-o", "--output", required=True, metavar="OUTPUT")
     add_references(p)
-    p.add_argument("--tensor", action="append", default=[], metavar="NAME",
-                   help="only this tensor, into an .npz; may be given again")
+    p.add_argument("--tensor", action="append", default=[], metavar="NAME[A:B]",
+                   help=f"only this tensor, into {new_endings()}; may be given again. With [A:B] its rows A to B - 1 "
+                        "alone, along the first dimension, counted as in Python: A or B may be left out, negative ones "
+                        "count from the end. Of large tensors in BINS only the pieces that hold the rows are read")
+    p.add_argument("--dtype", metavar="TYPE",
+                   help="floating-point tensors as fp64, fp32, fp16 or bf16, each value rounded once, to nearest: no "
+                        f"longer the words that were coded. Digests are verified before. Into {new_endings()}")
     p.add_argument("--quality", type=int, metavar="N", help="quality layer, 1 is the coarsest (default: the finest)")
     p.add_argument(
         "--model", metavar="WHICH", help="model of a stream of several: its name, or its number counted from 0; "
@@ -65,8 +76,9 @@ def run(arguments: argparse.Namespace) -> None:
         refuse_overwriting(arguments.output, files_of(path, model))
     with references_named(arguments.reference):
         result = _decode(arguments, references)
+    made = f", converted to {result['dtype']}: not the words that were coded" if "dtype" in result else ""
     which = f"model {result['model']} '{shown(result['name'])}', " if "model" in result else ""
-    print_result(arguments, result, f"{arguments.output}: {which}{result['tensors']} tensors, digests verified, "
+    print_result(arguments, result, f"{arguments.output}: {which}{result['tensors']} tensors, digests verified{made}, "
                  f"{result['seconds']:.1f} s")
 
 
@@ -75,12 +87,12 @@ def _decode(arguments: argparse.Namespace, references: Sequence[Model]) -> dict[
 
     start = time.perf_counter()
     with StreamDecoder(arguments.input, references, threads=threads_of(arguments), max_memory=arguments.max_memory,
-                       allow_prefix=arguments.allow_prefix) as decoder:
+                       allow_prefix=arguments.allow_prefix, lazy=bool(arguments.tensor)) as decoder:
         number = _model_number(decoder, arguments)
-        if arguments.model is None and not arguments.tensor and arguments.quality is None and _holds_features(decoder):
-            result = _decode_features(decoder, arguments)
-        elif arguments.tensor:
+        if arguments.dtype is not None or arguments.tensor:
             result = _decode_tensors(decoder, number, arguments)
+        elif arguments.model is None and arguments.quality is None and _holds_features(decoder):
+            result = _decode_features(decoder, arguments)
         else:
             result = _decode_model(decoder, number, arguments)
     if sum(not m.header.enhancement_flag for m in decoder.parsed.models) > 1 and "frames" not in result:
@@ -119,38 +131,72 @@ def _decode_features(decoder: StreamDecoder, arguments: argparse.Namespace) -> d
 
 
 def _decode_tensors(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Tensors alone: those that are asked for, or all; rows of them; in another type."""
+    from .. import conversion
     from ..formats import open_writer
 
-    if not arguments.output.endswith(".npz"):
-        raise ConfigError("BAD_CONFIG", "--tensor writes an .npz file; name the output so")
-    names = [e.tensor_name for e in decoder.parsed.models[number].state.tensors]
-    missing = [n for n in arguments.tensor if n not in names]
-    if missing:
-        raise ConfigError("BAD_CONFIG", f"no tensor {missing[0]!r} in the stream; 'refcodec info' lists them")
-    wanted = sorted({names.index(n) for n in arguments.tensor})
-    words = {i: w for i, w, _ in decoder.tensors(number, set(wanted))}
-    model = decoder.describe(number, lambda i: words[i])
-    chosen = [model.tensors[i] for i in wanted]
-    with open_writer(arguments.output, None, chosen) as writer:
+    dtype = None if arguments.dtype is None else conversion.target(arguments.dtype)
+    chosen = _chosen(decoder, number, arguments.tensor)
+    chosen = chosen if dtype is None else [conversion.as_converted(t, dtype) for t in chosen]
+    total, done = sum(t.nbytes for t in chosen), 0
+    with progress_bar(total, "decode") as progress, open_writer(arguments.output, None, chosen) as writer:
         for k, tensor in enumerate(chosen):
             writer.write_tensor(k, tensor.array)
+            done += tensor.nbytes
+            progress(done, total, tensor.name)
         writer.commit()
-    return {"output": arguments.output, "tensors": len(chosen)}
+    return {"output": arguments.output, "tensors": len(chosen)} | ({} if dtype is None else {"dtype": dtype.name})
+
+
+def _chosen(decoder: StreamDecoder, number: int, wanted: Sequence[str]) -> list[Tensor]:
+    """Lazy tensors of a model, in its order: those named, or rows of them; none named: all."""
+    model = decoder.describe(number, lambda i: decoder.words(number, i))
+    numbers = {t.name: i for i, t in enumerate(model.tensors)}
+    chosen: dict[int, Tensor] = {} if wanted else dict(enumerate(model.tensors))
+    for text in wanted:
+        name, rows = _parted(text, numbers)
+        i = numbers[name]
+        tensor = model.tensors[i] if rows is None else _rows(decoder, number, i, model.tensors[i], rows)
+        if i in chosen and rows is not None:
+            raise ConfigError("BAD_CONFIG", f"--tensor {text!r}: {name!r} is asked for twice")
+        chosen[i] = tensor
+    return [chosen[i] for i in sorted(chosen)]
+
+
+def _parted(text: str, names: Container[str]) -> tuple[str, slice | None]:
+    """Name and rows of NAME or NAME[A:B]; a name that is there goes before. Raises ConfigError BAD_CONFIG."""
+    if text in names:
+        return text, None
+    found = re.fullmatch(r"(.*)\[(-?[0-9]{1,18})?:(-?[0-9]{1,18})?\]", text, re.DOTALL)
+    if found and found[1] in names:
+        return found[1], slice(*(None if part is None else int(part) for part in found.groups()[1:]))
+    raise ConfigError("BAD_CONFIG", f"no tensor {text!r} in the stream; 'refcodec info' lists them")
+
+
+def _rows(decoder: StreamDecoder, number: int, index: int, tensor: Tensor, rows: slice) -> Tensor:
+    """A lazy tensor of some rows of another."""
+    from ..model import Tensor
+
+    if not tensor.shape:
+        raise ConfigError("BAD_CONFIG", f"tensor {tensor.name!r} is a scalar and has no rows")
+    first, end, _ = rows.indices(tensor.shape[0])
+    row = math.prod(tensor.shape[1:]) * tensor.dtype.parts
+    end = max(first, end)
+
+    def load() -> np.ndarray:
+        return decoder.words_between(number, index, first * row, end * row).view(tensor.dtype.numpy)
+
+    return Tensor(tensor.name, dtype=tensor.dtype, shape=(end - first, *tensor.shape[1:]), load=load)
 
 
 def _decode_model(decoder: StreamDecoder, number: int, arguments: argparse.Namespace) -> dict[str, Any]:
     from ..formats import open_writer
+    from ..to_file import write_model
 
     model = decoder.describe(number, lambda i: decoder.words(number, i))
-    total, done, digests = sum(t.nbytes for t in model.tensors), 0, {}
+    total = sum(t.nbytes for t in model.tensors)
     with progress_bar(total, "decode") as progress, open_writer(arguments.output, model.source,
                                                                 model.tensors) as writer:
-        for i, words, digest in decoder.tensors(number):
-            tensor = model.tensors[i]
-            writer.write_tensor(i, words.view(tensor.dtype.numpy).reshape(tensor.shape))
-            digests[i] = digest
-            done += tensor.nbytes
-            progress(done, total, tensor.name)
-        decoder.check_model_digest(number, digests)
+        count = write_model(decoder, number, writer, progress)
         writer.commit()
-    return {"output": arguments.output, "tensors": len(digests)}
+    return {"output": arguments.output, "tensors": count}

@@ -78,7 +78,9 @@ def size(text: str) -> int:
 
 
 def threads_of(arguments: argparse.Namespace) -> int:
-    return arguments.threads or os.cpu_count() or 1
+    from ..parallel import processors
+
+    return arguments.threads or processors()
 
 
 def load_all(paths: Sequence[str], references: Sequence[Model] = ()) -> list[Model]:

@@ -9,43 +9,47 @@ from .bins_values import extra_bits, raw_bits
 from .levels import trellis_masks
 from .watch import clause
 
-# The eight states of the trellises, below 64 each, are the bytes of one integer: that of the lane whose turn it is has
-# the lowest byte, and goes to the top.
+EXTRA_ROOM = 4 * LANES + 8      # bytes from which eight steps take their extra bits, at most 32 each
+
+# Each lane has a state of the coder, x, and one of its trellis, t. Whether a level is odd must be known before the next
+# one of its lane, so wide bins are no branch here: every bin has extra bits, narrow ones none of them.
+
+
+@inlined
+def _bits(data, extra, p):
+    # The 57 bits, or more, from bit p on; all of their bytes lie within data.
+    q = extra + (p >> unsigned(3))
+    bits = (unsigned(data[at(q)]) | unsigned(data[at(q + unsigned(1))]) << unsigned(8)
+            | unsigned(data[at(q + unsigned(2))]) << unsigned(16) | unsigned(data[at(q + unsigned(3))]) << unsigned(24)
+            | unsigned(data[at(q + unsigned(4))]) << unsigned(32) | unsigned(data[at(q + unsigned(5))]) << unsigned(40)
+            | unsigned(data[at(q + unsigned(6))]) << unsigned(48) | unsigned(data[at(q + unsigned(7))]) << unsigned(56))
+    return bits >> (p & unsigned(7))
 
 
 @clause("9.12.7")
 @inlined
-def _value(plane, bins, data, symbol, raw, half, extra, end, p, i):
-    # The value of element i, and the position in the extra bits after it.
-    r = raw_bits(plane, data, raw, half, i) if plane.raw_bits else 0
-    if symbol < plane.narrow:
-        return plane.base + (symbol << plane.raw_bits) + r, p
-    log = signed(bins.extra[at(plane.first_bin + symbol)])
-    more = extra_bits(data, extra, end, p, log)
-    return signed(bins.low[at(plane.first_bin + symbol)]) + (more << plane.raw_bits) + r, p + log
-
-
-@clause("9.12.7")
-@inlined
-def _turned(trellis, mask_a, mask_b, value):
-    # The states after a level, the odd ones of which are those whose value, SIGNED, is so.
-    q = trellis & 255
-    q = (q >> 1) ^ (mask_a if q & 1 else 0) ^ (mask_b if (value ^ value >> 1) & 1 else 0)
-    return trellis >> 8 | q << 56
+def _turned(t, masks, value):
+    # The state after a level, of whose SIGNED value the lowest bits tell whether it is odd.
+    return (t >> unsigned(1)) ^ (masks[0] if t & unsigned(1) else unsigned(0)) ^ (
+        masks[1] if (value ^ value >> unsigned(1)) & unsigned(1) else unsigned(0))
 
 
 @inlined
-def _step(x, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra, end, symbols, i):
-    # One symbol whose word is there. Returns (state, word, trellises, extra bits).
-    slot = unsigned(slots[at(first + unsigned((trellis & 1) << SLOT_BITS) + (x & unsigned(TOTAL - 1)))])
-    symbol = signed(slot & unsigned(255))
+def _step(x, t, j, p, data, base, slots, first, plane, bins, masks, raw, half, extra, symbols, i):
+    # One symbol, whose word and extra bits are there. Returns (states, word, extra bits).
+    slot = unsigned(slots[at(first + ((t & unsigned(1)) << unsigned(SLOT_BITS)) + (x & unsigned(TOTAL - 1)))])
+    symbol = slot & unsigned(255)
     symbols[at(i)] = symbol
-    value, p = _value(plane, bins, data, symbol, raw, half, extra, end, p, i)
+    bin = at(unsigned(plane.first_bin) + symbol)
+    log = unsigned(bins.extra[bin])
+    value = unsigned(bins.low[bin]) + ((_bits(data, extra, p) & ((unsigned(1) << log) - unsigned(1)))
+                                       << unsigned(plane.raw_bits))
+    if plane.raw_bits:
+        value += unsigned(raw_bits(plane, data, raw, half, i))
     x = advanced(x, slot)
     more = x < unsigned(STATE_MIN)
     longer = x << unsigned(16) | word16(data, base, j)
-    return ((longer if more else x), j + (unsigned(1) if more else unsigned(0)),
-            _turned(trellis, masks[0], masks[1], value), p)
+    return (longer if more else x), _turned(t, masks, value), j + (unsigned(1) if more else unsigned(0)), p + log
 
 
 @clause("9.12.7")
@@ -55,43 +59,50 @@ def decode_trellis(plane, bins, data, begin, end, slots, choices, raw, extra, ex
 
     states: of the trellis.  data[raw:], data[extra:extra_end]: raw plane and extra bits.  Returns the status.
     """
-    base, words = unsigned(begin + STATE_BYTES), (end - begin - STATE_BYTES) >> 1
-    half, p, trellis, masks = (n + 1) >> 1, 0, 0, trellis_masks(states)
+    base, words, half = unsigned(begin + STATE_BYTES), (end - begin - STATE_BYTES) >> 1, (n + 1) >> 1
+    masks = unsigned(trellis_masks(states)[0]), unsigned(trellis_masks(states)[1])
     x0, x1, x2, x3 = state(data, begin, 0), state(data, begin, 1), state(data, begin, 2), state(data, begin, 3)
     x4, x5, x6, x7 = state(data, begin, 4), state(data, begin, 5), state(data, begin, 6), state(data, begin, 7)
     if least(x0, x1, x2, x3, x4, x5, x6, x7) < unsigned(STATE_MIN):
         return ENDED
-    j, safe = unsigned(0), unsigned(max(words - LANES + 1, 0))
-    i, full = 0, n & -LANES
-    while i < full and j < safe:
+    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = unsigned(0)
+    j, p, safe = unsigned(0), unsigned(0), unsigned(max(words - LANES + 1, 0))
+    last = unsigned(8 * max(len(data) - extra - EXTRA_ROOM, 0))   # of extra bits; those after extra_end are told later
+    i, full, start = 0, n & -LANES, unsigned(extra)
+    while i < full and j < safe and p < last:
         first = unsigned((plane.first_table + 2 * choice(data, choices, plane.choice_bits, i >> plane.group))
                          << SLOT_BITS)
-        x0, j, trellis, p = _step(x0, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i)
-        x1, j, trellis, p = _step(x1, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i + 1)
-        x2, j, trellis, p = _step(x2, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i + 2)
-        x3, j, trellis, p = _step(x3, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i + 3)
-        x4, j, trellis, p = _step(x4, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i + 4)
-        x5, j, trellis, p = _step(x5, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i + 5)
-        x6, j, trellis, p = _step(x6, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i + 6)
-        x7, j, trellis, p = _step(x7, j, trellis, p, data, base, slots, first, plane, bins, masks, raw, half, extra,
-                                   extra_end, symbols, i + 7)
+        x0, t0, j, p = _step(x0, t0, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i)
+        x1, t1, j, p = _step(x1, t1, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i + 1)
+        x2, t2, j, p = _step(x2, t2, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i + 2)
+        x3, t3, j, p = _step(x3, t3, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i + 3)
+        x4, t4, j, p = _step(x4, t4, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i + 4)
+        x5, t5, j, p = _step(x5, t5, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i + 5)
+        x6, t6, j, p = _step(x6, t6, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i + 6)
+        x7, t7, j, p = _step(x7, t7, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
+                               i + 7)
         i += LANES
     while i < n:
         k = i & (LANES - 1)
-        x = lane(k, x0, x1, x2, x3, x4, x5, x6, x7)
-        t = plane.first_table + 2 * choice(data, choices, plane.choice_bits, i >> plane.group) + (trellis & 1)
-        slot = unsigned(slots[at(unsigned(t << SLOT_BITS) + (x & unsigned(TOTAL - 1)))])
+        x, t = lane(k, x0, x1, x2, x3, x4, x5, x6, x7), lane(k, t0, t1, t2, t3, t4, t5, t6, t7)
+        first = (plane.first_table + 2 * choice(data, choices, plane.choice_bits, i >> plane.group)) << SLOT_BITS
+        slot = unsigned(slots[at(unsigned(first) + ((t & unsigned(1)) << unsigned(SLOT_BITS))
+                                 + (x & unsigned(TOTAL - 1)))])
         symbol = signed(slot & unsigned(255))
         symbols[at(i)] = symbol
-        value, p = _value(plane, bins, data, symbol, raw, half, extra, extra_end, p, i)
-        trellis = _turned(trellis, masks[0], masks[1], value)
+        log = signed(bins.extra[at(plane.first_bin + symbol)])
+        more = extra_bits(data, extra, extra_end, signed(p), log)
+        value = signed(bins.low[at(plane.first_bin + symbol)]) + (more << plane.raw_bits) + raw_bits(
+            plane, data, raw, half, i)
+        p += unsigned(log)
+        t = _turned(t, masks, unsigned(value))
         x = advanced(x, slot)
         if x < unsigned(STATE_MIN):
             if signed(j) == words:
@@ -100,6 +111,8 @@ def decode_trellis(plane, bins, data, begin, end, slots, choices, raw, extra, ex
             j += unsigned(1)
         x0, x1, x2, x3 = (x if k == 0 else x0), (x if k == 1 else x1), (x if k == 2 else x2), (x if k == 3 else x3)
         x4, x5, x6, x7 = (x if k == 4 else x4), (x if k == 5 else x5), (x if k == 6 else x6), (x if k == 7 else x7)
+        t0, t1, t2, t3 = (t if k == 0 else t0), (t if k == 1 else t1), (t if k == 2 else t2), (t if k == 3 else t3)
+        t4, t5, t6, t7 = (t if k == 4 else t4), (t if k == 5 else t5), (t if k == 6 else t6), (t if k == 7 else t7)
         i += 1
     if signed(j) != words:
         return ENDED

@@ -17,7 +17,7 @@ from ..bitstream.structures import WORDS, Component, EntropyMode, Quantiser
 from ..dtypes import DType
 from . import byte_coding, map_coding, map_loop, word_parts, word_steps
 from . import words as word_coding
-from .bins import Coded, decode_bins
+from .bins import Coded, Fetch, Payload, decode_bins
 from .bins_encoder import encode_bins
 from .bins_plane import FLOAT, PLAIN, SIGNED
 from .byte_coding import ByteCoder
@@ -126,6 +126,9 @@ class Whole:
     threads: int = 1
 
 
+Opener = Callable[[Whole, Fetch, int], Payload]      # of a payload and its size: reads its header. Raises EntropyError
+
+
 @dataclass(frozen=True)
 class WholeArray:
     """A mode that codes all integers of a component into one string.
@@ -136,7 +139,7 @@ class WholeArray:
     EntropyError, OUT_OF_RANGE or ENTROPY_END.
     word_rule: the requirement that words fit their type; "" where they do by themselves.  most_values: different ones
     that the encoder codes, None: any number.  byte_coder: of the modes that lay integers out as bytes.  predicts: the
-    decoder gives words, not differences.
+    decoder gives words, not differences.  open: of a mode whose chunks are independent of each other.
     """
 
     encode: Callable[[Whole, np.ndarray], bytes]
@@ -145,6 +148,7 @@ class WholeArray:
     most_values: int | None = None
     byte_coder: ByteCoder | None = None
     predicts: bool = False
+    open: Opener | None = None
 
 
 # Range coded
@@ -252,6 +256,10 @@ def _decode_bins(w: Whole, data: bytes) -> np.ndarray:
     return decode_bins(np.frombuffer(data, np.uint8), _bins_of(w), None if w.dtype is None else w.dtype.word, w.threads)
 
 
+def _open_bins(w: Whole, fetch: Fetch, size: int) -> Payload:
+    return Payload(fetch, size, _bins_of(w), None if w.dtype is None else w.dtype.word)
+
+
 # The table
 
 MODES: dict[EntropyMode, RangeCoded | WholeArray] = {
@@ -271,7 +279,7 @@ MODES: dict[EntropyMode, RangeCoded | WholeArray] = {
     EntropyMode.GZIP: _bytes(byte_coding.GZIP),
     EntropyMode.BZIP2: _bytes(byte_coding.BZIP2),
     EntropyMode.LZMA: _bytes(byte_coding.LZMA),
-    EntropyMode.BINS: WholeArray(_encode_bins, _decode_bins, "", predicts=True),
+    EntropyMode.BINS: WholeArray(_encode_bins, _decode_bins, "", predicts=True, open=_open_bins),
 }
 
 
@@ -290,3 +298,9 @@ def whole_array(mode: int) -> WholeArray:
     if not isinstance(row, WholeArray):
         raise ValueError(f"{EntropyMode(mode).name} is range coded")
     return row
+
+
+def opener(mode: int) -> Opener | None:
+    """What opens a payload of a mode whose chunks are independent of each other; None: it is another mode."""
+    row = MODES[EntropyMode(mode)]
+    return row.open if isinstance(row, WholeArray) else None

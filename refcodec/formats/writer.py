@@ -30,6 +30,21 @@ class TensorWriter(ABC):
         Raises ReconstructionError BAD_SIZE if type or element count are not those of the tensor; FormatError TARGET.
         """
 
+    def takes_words(self, index: int) -> bool:
+        """True if write_words() takes tensor `index` part by part."""
+        return False
+
+    def write_words(self, index: int, first: int, words: np.ndarray) -> None:
+        """Writes words of tensor `index` from number `first` on (flat, unsigned), in any order and from any thread.
+
+        After all of them comes wrote(index).  Raises FormatError TARGET.
+        """
+        raise NotImplementedError
+
+    def wrote(self, index: int) -> None:
+        """All words of a tensor were written by write_words()."""
+        raise NotImplementedError
+
     @abstractmethod
     def commit(self) -> None:
         """Puts what was written in place. Raises ReconstructionError MISSING_UNIT if a tensor was not written."""
@@ -141,12 +156,26 @@ class SourceWriter(TensorWriter):
             if data.size != size:
                 raise ReconstructionError("BAD_SIZE", f"tensor {tensor.name!r} takes {data.size} bytes, "
                                                       f"its slot {size}", rules="R8.9-1")
-            try:
-                _write_at(self._files[number], data.data, offset)
-            except OSError as error:
-                raise self._target_error(error) from error
+            self._write(number, data, offset)
+        self.wrote(index)
+
+    def takes_words(self, index: int) -> bool:
+        return all(coding == SlotCoding.PLAIN for _, _, coding, _ in self._places.get(index, ()))
+
+    def write_words(self, index: int, first: int, words: np.ndarray) -> None:
+        data = slots.encode_words(words, self.tensors[index].dtype, SlotCoding.PLAIN)
+        for number, offset, _, _ in self._places.get(index, ()):
+            self._write(number, data, offset + first * words.itemsize)
+
+    def wrote(self, index: int) -> None:
         with self._lock:
             self._missing.discard(index)
+
+    def _write(self, number: int, data: np.ndarray, offset: int) -> None:
+        try:
+            _write_at(self._files[number], data.data, offset)
+        except OSError as error:
+            raise self._target_error(error) from error
 
     def commit(self) -> None:
         """Puts the complete files in place, replacing a file of that name.
@@ -190,7 +219,10 @@ def tensor_words(array: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def _write_at(path: str, data: memoryview, offset: int) -> None:
-    with open(path, "r+b", buffering=0) as f:
-        f.seek(offset)
+    handle = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    try:
         while data:
-            data = data[f.write(data[:1 << 30]):]       # one call moves at most 2 GB on Linux
+            n = os.pwrite(handle, data[:1 << 30], offset)          # one call moves at most 2 GB on Linux
+            data, offset = data[n:], offset + n
+    finally:
+        os.close(handle)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +13,10 @@ from ..bitstream.derive import segment_borders
 from ..bitstream.structures import RANGE_CODED, Component, Quantiser
 from ..bitstream.units import ByteSource, Unit
 from ..dtypes import BY_NAME, DType
-from ..entropy.modes import Block, Whole, whole_array
+from ..entropy.modes import Block, Opener, Whole, whole_array
 from ..entropy.payload import PayloadReader, check_elements
 from ..entropy.words import add_difference
-from ..errors import EntropyError, OmcError, ReconstructionError
+from ..errors import EntropyError, ReconstructionError
 from ..parallel import run_all
 from ..prediction.neighbours import Neighbours
 from ..quantization.values import Place, check_words, indices, levels_type, step_of, values
@@ -37,6 +39,15 @@ class Layout:
     neighbours: Neighbours | None = None
 
 
+class _Room(threading.local):
+    """What a thread reads a part of a payload into."""
+
+    bytes = bytearray()
+
+
+_ROOM = _Room()
+
+
 @dataclass
 class Payloads:
     """The payloads of one component in a stream. joined: the reader of a joined unit, or None."""
@@ -56,7 +67,22 @@ class Payloads:
         offset, coded, _ = self.places[0]
         return self.source.read(offset, coded)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the payload of a component without entry points."""
+        return self.places[0][1]
+
+    def fetch(self, first: int, count: int) -> np.ndarray:
+        """Bytes of that payload (uint8, read-only). Those of a file stay until the thread fetches again."""
+        offset = self.places[0][0] + first
+        if len(_ROOM.bytes) < count:
+            _ROOM.bytes = bytearray(count)
+        data = np.frombuffer(self.source.view(offset, count, _ROOM.bytes), np.uint8)
+        data.flags.writeable = False
+        return data
+
     def bit(self) -> int:
+        """Where that payload begins in its unit."""
         return 8 * (self.places[0][0] - self.unit.body_offset)
 
 
@@ -185,12 +211,24 @@ def _read_words(s: Segment, out: np.ndarray, dtype: DType, predictor: np.ndarray
     if mode in RANGE_CODED:
         return s.read(out, dtype, predictor)
     row = whole_array(mode)
+    if row.open is not None:
+        _read_chunks(s, out, dtype, predictor, row.open)
+        return out
     out[...] = _integers(s, dtype, predictor).reshape(out.shape)
     if row.word_rule:
         check_words(out, dtype, row.word_rule)
     if predictor is not None and not row.predicts:
         add_difference(out, predictor, dtype)
     return out
+
+
+def _read_chunks(s: Segment, out: np.ndarray, dtype: DType, predictor: np.ndarray | None, open_payload: Opener) -> None:
+    """The words of a component whose chunks are independent, straight into `out`, which is C-contiguous."""
+    with _bit_of(s):
+        payload = open_payload(Whole(s.component, dtype, predictor), s.payloads.fetch, s.payloads.size)
+        flat = out.reshape(-1)
+        run_all(lambda c: payload.decode(range(c, c + 1), flat[payload.coded.chunk(c)]), range(payload.coded.chunks),
+                s.threads)
 
 
 def _read_levels(s: Segment) -> np.ndarray:
@@ -211,9 +249,15 @@ def _read_levels(s: Segment) -> np.ndarray:
 def _integers(s: Segment, dtype: DType | None, predictor: np.ndarray | None) -> np.ndarray:
     # The whole component, in row-major order; dtype: of words, None for levels
     whole = Whole(s.component, dtype, predictor, s.payloads.alphabet_limit, s.threads)
-    try:
+    with _bit_of(s):
         return whole_array(s.component.entropy_mode).decode(whole, s.payloads.whole())
-    except OmcError as error:
-        if isinstance(error, EntropyError) and error.bit is None:
-            error.bit = s.payloads.bit()
+
+
+@contextmanager
+def _bit_of(s: Segment) -> Iterator[None]:
+    """Errors of the payload tell where it begins."""
+    try:
+        yield
+    except EntropyError as error:
+        error.bit = s.payloads.bit() if error.bit is None else error.bit
         raise

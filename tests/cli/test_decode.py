@@ -64,9 +64,9 @@ def test_single_tensors(files, run):
     assert np.array_equal(found["fc2.weight"], load("m.safetensors")["fc2.weight"].array)
 
 
-@pytest.mark.parametrize("output, tensor", [("two.npz", "no such"), ("two.safetensors", "steps")])
-def test_tensors_that_are_not_there_or_have_no_place(files, run, output, tensor):
-    run("decode", "m.omc", "-o", output, "--tensor", tensor, code=CONFIG)
+@pytest.mark.parametrize("output, tensor, code", [("two.npz", "no such", CONFIG), ("two.onnx", "steps", FORMAT)])
+def test_tensors_that_are_not_there_or_have_no_place(files, run, output, tensor, code):
+    run("decode", "m.omc", "-o", output, "--tensor", tensor, code=code)
     assert not os.path.exists(output)
 
 

@@ -103,6 +103,26 @@ def test_some_chunks_only():
     assert read[known:] == [(payload.offsets[1], payload.offsets[3] - payload.offsets[1])]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_damage_of_one_chunk_is_told_of_that_one_alone(seed):
+    words, rng = words_of(16, "near", 3 * CHUNK_ELEMENTS + 1, seed), np.random.default_rng(seed)
+    coded = Coded(words.size, 16, FLOAT)
+    data = np.frombuffer(encode_bins(words, coded), np.uint8).copy()
+    payload = Payload(lambda first, count: data[first : first + count], len(data), coded, words.dtype)
+    hurt = int(rng.integers(0, 4))
+    data[rng.integers(payload.offsets[hurt], payload.offsets[hurt + 1], 3)] ^= 0x55
+    data.flags.writeable = False
+    for c in range(4):
+        out = np.empty(coded.chunk(c).stop - coded.chunk(c).start, words.dtype)
+        try:
+            payload.decode(range(c, c + 1), out)
+        except EntropyError as error:
+            assert c == hurt
+            assert error.code == "ENTROPY_END"
+            assert f"chunk {c} " in error.message
+        assert c == hurt or np.array_equal(out, words[coded.chunk(c)])
+
+
 def test_an_alphabet_of_any_size_takes_what_it_should():
     """Sizes near the entropy of the source: a geometric one, with a sign."""
     levels = np.rint(np.random.default_rng(5).laplace(0, 9, 1 << 17)).astype(np.int64)
