@@ -192,7 +192,8 @@ class Config:
         usual = EntropyMode.CM if self.effort == "best" else EntropyMode.CC
         asked = EntropyMode[self.coder.upper()] if self.coder else usual
         level_mode = asked if in_profile(asked, self.profile) else EntropyMode.CC
-        return Tools(self.profile, level_mode, self.entropy, bool(self.spatial), self.preset == "auto", self.effort)
+        return Tools(self.profile, level_mode, self.entropy, bool(self.spatial), self.preset == "auto", self.effort,
+                     self.coder is None)
 
     @cached_property
     def units(self) -> Units:

@@ -202,6 +202,7 @@ class Tools:
     profile: the highest allowed, None: any.  level_mode: what range-codes levels.  entropy: one entropy mode for all
     that it can code, 'auto': the smallest of all, None: range coding.  spatial: try prediction from neighbours.
     products: try differences from a reference as products of two factors.  effort: of EFFORTS.
+    free_coder: no coder of levels is asked for.
     """
 
     profile: str | None
@@ -210,6 +211,7 @@ class Tools:
     spatial: bool
     products: bool
     effort: str = "default"
+    free_coder: bool = True
 
     def __post_init__(self) -> None:
         one_of("entropy", self.entropy, (None, *ENTROPY))
@@ -226,6 +228,11 @@ class Tools:
     def words_in_bins(self) -> bool:
         """True if words of large tensors are coded in bins because nothing else is asked for."""
         return self.entropy is None and in_profile(EntropyMode.BINS, self.profile)
+
+    @property
+    def levels_in_bins(self) -> bool:
+        """True if levels of large tensors are coded in bins because nothing else is asked for."""
+        return self.words_in_bins and self.free_coder and self.effort != "best"
 
     @property
     def all_modes(self) -> bool:

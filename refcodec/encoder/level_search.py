@@ -15,7 +15,6 @@ import math
 import numpy as np
 
 from ..compiler import compiled, inlined
-from ..entropy.bins_plane import CHUNK_ELEMENTS, LANES
 from ..entropy.levels import LEVEL_MAX
 from ..quantization.uniform import trellis
 
@@ -64,17 +63,6 @@ def learned_rates(x: np.ndarray, step: float, states: int, lam: float | None = N
     return Search(_sample(x), step, states, lam).learned_rates()
 
 
-def quantise_in_lanes(x: np.ndarray, step: float, states: int, lam: float | None = None) -> np.ndarray:
-    """The same where each lane of a chunk has a path of its own (SPEC 8.5.4, entropy mode BINS)."""
-    flat = np.ascontiguousarray(x).reshape(-1)
-    levels = np.empty(flat.shape, np.int32)
-    for first in range(0, flat.size, CHUNK_ELEMENTS):
-        for k in range(first, min(first + LANES, flat.size)):
-            lane = slice(k, first + CHUNK_ELEMENTS, LANES)
-            levels[lane] = quantise(flat[lane][None], step, states, lam)[0]
-    return levels.reshape(x.shape)
-
-
 def _sample(x: np.ndarray) -> np.ndarray:
     # Some runs of adjacent rows, spread evenly.
     x = x[:, :SAMPLE]
@@ -114,7 +102,7 @@ class Search:
         state = 0
         for start in range(0, rows, chunk):
             part = slice(start, min(start + chunk, rows))
-            u = _scaled(self.x[part], self.step)
+            u = scaled(self.x[part], self.step)
             state = scan_rows(u, levels[part], from_levels, start, means, buckets[part], counts, self.states,
                                *self.trellis, state)
         return counts
@@ -131,15 +119,15 @@ class Search:
         for start in range(0, len(x), BLOCK):
             stop = min(start + BLOCK + LOOKAHEAD, len(x))
             keep = min(BLOCK, len(x) - start)
-            u, kept = _scaled(x[start:stop], self.step), levels[start:start + keep]
+            u, kept = scaled(x[start:stop], self.step), levels[start:start + keep]
             if self.states == 0:
                 decide_plain(u, buckets[start:stop], rates, self.lam, keep, kept)
             else:
-                state = _viterbi(u, buckets[start:stop], rates, self.lam, self.states, *self.trellis, state, keep,
+                state = viterbi(u, buckets[start:stop], rates, self.lam, self.states, *self.trellis, state, keep,
                                  decisions, candidates, costs, kept)
 
 
-def _scaled(x: np.ndarray, step: float) -> np.ndarray:
+def scaled(x: np.ndarray, step: float) -> np.ndarray:
     # x / step in float64, within the range of levels.
     u = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     u /= step
@@ -180,7 +168,7 @@ def counted_rates(counts: np.ndarray, model: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def _bucket(mean: float) -> int:
+def bucket_of(mean: float) -> int:
     # Two buckets per octave of a mean magnitude, from 1/256 up.
     m, e = math.frexp(mean * 256.0 + 1.0)
     return min(2 * e - 2 + (1 if m >= 0.7071067811865476 else 0), BUCKETS - 1)
@@ -198,7 +186,7 @@ def scan_rows(u: np.ndarray, levels: np.ndarray, from_levels: bool, first_row: i
         row_mean = means[columns]
         column_rate = 1.0 / min(first_row + i + 1, 32)
         for j in range(columns):
-            bucket = _bucket((row_mean + means[j]) * 0.5)
+            bucket = bucket_of((row_mean + means[j]) * 0.5)
             k = abs(int(levels[i, j]))
             q = state & 1
             size = abs(u[i, j])
@@ -242,7 +230,7 @@ def cheaper(size: float, q: int, low: int, rates: np.ndarray, bucket: int, lam: 
 
 
 @compiled
-def _viterbi(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, states: int, a: int, b: int, state: int,
+def viterbi(u: np.ndarray, buckets: np.ndarray, rates: np.ndarray, lam: float, states: int, a: int, b: int, state: int,
              keep: int, decisions: np.ndarray, candidates: np.ndarray, costs: np.ndarray, levels: np.ndarray) -> int:
     """The cheapest path from `state` through u; its first `keep` levels are kept. Returns the state after them.
 

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..bitstream.structures import ModelHeader, PredictionMode, ReferenceEntry
 from ..digests import TensorDigest, joint_digest, piece_digests, tensor_digest
 from ..errors import ConfigError
 from ..model import Model, Tensor
-from ..parallel import in_order, run_all
+from ..parallel import in_order
 from ..prediction import fitted
 from ..reconstruction import folded
 from ..topology import layer_structure, topology_of
@@ -39,6 +39,9 @@ from .updates.coder import FACTOR_SIDE
 
 INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written
 LARGE_MODEL = 1 << 24          # elements
+SNR_SAMPLE = 1 << 23          # elements on which a signal-to-noise ratio is measured,
+ROWS_MIN = 1 << 16            # elements of a tensor, if it has them, so that it is coded as the whole is
+SNR_PART = 1 / 4              # unless that is more than this part of them
 LAYER_RATIO = 4.0              # step of a quality layer over that of the next
 
 Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name
@@ -91,20 +94,29 @@ class ModelEncoder:
     def step_for_snr(self, target: float) -> float:
         """The step that meets a signal-to-noise ratio in dB over the quantised elements.
 
-        What is predicted from an earlier model of the same stream may differ from it by hundredths of a dB.
+        What is predicted from an earlier model of the same stream may differ from it by hundredths of a dB, and so may
+        a large model, of which rows of every tensor are measured.
         """
         config = replace(self.config, step=1.0, snr=None)
         names = [{t.name: i for i, t in enumerate(r.tensors)} for r in self.references]
         jobs = [self._job(i, config, self.references, names) for i in self._quantised()]
         jobs = [job for job in jobs if not any(p.equals(job.tensor.words) for p in job.predictions)]
 
-        def error(step: float) -> float:
-            for job in jobs:
-                job.choice = job.choice or choose(job, job.tensor.array.reshape(-1), step_of(job.tensor, config, step))
-            errors = run_all(lambda job: squared_error(job, step_of(job.tensor, config, step)), jobs, config.threads)
-            return float(sum(errors))
+        share = SNR_SAMPLE / max(1, sum(job.tensor.size for job in jobs))
+        measured = jobs if share > SNR_PART or any(job.predictions for job in jobs) else [
+            replace(job, tensor=_rows_of(job.tensor, share)) for job in jobs]
 
-        matrices, uniform = [self._matrix(job.index) for job in jobs], config.uniform
+        def error(step: float) -> float:
+            def of(pair: tuple[TensorJob, TensorJob]) -> float:
+                job, part = pair
+                wanted = step_of(job.tensor, config, step)
+                part.choice = part.choice or choose(part, part.tensor.array.reshape(-1), wanted)
+                job.choice = part.choice
+                return squared_error(part, wanted) * (job.tensor.size / part.tensor.size)
+            sizes = [part.tensor.nbytes for part in measured]
+            return sum(in_order(of, list(zip(jobs, measured)), sizes, config.threads))
+
+        uniform, matrices = config.uniform, _Made(self._matrix, [job.index for job in jobs])
         step = step_for_snr(matrices, target, uniform.states, uniform.lam, error)
         self.choices = {job.index: job.choice for job in jobs if job.choice is not None}
         return step
@@ -322,6 +334,28 @@ class ModelEncoder:
                     words = fitted(other.words.reshape(*other.shape, parts), (*tensor.shape, parts)).reshape(-1)
                     job.predictions.append(Prediction(number + 1, k - i, words, other.shape == tensor.shape))
         return job
+
+
+def _rows_of(tensor: Tensor, share: float) -> Tensor:
+    """Runs of rows of a tensor, spread evenly, about `share` of its elements but no fewer than ROWS_MIN."""
+    rows, columns = tensor.shape[0], tensor.size // tensor.shape[0]
+    wanted = min(rows, max(1, round(rows * share), -(-ROWS_MIN // columns)))
+    runs = max(1, min(8, wanted // 4))
+    array = tensor.array
+    return Tensor(tensor.name, np.concatenate([array[r * rows // runs :][: -(-wanted // runs)] for r in range(runs)]))
+
+
+class _Made(Sequence[np.ndarray]):
+    """Arrays that are made at each access, so that one at a time is in memory."""
+
+    def __init__(self, make: Callable[[int], np.ndarray], numbers: Sequence[int]):
+        self._make, self._numbers = make, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self._make(self._numbers[k])
 
 
 @dataclass

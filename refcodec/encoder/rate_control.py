@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -109,19 +109,19 @@ def step_for_snr(tensors: Sequence[np.ndarray], target_db: float, states: int, l
                  exact: Callable[[float], float] | None = None) -> float:
     """A representable step at which the tensors, all quantised with it, together reach a signal-to-noise ratio.
 
-    tensors: float arrays [rows, columns].  target_db: 10 log10(variance / mean squared error) over all
-    elements pooled; met within TOLERANCE_DB from above wherever the search can.
+    tensors: float arrays [rows, columns], walked twice, so they may be made anew at each access.  target_db: 10
+    log10(variance / mean squared error) over all elements pooled; met within TOLERANCE_DB from above wherever the
+    search can.
     states, lam: as of quantise().  exact: the true sum of squared errors at a step, where the
     tensors are coded by other means than quantise() row by row (predicted, scanned by columns).
     Returns the step; 1.0 (representable) where all elements are equal.  Raises ConfigError RATE if the finest step that
     there is misses it.
     """
-    total = sum(t.size for t in tensors)
-    variance = _variance(tensors, total)
+    total, variance, largest = _moments(tensors)
     if not variance > 0:
         return 1.0
     error = variance / 10 ** min(target_db / 10, 300.0)
-    finest = finest_step(max(map(largest_magnitude, tensors)))
+    finest = finest_step(largest)
     step = math.sqrt(error * (3.5 if states else 12.0))
 
     def plain(parts: Sequence[np.ndarray]) -> Callable[[float], float]:
@@ -153,16 +153,22 @@ def squared_error(x: np.ndarray, levels: np.ndarray, states: int, step: float) -
     return total
 
 
-def _variance(tensors: Sequence[np.ndarray], total: int) -> float:
-    # Of all elements pooled; those that are not finite count as the mean.
-    def chunks() -> Iterator[np.ndarray]:
-        for t in tensors:
-            for start in range(0, t.size, SAMPLE):
-                part = t.reshape(-1)[start:start + SAMPLE].astype(np.float64)
-                yield part[np.isfinite(part)]
-
-    mean: float = sum(float(part.sum()) for part in chunks()) / max(total, 1)
-    return sum(float(np.square(part - mean).sum()) for part in chunks()) / max(total, 1)
+def _moments(tensors: Iterable[np.ndarray]) -> tuple[int, float, float]:
+    """Number of elements, variance of all of them pooled, largest magnitude; those that are not finite count as the
+    mean."""
+    total, known, mean, squares, largest = 0, 0, 0.0, 0.0, 0.0
+    for t in tensors:
+        total += t.size
+        for start in range(0, t.size, SAMPLE):
+            part = t.reshape(-1)[start:start + SAMPLE].astype(np.float64)
+            part = part[np.isfinite(part)]
+            if part.size:
+                largest = max(largest, float(np.abs(part).max()))
+                # Of parts put together: the squares within each, and those of the distance between their means.
+                distance, weight = float(part.mean()) - mean, part.size / (known + part.size)
+                squares += float(np.square(part - part.mean()).sum()) + distance * distance * known * weight
+                mean, known = mean + distance * weight, known + part.size
+    return total, squares / max(total, 1), largest
 
 
 def _sample(tensors: Sequence[np.ndarray], share: float) -> list[np.ndarray]:

@@ -18,7 +18,8 @@ from .components import codebook_component, grid_component, uniform_component, w
 from .config_parts import UniformQuantiser
 from .given_levels import given_candidate
 from .hidden_structure import Constant, Listed, Multiples, ScaledHalves, find_structure
-from .level_search import LAMBDA_SCALAR, default_lambda, quantise, quantise_in_lanes
+from .lane_search import quantise_in_lanes
+from .level_search import LAMBDA_SCALAR, default_lambda, quantise
 from .quantisers.coder import code_own_quantiser
 from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob
@@ -27,6 +28,7 @@ from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
 from .words_in_bins import WORTH, WORTH_BEST, may_repeat, words_in_bins
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
+LEVELS_FROM = 1 << 16       # elements from which levels are coded in bins
 FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step
 
 
@@ -226,18 +228,28 @@ def _sampled(job: TensorJob, values: np.ndarray, column_scan: int, step: float) 
         return bits, float(np.square(scaled - levels).sum())
 
 
+def _level_mode(job: TensorJob) -> EntropyMode:
+    """What codes the levels of a quantised tensor: bins if it is large and nothing else is asked for."""
+    tools = job.config.tools
+    if job.joined:
+        return tools.level_mode
+    if tools.levels_in_bins and job.tensor.size >= LEVELS_FROM:
+        return EntropyMode.BINS
+    return tools.trellis_mode if job.config.uniform.states else tools.level_mode
+
+
 def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, step: float) -> Candidate:
     matrix = job.matrix(_residual(values, choice.prediction), choice.column_scan)
-    if matrix.dtype not in (np.float32, np.float64):
+    mode = _level_mode(job)
+    if matrix.dtype not in (np.float32, np.float64) and not mode.facts.lanes:
         matrix = matrix.astype(np.float32)
     largest = largest_magnitude(matrix)
     if largest > LEVEL_MAX * step:
         raise ConfigError("BAD_STEP", f"a step of {step:g} is too fine for {job.tensor.name[:100]!r}, whose values "
                           f"reach {largest:.3g}: take {finest_step(largest):.3g} or more, or ask for no loss")
-    uniform, tools, parts = job.config.uniform, job.config.tools, step_parts(step)
-    mode = tools.level_mode if job.joined or not uniform.states else tools.trellis_mode
+    uniform, parts = job.config.uniform, step_parts(step)
     if mode.facts.lanes:
-        levels = quantise_in_lanes(matrix, math.ldexp(*parts), uniform.states, uniform.lam)
+        levels = quantise_in_lanes(matrix, math.ldexp(*parts), uniform.states, uniform.lam, job.config.threads)
         return job.direct(uniform_component(parts, uniform.states, mode), levels, choice.prediction,
                           column_scan=choice.column_scan)
     entries = job.entries(matrix)
