@@ -66,10 +66,12 @@ def add(commands: Commands) -> argparse.ArgumentParser:
                      help="size of the whole stream over quantised weights")
     e.add_argument("--states", type=int, choices=STATES,
                    help="trellis states; 0: plain quantiser (default 8; --best 32, --fast 0)")
-    e.add_argument("--coder", choices=CODERS, help="context coding or mixed coding (default cc; --best cm)")
+    e.add_argument("--coder", choices=CODERS, help="context coding or mixed coding of levels (default: bins for large "
+                   "tensors, else cc; --best cm)")
     effort = e.add_mutually_exclusive_group()
-    effort.add_argument("--fast", action="store_true", help="no trellis")
-    effort.add_argument("--best", action="store_true", help="32 states, mixed coding, both scans tried")
+    effort.add_argument("--fast", action="store_true", help="large tensors in bins without a trial, and no trellis")
+    effort.add_argument("--best", action="store_true", help="as small as can be: context coding beside bins, mixed "
+                        "coding, 32 states")
     add_references(e, f"a model that the decoder will have: {readable_endings()}, or .omc; may be given again")
     _add_systems(e)
     e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")

@@ -61,8 +61,10 @@ class Config:
     step: the quantiser's step, one for all quantised tensors.  snr: 10 log10(variance / mean squared
     error) over all quantised elements, dB.  bits_per_weight: whole stream over quantised elements.
     states: of the trellis (0 = none); None: 8, or 32 with effort 'best', 0 with 'fast'.
-    coder: the entropy mode that range-codes levels, one of CODERS; None: 'cc', or 'cm' with effort 'best'.
-    effort: 'fast', 'default', 'best'.
+    coder: the entropy mode that range-codes levels, one of CODERS; None: bins for large tensors and 'cc' for others, or
+    'cm' with effort 'best'.
+    effort: 'fast': large tensors in bins, no trellis; 'default': in bins, or context coded where they repeat
+    themselves; 'best': the smallest.
     quality_layers: number of layers, the last as asked, those before it coarser.
     rules: the first that fits a tensor's name decides its treatment.
     entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).
@@ -70,7 +72,7 @@ class Config:
     lam: cost of a bit in the search for levels, in step^2.
     preset: a published system by one name (PRESETS); the fields that it sets can be given another value.
     profile: the highest profile whose tools may be used: 'baseline', 'main' or 'high' (None: any).
-    entropy: one entropy mode for all that it can code, or 'auto': the smallest of all; None: range coding.
+    entropy: one entropy mode for all that it can code, or 'auto': the smallest of all; None: bins and range coding.
     quantiser: of the quantised tensors: 'uniform' (with step, snr or bits_per_weight), 'rp' (S1: rp decimals, cut off),
     'q-bits' (S2: q_bits of 12 decimals are dropped), 'fixed-point' (width bits; None: as many as each tensor needs
     for snr, or 30 dB), 'k-means', 'k-means-zero' (0 is a centre), 'integer-k-means' (clusters centres) or 'hybrid'

@@ -70,7 +70,8 @@ def _in_bins(job: TensorJob) -> Candidate:
         return found
     structured = _structured(job, job.matrix(job.words))
     if structured is not None:
-        found = min(found, structured.code(config.threads, [EntropyMode.BINS]), key=lambda c: c.size)
+        structured.code(config.threads, [EntropyMode.BINS], only=tools.effort != "best")
+        found = min(found, structured, key=lambda c: c.size)
     if tools.effort == "best" or tools.effort == "default" and may_repeat(job):
         other = _in_any_mode(job)
         return other if other.size < found.size * (WORTH_BEST if tools.effort == "best" else WORTH) else found
