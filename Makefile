@@ -69,6 +69,7 @@ fuzz: $(READY)
 mutation: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[mutation]'
 	@$(BIN)/python -m tools.mutation_study --json build/mutation.json
+	@$(BIN)/python -m tools.mutants.mechanical
 
 bench: $(READY) models $(TRANSFORMER)
 	@$(BIN)/python tools/bench_peers.py --models $(MODELS)

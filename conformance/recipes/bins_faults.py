@@ -169,8 +169,10 @@ def bins() -> Iterator[Fault]:
         wide=[(k, 0) for k in range(257)], tables=[even(257)])]).payload([x % 257 for x in WORDS]))
     for name, count in (("most-narrow", ue((1 << 33) - 2) + ue(2)), ("most-wide", ue(0) + ue((1 << 33) - 2))):
         yield wrong("R9.12.4-1", name, "2^33 bins", packed([text, u(0, 2), ue(0), count, "1" * 90]))
-    yield wrong("R9.12.4-1", "no-cell", "a first cell without narrow bins", Script(16, "plain", [Plane(
-        first_cell=1, wide=[(0, 16)])]).payload(WORDS))
+    for name, plane in (("no-cell", Plane(first_cell=1, wide=[(1 << 15, 15)])),
+                        ("cell", Plane(first_cell=33000, wide=[(1 << 15, 15)]))):
+        yield wrong("R9.12.4-1", name, "a first cell without narrow bins", Script(16, "plain", [plane]).payload(
+            [1 << 15] * len(WORDS)))
     yield wrong("R9.12.4-2", "beyond", "narrow bins beyond the plane", with_plane(first_cell=4089))
     yield wrong("R9.12.4-2", "far", "narrow bins from 2^32 - 1 on", with_plane(first_cell=(1 << 32) - 1, wide=[]))
     for name, what, first in (("enclosed", "inside a narrow one", 64), ("covering", "over all narrow ones", 0),

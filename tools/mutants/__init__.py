@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import bits, coders, equivalent, structure, values
+from . import bins, bits, coders, equivalent, structure, values
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Mutant:
 def all_mutants() -> list[Mutant]:
     """All mutants, the first of each file before the second of each, so that a part of them is a sample."""
     made = []
-    for module in (structure, bits, coders, values):
+    for module in (structure, bits, coders, bins, values):
         for file, faults in module.MUTANTS.items():
             made += [(number, Mutant(file, old, new, what, equivalent.EQUIVALENT.get((file, old, new), "")))
                      for number, (old, new, what) in enumerate(faults)]

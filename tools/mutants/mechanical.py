@@ -7,7 +7,8 @@
 Where tools/mutation_study.py asks whether the suite sees faults that somebody thought of, this asks about those that
 nobody did.  Each is made in the syntax tree, so it survives moves of code.  A process of its own imports the package
 with the changed file, uncompiled, and decodes the streams until one is not what the manifest says.  Those that no
-stream can show are named with their reason in equivalent_mechanical.py; exit code 1 where another one survives.
+stream can show are named with their reason in equivalent_mechanical.py.  Exit codes: 0 at least 95 % of the others are
+caught; 1 fewer; 2 the package without faults does not pass.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from .equivalent_mechanical import ENCODER_ONLY, EQUIVALENT
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "refcodec"
-FILES = ("entropy/bins*.py", "quantization/uniform.py")
+FILES = ("entropy/bins.py", "entropy/bins_[!cehst]*.py", "entropy/bins_chunk.py", "entropy/bins_symbols.py",
+         "entropy/bins_trellis.py", "quantization/uniform.py")
+WANTED = 0.95
 SECONDS = 60                        # of one mutant; the streams of BINS take about ten, uncompiled
 
 COMPARISONS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
@@ -254,7 +257,7 @@ def main() -> int:
           f"{len(same)} are equivalent, {survived} survive ({time.monotonic() - began:.0f} s)")
     if arguments.json:
         arguments.json.write_text(json.dumps([{**m.__dict__, "stream": s} for m, s in outcomes], indent=1) + "\n")
-    return int(survived > 0)
+    return int(survived > (1 - WANTED) * len(outcomes))
 
 
 if __name__ == "__main__":
