@@ -23,6 +23,28 @@ TAILS = [RAW_TAIL, Plane(raw_bits=4, narrow=16, tables=[skewed(16, 3100)]), Plan
          Plane(raw_bits=4, first_cell=8, narrow=8, wide=[(0, 4), (16, 4), (32, 5), (64, 6)], tables=[skewed(12, 3101)])]
 
 
+def raw_tails():
+    """Two tails of words of 32 bits, both of raw bytes, or one of them; tables and extra bits before them."""
+    made = []
+    head = Plane(raw_bits=8, narrow=64, wide=[(1 << 14, 14), (1 << 15, 15)], tables=[
+        skewed(66, 3120), skewed(66, 3121), skewed(66, 3122), skewed(66, 3123)], choices=[2, 0, 3, 1, 1, 2, 0, 3, 1])
+    other = TAILS[1]
+    for name in ("float32", "uint32", "int32"):
+        t = BY_NAME[name]
+        for which, tails in (("both", [RAW_TAIL, RAW_TAIL]), ("the lower", [RAW_TAIL, other]), (
+                "the upper", [other, RAW_TAIL])):
+            matrix = any_words(3110, name, (5, 13))
+            made.append((f"{name} {which}", name, (5, 13), direct(coded_words(
+                t, matrix, Script(32, kind_of(t), [head, *tails])))))
+    t = BY_NAME["float32"]
+    base, moved = any_words(3130, "float32", (5, 13)), any_words(3131, "float32", (5, 13))
+    script = Script(32, "signed", [head, RAW_TAIL, RAW_TAIL], may_choose=True)
+    made.append(("base", "float32", (5, 13), direct(words(t, base, MODES.RAW))))
+    made.append(("moved", "float32", (5, 13), predicted(given(Component(), "float32", script.payload(
+        differences(t, moved, base))), P.INTRA, 0, -1)))
+    return made
+
+
 def kind_of(t: DType) -> str:
     return {"u": "plain", "i": "signed", "f": "float" if t.sign else "plain"}[t.kind]
 
@@ -137,6 +159,11 @@ def choices():
                       choices=listed(integers(3510 + group, (1200,), 0, tables - 1)))
         made.append((f"{tables} tables, groups of {1 << group}", "uint8", (1, 1200),
                      direct(coded_words(t, n, Script(8, "plain", [plane], group_log2=group)))))
+    for tables, count in ((2, 65), (4, 33), (8, 25), (16, 17)):    # the last group: one element, a byte of its own
+        plane = Plane(narrow=16, tables=[skewed(16, 3600 + k) for k in range(tables)],
+                      choices=listed(integers(3540 + tables, (9,), 0, tables - 1)))
+        made.append((f"{tables} tables, {count} elements", "uint8", (1, count),
+                     direct(coded_words(t, n[:, :count], Script(8, "plain", [plane])))))
     plane = Plane(narrow=16, tables=[skewed(16, 3600 + k) for k in range(4)], choices=[1, 2, 3])
     pieces = Script(8, "plain", [plane]).pieces(listed(n)[:24])
     pieces.chunks[0][0].choices = bytes([pieces.chunks[0][0].choices[0] | 0xC0])
@@ -262,6 +289,7 @@ def columns():
 
 def recipes() -> Iterator[Recipe]:
     yield Recipe("v-bins-tails", "BINS: every number of tails of types of 16 to 64 bits", several(every_tail_count))
+    yield Recipe("v-bins-raw-tails", "BINS: two tails of 32 bits, raw or not", several(raw_tails))
     yield Recipe("v-bins-heads", "BINS: heads of 32 bits", several(wide_heads))
     yield Recipe("v-bins-widths", "BINS: levels of 1 to 64 bits", several(level_widths))
     yield Recipe("v-bins-bounds", "BINS: bins at the ends of others and of their plane", several(bin_ends))

@@ -58,6 +58,8 @@ def recipes() -> Iterator[Recipe]:
         uniform(3, -40), np.array(LEVELS)))))
     yield Recipe("p-bins-planes", "BINS: a head and two tails, each with symbols", simple(
         (27,), lambda: direct(coded_words(BY_NAME["uint32"], np.array(LONG_WORDS), PLANES)), "uint32"))
+    yield Recipe("p-bins-raw-tails", "BINS: a head with symbols and two raw tails", simple(
+        (27,), lambda: direct(coded_words(BY_NAME["float32"], FLOATS, RAW_TAILS))))
     yield Recipe("p-bins-chunks", "BINS: two chunks", simple(
         (CHUNK + 9,), lambda: direct(coded_words(BY_NAME["uint8"], np.array(TWO_WORDS), TWO)), "uint8"))
     yield Recipe("p-bins-exponent", "BINS: tables by the predictor's exponent", several(lambda: [
@@ -66,12 +68,19 @@ def recipes() -> Iterator[Recipe]:
                                                 -1))]))
 
 
+RAW_TAILS = Script(32, "float", [
+    Plane(raw_bits=8, narrow=2, wide=[(1 << k, k) for k in range(9, 16)], tables=[even(9)]),
+    Plane(raw_bits=8, narrow=1), Plane(raw_bits=8, narrow=1)])
+FLOATS = any_words(5040, "float32", (27,))
+
+
 def exponent_pieces() -> Pieces:
     return EXPONENT.pieces(differences(BFLOAT16, MOVED, BASE))
 
 
 PIECES: dict[str, Callable[[], Pieces]] = {
     "p-bins": lambda: SMALL.pieces(WORDS), "p-bins-trellis": lambda: TRELLIS.pieces(LEVELS),
+    "p-bins-raw-tails": lambda: RAW_TAILS.pieces([int(x) for x in FLOATS]),
     "p-bins-planes": lambda: PLANES.pieces(LONG_WORDS), "p-bins-chunks": lambda: TWO.pieces(TWO_WORDS),
     "p-bins-exponent": exponent_pieces}
 
@@ -329,6 +338,9 @@ def value_faults() -> Iterator[Fault]:
     yield changed("R9.12.8-1", "nibble-top", "its highest bit", top_nibble)
     yield changed("R9.12.8-1", "tail-nibble", "the upper half of the last byte of nibbles of a tail",
                   lambda p: nibble(p, 1), "p-bins-planes")
+    for k, tail in ((1, "lower"), (2, "upper")):
+        yield changed("R9.12.8-1", f"raw-{tail}", f"a byte of extra bits of the {tail} of two raw tails",
+                      lambda p, k=k: more(p, k), "p-bins-raw-tails")
     yield changed("R9.12.8-1", "none", "a byte of extra bits where there are none",
                   lambda p: p.chunks[1][0].__setattr__("extra", b"\0"), "p-bins-chunks")
     lone = Script(16, "plain", [Plane(wide=[(0, 16)])])
