@@ -270,6 +270,11 @@ def pairs_of_tables():
                         levels=True, states=8 << (k % 3))
         made.append((f"{2 << log2} tables", "float32", (13, 17),
                      direct(coded_levels(uniform(3, -7, 2 + k % 3), n, script))))
+    for count in (1, 5, 8):
+        plane = Plane(narrow=16, tables=[skewed(16, 4350), skewed(16, 4351)])
+        script = Script(4, "signed", [plane], levels=True, states=8)
+        made.append((f"{count} levels", "float32", (1, count), direct(coded_levels(
+            uniform(3, -7, 2), integers(4352, (1, count), -8, 7), script))))
     for raw_bits in (4, 8):
         wide = [(2 << raw_bits + k, raw_bits + 1 + k) for k in range(9 - raw_bits)]
         plane = Plane(raw_bits=raw_bits, narrow=2, wide=wide,

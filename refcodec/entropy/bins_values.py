@@ -61,7 +61,7 @@ def _spread(form, kind, size, plane, value):
         return (value >> 1) << shift | (-(value & 1) << (bits - 1)) & plane.mask
     if kind == SIGNED:
         return ((value >> 1) << shift ^ -(value & 1)) & plane.mask
-    if kind == PLAIN and form == ANY:
+    if kind == PLAIN:                                  # with ANY only
         return (value - ((value & plane.top) << 1)) << shift
     return value << shift
 
