@@ -76,9 +76,9 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
          "R9.12.7-1: states at the beginning"),
     ],
     "entropy/bins_trellis.py": [
-        ('q = (q >> 1) ^ (mask_a if q & 1 else 0)', 'q = (q >> 1) ^ (mask_b if q & 1 else 0)', "a mask of the trellis"),
-        ('if (value ^ value >> 1) & 1 else 0)', 'if value >> 1 & 1 else 0)', "parity of negative levels"),
-        ('return trellis >> 8 | q << 56', 'return trellis & -256 | q', "one state of the trellis for all lanes"),
+        ('(masks[0] if t & unsigned(1) else', '(masks[1] if t & unsigned(1) else', "a mask of the trellis"),
+        ('if (value ^ value >> unsigned(1)) & unsigned(1) else', 'if value >> unsigned(1) & unsigned(1) else',
+         "parity of negative levels"),
         ('    return OK if most(x0, x1, x2, x3, x4, x5, x6, x7) == unsigned(STATE_MIN) else ENDED', '    return OK',
          "R9.12.7-1: states at the end"),
         ('    if least(x0, x1, x2, x3, x4, x5, x6, x7) < unsigned(STATE_MIN):', '    if False:',

@@ -14,7 +14,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
          "units of any type may be coded"),
         ('elif coding == UnitCoding.DEFLATE_HEADER and kind not in DICTIONARY_TYPES and kind not in EXTENSION_TYPES:',
          'elif False:', "a preset dictionary for units of any type"),
-        ('if zlib.crc32(memoryview(whole)[:-4]) != int.from_bytes(whole[-4:], "big"):', 'if False:',
+        ('    _compare(zlib.crc32(memoryview(whole)[:-4]), whole[-4:], unit)\n', '',
          "unit_check is not checked"),
         ('if max(unit.expanded_size, unit.size) > maximum:', 'if unit.size > maximum:',
          "the size of an expanded body is not limited"),
@@ -179,7 +179,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "decoder.py": [
         ('if found != bytes(end.model_digest):', 'if False:', "model_digest is not checked"),
-        ('if joined:\n                joined.finish()', 'if False:\n                joined.finish()',
+        ('if joined:\n            joined.finish()', 'if False:\n            joined.finish()',
          "the end of a joined payload is not checked"),
         ('Layout(state.dtype(d.tensor_index), 1 if d.column_scan_flag else fold.kernel_size, d.plane_rows,',
          'Layout(state.dtype(d.tensor_index), fold.kernel_size, d.plane_rows,',
