@@ -270,6 +270,8 @@ def pairs_of_tables():
                         levels=True, states=8 << (k % 3))
         made.append((f"{2 << log2} tables", "float32", (13, 17),
                      direct(coded_levels(uniform(3, -7, 2 + k % 3), n, script))))
+    made.append(("many extra bits", "float32", (21, 31), direct(coded_levels(uniform(3, -40, 3), integers(
+        4360, (21, 31), -(1 << 18), (1 << 18) - 1), level_script(20, states=16)))))
     for count in (1, 5, 8):
         plane = Plane(narrow=16, tables=[skewed(16, 4350), skewed(16, 4351)])
         script = Script(4, "signed", [plane], levels=True, states=8)
