@@ -172,15 +172,13 @@ def read_unit(source: ByteSource, offset: int, number: int, violated: Callable[[
 
 
 def read_body(source: ByteSource, unit: Unit, maximum: int, dictionary: bytes = b"") -> bytes:
-    """The expanded body of a unit, its check verified.
+    """The expanded body of a unit of a known type but tensor data, its check verified.
 
     maximum: bounds an expanded body (level limit).  dictionary: the expanded body of the model header before it.
     """
     whole = source.read(unit.offset, unit.end - unit.offset)
     _compare(zlib.crc32(memoryview(whole)[:-4]), whole[-4:], unit)
     body = whole[unit.body_offset - unit.offset : -4]
-    if unit.type == UnitType.TENSOR_DATA or unit.type in EXTENSION_TYPES:
-        return body
     if max(unit.expanded_size, unit.size) > maximum:
         raise ContainerError("RESOURCE_LIMIT", f"SPEC A.2: a body of {unit.expanded_size} bytes, the level allows "
                              f"{maximum}", unit.number, rules="R7.2-6")

@@ -9,21 +9,19 @@ from .bins_values import extra_bits, raw_bits
 from .levels import trellis_masks
 from .watch import clause
 
-EXTRA_ROOM = 4 * LANES + 8      # bytes from which eight steps take their extra bits, at most 32 each
-
 # Each lane has a state of the coder, x, and one of its trellis, t. Whether a level is odd must be known before the next
 # one of its lane, so wide bins are no branch here: every bin has extra bits, narrow ones none of them.
 
 
 @inlined
 def _bits(data, extra, p):
-    # The 57 bits, or more, from bit p on; all of their bytes lie within data.
-    q = extra + (p >> unsigned(3))
+    # The bits from bit p of data[extra:] on, 32 of them or as many as there are. The eight bytes lie within data.
+    q = min(extra + (p >> unsigned(3)), unsigned(len(data) - 8))
     bits = (unsigned(data[at(q)]) | unsigned(data[at(q + unsigned(1))]) << unsigned(8)
             | unsigned(data[at(q + unsigned(2))]) << unsigned(16) | unsigned(data[at(q + unsigned(3))]) << unsigned(24)
             | unsigned(data[at(q + unsigned(4))]) << unsigned(32) | unsigned(data[at(q + unsigned(5))]) << unsigned(40)
             | unsigned(data[at(q + unsigned(6))]) << unsigned(48) | unsigned(data[at(q + unsigned(7))]) << unsigned(56))
-    return bits >> (p & unsigned(7))
+    return bits >> ((p + (extra << unsigned(3)) - (q << unsigned(3))) & unsigned(63))
 
 
 @clause("9.12.7")
@@ -36,7 +34,7 @@ def _turned(t, masks, value):
 
 @inlined
 def _step(x, t, j, p, data, base, slots, first, plane, bins, masks, raw, half, extra, symbols, i):
-    # One symbol, whose word and extra bits are there. Returns (states, word, extra bits).
+    # One symbol, whose word is there. Returns (states, word, extra bits).
     slot = unsigned(slots[at(first + ((t & unsigned(1)) << unsigned(SLOT_BITS)) + (x & unsigned(TOTAL - 1)))])
     symbol = slot & unsigned(255)
     symbols[at(i)] = symbol
@@ -67,9 +65,10 @@ def decode_trellis(plane, bins, data, begin, end, slots, choices, raw, extra, ex
         return ENDED
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = unsigned(0)
     j, p, safe = unsigned(0), unsigned(0), unsigned(max(words - LANES + 1, 0))
-    last = unsigned(8 * max(len(data) - extra - EXTRA_ROOM, 0))   # of extra bits; those after extra_end are told later
-    i, full, start = 0, n & -LANES, unsigned(extra)
-    while i < full and j < safe and p < last:
+    i, start = 0, unsigned(extra)                                # extra bits beyond extra_end are told later
+    for k in range(0, n & -LANES, LANES):
+        if j >= safe:
+            break
         first = unsigned((plane.first_table + 2 * choice(data, choices, plane.choice_bits, i >> plane.group))
                          << SLOT_BITS)
         x0, t0, j, p = _step(x0, t0, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
@@ -88,7 +87,7 @@ def decode_trellis(plane, bins, data, begin, end, slots, choices, raw, extra, ex
                                i + 6)
         x7, t7, j, p = _step(x7, t7, j, p, data, base, slots, first, plane, bins, masks, raw, half, start, symbols,
                                i + 7)
-        i += LANES
+        i = k + LANES
     while i < n:
         k = i & (LANES - 1)
         x, t = lane(k, x0, x1, x2, x3, x4, x5, x6, x7), lane(k, t0, t1, t2, t3, t4, t5, t6, t7)

@@ -9,7 +9,7 @@ from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Profile
 from ..bitstream.parser import FRAMING, FindReference, ParsedModel, ParsedStream, Parser, X
 from ..bitstream.structures import ReferenceEntry, UnitType
-from ..bitstream.units import ByteSource, Unit, read_body
+from ..bitstream.units import ByteSource, Unit, check_unit, read_body
 from ..bitstream.visitor import Reader
 from ..errors import OmcError
 from .findings import Finding, Kind
@@ -125,7 +125,10 @@ class Survey(Parser):
 
     def _skip(self, unit: Unit) -> None:
         """What can be said of a unit whose meaning is not known: its check and its expansion. Raises NotChecked."""
-        read_body(self.stream.source, unit, self.stream.level.unit_bytes, self.header_body)
+        if unit.type == UnitType.TENSOR_DATA:
+            check_unit(self.stream.source, unit)
+        else:
+            read_body(self.stream.source, unit, self.stream.level.unit_bytes, self.header_body)
         raise NotChecked("the body of this unit, as what comes before it is damaged", unit.number)
 
     def _stream_header(self, unit: Unit) -> None:
