@@ -23,7 +23,6 @@ import functools
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +33,8 @@ from peers.environments import BenchError, ensure_env, is_ready
 from peers.steps import Step, run_steps, say, table
 from speed import levels, path, targets
 from speed.contest import OMC, Contestant, Measured, Workers, compete, median
-from speed.output import TYPES
+from speed.made import blocks
+from speed.output import TYPES, Tensor, write
 from speed.targets import Target
 
 OURS = (Contestant("OMC", OMC), Contestant(targets.BARE, OMC, encodes=False), Contestant("CC", OMC),
@@ -45,6 +45,7 @@ LOSSLESS = (*NEAREST, Contestant("pcodec 12", "lossless", threads=False),
             Contestant("OpenZL", "lossless", threads=False), Contestant("lmzip", "lmzip"),
             Contestant("bigsmall", "bigsmall"), Contestant("z4ai", "z4ai"),
             Contestant("zstd-19", "lossless", threads=False))
+OPTIONAL = ("CC", *(c.name for c in LOSSLESS if c.name not in targets.FAST))
 NEAREST_UPDATES = (Contestant("sparse", "lossless", threads=False), Contestant("xor zstd-3", "lossless", threads=False))
 UPDATES = (*NEAREST_UPDATES, Contestant("xor ZipNN", "lossless"), Contestant("z4ai", "z4ai"),
            Contestant("lmzip", "lmzip"), Contestant("bigsmall", "bigsmall", threads=False),
@@ -99,10 +100,18 @@ class Bench:
                 *(step for section in self.args.only for step in makers[section]())]
 
     def warm_up(self) -> list[dict]:
-        done = subprocess.run([sys.executable, "-m", "refcodec", "warm-up"], env=self.environment, capture_output=True,
-                              text=True)
-        if done.returncode:
-            raise BenchError(f"refcodec warm-up failed: {done.stderr[-500:]}")
+        """Codes a small file of each type, alone and as an update, so that loops are compiled before they are timed."""
+        worker, folder = self.workers[OMC], self.args.work / "warm-up"
+        for label in TYPES:
+            old, new = (folder / f"{label}-{seed}.safetensors" for seed in (1, 2))
+            for seed, file in enumerate((old, new)):
+                write(file, label, [Tensor("w", (512, 512), functools.partial(blocks, (512, 512), (1, seed)))])
+            for reference in (None, str(old)):
+                for name in ("OMC", "CC"):
+                    worker.ask(do="open", codec=name, path=str(new), reference=reference)
+                    worker.ask(do="encode", codec=name, threads=1)
+                    worker.ask(do="decode", codec=name, threads=1)
+                worker.ask(do="close")
         return []
 
     def _step(self, section: str, label: str, megabytes: float, run: Callable[[], list[dict]]) -> Step:
@@ -116,8 +125,9 @@ class Bench:
 
     def _lossless(self, source: str, label: str) -> list[dict]:
         file = self.joined(label) if source == "joined" else self.made(label)
-        found = compete(self.workers, [*OURS, *(NEAREST if self.args.quick else LOSSLESS)], file,
-                        rounds=self.args.rounds, say=say)
+        contestants = [c for c in (*OURS, *(NEAREST if self.args.quick else LOSSLESS))
+                       if c.name not in self.args.without]
+        found = compete(self.workers, contestants, file, rounds=self.args.rounds, say=say)
         self.targets += targets.lossless(file.stem, label, found)
         return rows_of(file.stem, found)
 
@@ -250,21 +260,21 @@ def bench(args: argparse.Namespace) -> None:
             if step.section not in run.results:
                 return
             run.results[step.section] += rows
-            write(args, run, before)
+            keep(args, run, before)
             if step is last[step.section]:
                 if step.section == "levels":
                     run.targets += targets.level_sizes([r for r in run.results["levels"] if "% over CC" in r])
                 print_section(step.section, run.results[step.section])
 
         run_steps(steps, done)
-        write(args, run, before)
+        keep(args, run, before)
     print("## figures to reach\n")
     table([target.row() for target in run.targets])
     print(f"{targets.missed(run.targets)} of {len(run.targets)} missed; seed {args.seed}; load of the machine "
           f"{before['load'][0]} before, {path.machine()['load'][0]} after")
 
 
-def write(args: argparse.Namespace, run: Bench, before: dict) -> None:
+def keep(args: argparse.Namespace, run: Bench, before: dict) -> None:
     if args.json:
         args.json.write_text(json.dumps({
             "machine": before, "seed": args.seed, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -291,6 +301,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--types", nargs="+", choices=TYPES, default=["bf16", "fp16", "fp32"], help="of lossless")
     parser.add_argument("--quick", action="store_true", help="bf16 only, the nearest peers, no ratios, no NNCodec")
+    parser.add_argument("--without", nargs="+", default=[], metavar="CODEC", choices=OPTIONAL,
+                        help=f"leave codecs out of lossless: {', '.join(OPTIONAL)}")
     parser.add_argument("--seed", type=int, default=1, help="of generated files and updates (default: 1)")
     parser.add_argument("--rounds", type=int, default=5, help="of decoding (default: 5)")
     parser.add_argument("--models", type=pathlib.Path, default=REPO / "models", help="folder of fetch_models.py")

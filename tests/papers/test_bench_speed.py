@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import bench_speed
@@ -227,7 +228,7 @@ def test_levels_are_compared_at_one_error(tmp_path):
 # The command
 
 def test_what_is_missing_is_said(tmp_path):
-    done = bench_speed.subprocess.run(
+    done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "bench_speed.py"), "--quick", "--only", "levels", "--models",
          str(tmp_path), "--work", str(tmp_path / "w")], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1

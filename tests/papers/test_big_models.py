@@ -41,9 +41,9 @@ def test_the_seed_decides_every_weight(tmp_path, monkeypatch):
 
 
 def test_blocks_join_to_the_tensor_whatever_their_length(monkeypatch):
-    whole = np.concatenate([*made._blocks((100, 64), (1, 2))])
+    whole = np.concatenate([*made.blocks((100, 64), (1, 2))])
     monkeypatch.setattr(made, "BLOCK", 64 * 7)
-    assert np.array_equal(whole, np.concatenate([*made._blocks((100, 64), (1, 2))]))
+    assert np.array_equal(whole, np.concatenate([*made.blocks((100, 64), (1, 2))]))
     assert whole.dtype == np.float32
     assert whole.std() == pytest.approx(0.6 / 8, rel=0.9)
 

@@ -44,11 +44,11 @@ def shapes(count: int) -> dict[str, tuple[int, ...]]:
 def made(label: str, size: int, seed: int) -> list[Tensor]:
     """A transformer whose tensors take at least `size` bytes as type `label` of TYPES."""
     names = shapes(-(-size // TYPES[label].itemsize))
-    return [Tensor(name, shape, functools.partial(_blocks, shape, (seed, number)))
+    return [Tensor(name, shape, functools.partial(blocks, shape, (seed, number)))
             for number, (name, shape) in enumerate(names.items())]
 
 
-def _blocks(shape: tuple[int, ...], seed: tuple[int, ...]) -> Iterator[np.ndarray]:
+def blocks(shape: tuple[int, ...], seed: tuple[int, ...]) -> Iterator[np.ndarray]:
     """The elements of a tensor as float32, some rows at a time."""
     random = np.random.default_rng(seed)
     if len(shape) == 1:
