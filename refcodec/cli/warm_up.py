@@ -82,6 +82,7 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
             *(([base], [], {"entropy": mode.name.lower()}) for mode in EntropyMode if mode.facts.words),
             *(([base], [], {"step": 0.01, "entropy": mode.name.lower(), "states": 0})
               for mode in EntropyMode if mode.facts.levels),
+            ([base], [], {"step": 0.01, "entropy": "bins"}),                # with a trellis for each lane
             ([base], [], {"quantiser": "rp", "entropy": "cc"}), ([base], [], {"quantiser": "rp", "entropy": "cm"}),
             ([base], [], {"step": 0.01, "entropy": "raw"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
             *(([model(dtype, amount=1e-3)], [model(dtype)] if update else [], {"entropy": "bins"})

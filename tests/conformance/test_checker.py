@@ -32,7 +32,7 @@ from refcodec.errors import ConfigError, FormatError
 SUITE = ROOT / "conformance"
 REFERENCE = f"{sys.executable} -m refcodec conformance-decode"
 LIAR = f"{sys.executable} {ROOT / 'tests' / 'liars' / 'liar.py'}"
-VALID, INVALID, DIGEST = "p-others", "x-r7_7_1-10-spatial", "x-r8_8-1-joined1"
+VALID, INVALID, DIGEST = "p-others", "x-r7_7_1-10-spatial", "x-r8_8-1-c0"
 STREAMS = (VALID, INVALID, DIGEST)
 
 
