@@ -18,12 +18,10 @@ from .shared import (
     add_max_memory,
     add_references,
     add_threads,
-    files_of,
-    load_all,
     print_result,
     progress_bar,
+    references_beside_output,
     references_named,
-    refuse_overwriting,
     threads_of,
 )
 
@@ -70,10 +68,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> None:
     from ..inspection.text import shown
 
-    references = load_all(arguments.reference)
-    refuse_overwriting(arguments.output, [arguments.input])
-    for path, model in zip(arguments.reference, references):
-        refuse_overwriting(arguments.output, files_of(path, model))
+    references = references_beside_output(arguments)
     with references_named(arguments.reference):
         result = _decode(arguments, references)
     made = f", converted to {result['dtype']}: not the words that were coded" if "dtype" in result else ""

@@ -104,6 +104,15 @@ def files_of(path: str, model: Model) -> list[str]:
     return [path, *(os.path.join(os.path.dirname(path), *parts) for parts in beside)]
 
 
+def references_beside_output(arguments: argparse.Namespace) -> list[Model]:
+    """The models of --reference, none of whose files, nor the input, may be the output. Raises OmcError."""
+    refuse_overwriting(arguments.output, [arguments.input])
+    references = load_all(arguments.reference)
+    for path, model in zip(arguments.reference, references):
+        refuse_overwriting(arguments.output, files_of(path, model))
+    return references
+
+
 @contextmanager
 def references_named(paths: Sequence[str]) -> Iterator[None]:
     """Of a missing reference, where none was given, it is said how one is (the decoder names those that were)."""

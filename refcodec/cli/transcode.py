@@ -15,12 +15,10 @@ from .shared import (
     add_max_memory,
     add_references,
     add_threads,
-    files_of,
-    load_all,
     print_result,
     progress_bar,
+    references_beside_output,
     references_named,
-    refuse_overwriting,
     threads_of,
 )
 
@@ -56,10 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..inputs import is_stream
     from ..transcoding import transcode_to
 
-    refuse_overwriting(arguments.output, [arguments.input])
-    references = load_all(arguments.reference)
-    for path, model in zip(arguments.reference, references):
-        refuse_overwriting(arguments.output, files_of(path, model))
+    references = references_beside_output(arguments)
     output = arguments.output
     if os.path.isfile(output) and os.path.getsize(output) and not is_stream(output):
         raise ConfigError("BAD_CONFIG", f"{output!r} is there and is no OMC stream, so that it is not overwritten; "

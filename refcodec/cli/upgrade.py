@@ -13,12 +13,10 @@ from .shared import (
     add_max_memory,
     add_references,
     add_threads,
-    files_of,
-    load_all,
     print_result,
     progress_bar,
+    references_beside_output,
     references_named,
-    refuse_overwriting,
     threads_of,
 )
 
@@ -47,10 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..files import atomic_file
     from ..upgrading import upgrade_to
 
-    references = load_all(arguments.reference)
-    refuse_overwriting(arguments.output, [arguments.input])
-    for path, model in zip(arguments.reference, references):
-        refuse_overwriting(arguments.output, files_of(path, model))
+    references = references_beside_output(arguments)
     start = time.perf_counter()
     with references_named(arguments.reference), progress_bar(0, "upgrade") as progress, \
             atomic_file(arguments.output) as sink:
