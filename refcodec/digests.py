@@ -1,5 +1,5 @@
 """Digests as trees (SPEC 8.8): of pieces of a tensor's words, of tensors over their pieces, of units and models over
-their tensors.
+their tensors; and the seal of a model over its digest and all that describes it.
 
 The words of a tensor, little-endian and row-major, are cut into pieces of PIECE_BYTES, so that they can be hashed in
 threads, each once, and so that a part of a tensor can be verified by itself:
@@ -7,6 +7,7 @@ threads, each once, and so that a part of a tensor can be verified by itself:
     pieces = piece_digests(words, threads)                           # 32 bytes each
     digest = tensor_digest(name, dtype, shape, pieces)
     model = joint_digest([digest, ...])                              # of all its tensors; a joined unit's likewise
+    seal = seal_of(model, model_name, bodies)                        # source file, layers and metadata as well
 
 A stream carries the first 8 bytes of a digest (`stated`); of tensors with more than one piece in a unit of their own,
 those of the pieces, too (piece_digests of tensor_descriptor()). Whoever decodes a slice of such a tensor, words
@@ -83,6 +84,18 @@ def digests_of(name: str, dtype: DType, shape: Sequence[int], words: np.ndarray,
 def joint_digest(digests: Sequence[bytes]) -> bytes:
     """The digest of a model from those of all its tensors, or of a joined unit from those of its own, in order."""
     return hashlib.sha256(b"".join(digests)).digest()
+
+
+def body_digest(body: bytes) -> bytes:
+    """SHA-256 of the expanded body of a unit that describes a model."""
+    return hashlib.sha256(body).digest()
+
+
+def seal_of(model_digest: bytes, model_name: str, bodies: Sequence[bytes | None]) -> bytes:
+    """The seal of a model.  bodies: body_digest of its TOPOLOGY, LAYER_DESCRIPTORS and METADATA; None: it has none."""
+    parts = [model_digest, body_digest(model_name.encode("utf-8")), *(body_digest(b"") if b is None else b
+                                                                      for b in bodies)]
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def stated(digest: bytes) -> int:

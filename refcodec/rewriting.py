@@ -69,7 +69,7 @@ class Rewriter:
         state.references = [before if r.external_flag else self.models[-r.model_distance].state
                             for r, before in zip(x.reference, old.state.references)]
         written = self.copy(unit) if x is old.header else self.unit(unit, syntax.model_header, x, state)
-        self.models.append(ParsedModel(state, written, old.topology, old.layers))
+        self.models.append(ParsedModel(state, written, old.topology, old.layers, bodies=old.bodies))
 
     def header(self, x: ModelHeader) -> ModelHeader:
         """What a model header becomes; itself where it stays."""

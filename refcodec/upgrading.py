@@ -1,9 +1,9 @@
 """Streams of version 0.1 as streams of this version (SPEC annex F): other digests, the payloads byte for byte.
 
-A stream of 0.1 differs in two places. Its descriptors have a tensor_digest each, in joined units too, and no others;
-and the digest of a tensor is SHA-256 over its words themselves, where now it is over the digests of their pieces
-(SPEC 8.8). So it is parsed by a reader that knows the first, decoded and verified by a decoder that knows the second,
-and written unit by unit with the digests that its values have now.
+A stream of 0.1 differs in three places. Its descriptors have a tensor_digest each, in joined units too, and no others;
+its models end without a seal; and the digest of a tensor is SHA-256 over its words themselves, where now it is over the
+digests of their pieces (SPEC 8.8). So it is parsed by a reader that knows the first two, decoded and verified by a
+decoder that knows the third, and written unit by unit with the digests that its values have now, and seals.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .bitstream.visitor import UE_MAX, Reader, Visitor
 from .decoder import Progress, StreamDecoder
 from .digests import TensorDigest, check_tensor_digest, digests_of, header, joint_digest
 from .dtypes import DType
-from .encoder.stream_writer import body_of, state_digests
+from .encoder.stream_writer import body_of, model_end_of, state_digests
 from .errors import SemanticsError
 from .model import Model
 from .rewriting import Rewriter
@@ -76,8 +76,8 @@ class OldReader(Reader):
         self._joined, self._major = False, 0
 
     def u(self, name: str, value: int, n: int, low: int = 0, high: int | type[IntEnum] | None = None) -> int:
-        if name == "unit_digest":
-            self._joined = True
+        if name in ("unit_digest", "model_seal"):
+            self._joined |= name == "unit_digest"
             return 0
         value = super().u(name, value, n, low, high)
         if name == "version_major":
@@ -108,6 +108,9 @@ class OldParser(Parser):
 
     def __init__(self, source: ByteSource, find_reference: Callable[[bytes], Model | None], allow_prefix: bool = False):
         super().__init__(source, find_reference, allow_prefix, OldReader)
+
+    def _check_seal(self, unit: Unit, model: ParsedModel, x: ModelEnd) -> None:
+        """Nothing: 0.1 has no seal."""
 
     def _structure(self, unit: Unit, function: Callable[[Visitor, X], None], x: X) -> tuple[Reader, X]:
         reader, x = super()._structure(unit, function, x)
@@ -215,4 +218,4 @@ class _Upgrade(Rewriter):
         number, model = len(self.models) - 1, self.models[-1]
         self.decoder.check_model_digest(number, self.old_digests)
         digest = joint_digest([self.decoder.found[number, i].digest for i in range(len(model.state.tensors))])
-        self.unit(unit, syntax.model_end, ModelEnd(len(model.tensor_units), digest))
+        self.unit(unit, syntax.model_end, model_end_of(model, digest))

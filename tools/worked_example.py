@@ -30,7 +30,7 @@ from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import Component, EntropyMode, Quantiser, UniformParameters, UnitType, WordParameters
 from refcodec.bitstream.units import MAGIC, ByteSource, seal_unit
 from refcodec.bitstream.visitor import Tracer, Writer
-from refcodec.digests import joint_digest, piece_digests, stated
+from refcodec.digests import joint_digest, piece_digests, seal_of, stated
 from refcodec.dtypes import BY_NAME
 from refcodec.entropy.fixed_length import decode_fixed, encode_fixed
 from refcodec.entropy.huffman import decode_huffman, encode_huffman
@@ -88,9 +88,14 @@ def make_stream() -> bytes:
     unit(UnitType.INDEX, syntax.index, s.Index(2, [
         s.IndexEntry(first - start, first_size, 1, [0, 0]),
         s.IndexEntry(second - first - first_size, second_size, 0, [2])]))
-    unit(UnitType.MODEL_END, syntax.model_end, s.ModelEnd(2, model.digest()))
+    unit(UnitType.MODEL_END, syntax.model_end, s.ModelEnd(2, model.digest(), stated(seal(header.model_name, model))))
     unit(UnitType.STREAM_END, syntax.stream_end, s.StreamEnd(1, len(places) + 1, places[4][1]))
     return stream
+
+
+def seal(name: str, model: Model) -> bytes:
+    """The seal of the model: nothing describes it but its name."""
+    return seal_of(model.digest(), name, [None] * 3)
 
 
 def joined_digest(model: Model) -> bytes:
@@ -307,7 +312,8 @@ At the end of each payload the position is 3 bytes past its end and code is less
         (piece,) = piece_digests(t.words)
         parts.append(f"{t.name}: words {words}\n  piece  {piece.hex()}\n  digest {t.digest().hex()}")
     parts.append(f"unit of bias and ids, digest {joined_digest(decoded).hex()}")
-    parts.append(f"model digest {decoded.digest().hex()}\n{fence}")
+    parts.append(f"model digest {decoded.digest().hex()}")
+    parts.append(f"seal         {seal(decoded.name, decoded).hex()}\n{fence}")
     parts.append(f"""
 ### C.6 Further payloads
 

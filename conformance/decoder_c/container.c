@@ -128,7 +128,10 @@ static void parse_stream_end(Stream *s, Bits *b, const Unit *u, uint64_t last_in
 
 static void parse_body(Stream *s, const Unit *u, uint64_t last_index)
 {
+    static const uint8_t sealed[10] = {0, 0, 0, SEAL_TOPOLOGY, SEAL_LAYERS, 0, SEAL_METADATA, 0, 0, 0}; /* 8.8 */
     Bits b;
+    if (sealed[u->type])
+        sha256_of(u->body, u->size, last_model(s)->sealed[sealed[u->type]]);
     bits_init(&b, u->body, u->size, "TRUNCATED");
     state.reader = &b;
     switch (u->type) {

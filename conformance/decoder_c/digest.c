@@ -96,7 +96,28 @@ void sha256_end(Sha256 *s, uint8_t out[32])
         out[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i & 3)));
 }
 
+void sha256_of(const void *data, uint64_t n, uint8_t out[32])
+{
+    Sha256 s;
+    sha256_init(&s);
+    sha256_add(&s, data, n);
+    sha256_end(&s, out);
+}
+
 /* ---- 8.8 ---- */
+
+/* stated: the first 8 bytes of the seal */
+void check_seal(const Model *m, const uint8_t *stated)
+{
+    Sha256 s;
+    uint8_t seal[32];
+    sha256_init(&s);
+    sha256_add(&s, m->digest, 32);
+    sha256_add(&s, m->sealed, sizeof m->sealed);
+    sha256_end(&s, seal);
+    if (memcmp(seal, stated, 8))
+        fail("DIGEST_MISMATCH"); /* R8.8-5 */
+}
 
 uint64_t bytes_of(const Tensor *t)
 {
@@ -108,10 +129,7 @@ uint64_t piece_count(const Tensor *t) { return (bytes_of(t) + PIECE_BYTES - 1) /
 void piece_digest(const Tensor *t, const uint8_t *data, uint64_t k, uint8_t out[32])
 {
     uint64_t first = k * PIECE_BYTES, left = bytes_of(t) - first;
-    Sha256 s;
-    sha256_init(&s);
-    sha256_add(&s, data + first, left < PIECE_BYTES ? left : PIECE_BYTES);
-    sha256_end(&s, out);
+    sha256_of(data + first, left < PIECE_BYTES ? left : PIECE_BYTES, out);
 }
 
 /* stated: 8 bytes for each piece, or NULL */

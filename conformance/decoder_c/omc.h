@@ -248,6 +248,8 @@ typedef struct {
 void sha256_init(Sha256 *s);
 void sha256_add(Sha256 *s, const void *p, uint64_t n);
 void sha256_end(Sha256 *s, uint8_t out[32]);
+void sha256_of(const void *data, uint64_t n, uint8_t out[32]);
+void check_seal(const Model *m, const uint8_t *stated);
 uint32_t crc32_of(const uint8_t *p, uint64_t n);
 #define PIECE_BYTES ((uint64_t)1 << 20)
 uint64_t bytes_of(const Tensor *t); /* of its words */

@@ -69,6 +69,8 @@ typedef struct {
 
 typedef struct TensorUnit TensorUnit;
 
+enum { SEAL_NAME, SEAL_TOPOLOGY, SEAL_LAYERS, SEAL_METADATA, SEALED }; /* 8.8 */
+
 typedef struct {
     uint64_t index; /* tensor_index */
     uint8_t digest[8]; /* of a tensor in a unit of its own */
@@ -120,6 +122,7 @@ typedef struct {
     uint64_t unit_count, unit_room;
     TensorUnit **unit;
     uint8_t digest[32];
+    uint8_t sealed[SEALED][32]; /* digests of its name and of the bodies that describe it */
 } Model;
 
 typedef struct { /* an external model */

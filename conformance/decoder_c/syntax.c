@@ -149,6 +149,8 @@ static void parse_references(Stream *s, Bits *b, Model *m, int enhancement)
         m->tensor_count = from->tensor_count;
         m->tensor = from->tensor;
         m->fold = from->fold;
+        memcpy(m->sealed[SEAL_TOPOLOGY], from->sealed[SEAL_TOPOLOGY], 32);
+        memcpy(m->sealed[SEAL_LAYERS], from->sealed[SEAL_LAYERS], 32);
     }
 }
 
@@ -199,7 +201,9 @@ static void parse_tensor_table(Stream *s, Bits *b, Model *m)
 void parse_model_header(Stream *s, Bits *b, const Unit *u)
 {
     Model *m;
-    int enhancement;
+    uint8_t *name;
+    uint64_t name_size;
+    int enhancement, k;
     limit(s->model_count + 1, s->level->models); /* R7.4-5 */
     m = mem_alloc(1, sizeof *m);
     m->number = s->model_count;
@@ -207,7 +211,11 @@ void parse_model_header(Stream *s, Bits *b, const Unit *u)
     m->header = mem_alloc(u->size, 1);
     m->header_size = u->size;
     memcpy(m->header, u->body, (size_t)u->size);
-    skip_string(s, b); /* model_name */
+    read_string(s, b, &name, &name_size);
+    sha256_of(name, name_size, m->sealed[SEAL_NAME]);
+    mem_free(name);
+    for (k = SEAL_TOPOLOGY; k < SEALED; k++)
+        sha256_of(NULL, 0, m->sealed[k]);
     enhancement = (int)bits_u(b, 1);
     parse_references(s, b, m, enhancement);
     if (!m->tensor)
@@ -279,11 +287,14 @@ void parse_index(Stream *s, Bits *b)
 void parse_model_end(Stream *s, Bits *b)
 {
     Model *m = last_model(s);
+    uint8_t seal[8];
     uint64_t i;
     if (bits_ue(b) != m->unit_count)
         fail("MISSING_UNIT"); /* R7.10-1 */
     bits_bytes(b, m->digest, 32);
+    bits_bytes(b, seal, 8);
     for (i = 0; i < m->tensor_count; i++)
         if (!m->coded[i].unit)
             fail("MISSING_UNIT"); /* R7.10-2 */
+    check_seal(m, seal);
 }

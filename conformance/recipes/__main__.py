@@ -34,6 +34,7 @@ from . import (
     parents,
     pieces,
     products,
+    seals,
     unseen,
     valid,
 )
@@ -46,8 +47,8 @@ SUITE = Path(__file__).parents[1]
 SUITE_VERSION, SPEC_VERSION = "0.2", "{}.{}".format(*VERSION)
 OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
 DECODING = (valid, parents, combinations, cover, extremes, borders, products, unseen,
-            bins_scripts, bins_ends, bins_faults, pieces)                              # modules with recipes()
-DAMAGED = (invalid, cover, extremes, border_faults, products, unseen, bins_faults, pieces)   # with faults()
+            bins_scripts, bins_ends, bins_faults, pieces, seals)                       # modules with recipes()
+DAMAGED = (invalid, cover, extremes, border_faults, products, unseen, bins_faults, pieces, seals)   # with faults()
 SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
 
 

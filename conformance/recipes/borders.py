@@ -94,9 +94,9 @@ def far_dictionary(b: Builder) -> None:
     empty = np.zeros((1, 0), np.uint8)
     b.tensors(*[(i, direct(words("int8", empty))) for i in range(len(names))])
     match = "0000001" + f"{29:05b}" + low_first((1 << 13) - 1, 13)         # a length of 3, the distance 32768
-    literals = "".join(f"{0x30 + byte:08b}" for byte in body[3:])
+    literals = "".join(f"{0x30 + byte:08b}" if byte < 144 else f"{0x190 + byte - 144:09b}" for byte in body[3:])
     b.sealed(UnitType.METADATA, UnitCoding.DEFLATE_HEADER, deflate("1" + low_first(1, 2) + match + literals + "0" * 7),
-             len(body))
+             body)
     b.end_model()
     b.end()
 

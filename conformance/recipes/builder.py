@@ -15,12 +15,11 @@ import numpy as np
 from refcodec.bitstream import syntax
 from refcodec.bitstream.context import ModelState
 from refcodec.bitstream.limits import LEVELS, Profile
-from refcodec.bitstream.parser import ParsedModel, TensorUnit, index_of
+from refcodec.bitstream.parser import DESCRIBING, ParsedModel, TensorUnit, index_of
 from refcodec.bitstream.structures import (
     LayerDescriptors,
     Metadata,
     MetadataEntry,
-    ModelEnd,
     ModelHeader,
     Payload,
     ReferenceEntry,
@@ -36,10 +35,10 @@ from refcodec.bitstream.structures import (
 )
 from refcodec.bitstream.units import MAGIC, Unit, deflated, leb, seal
 from refcodec.decoder import StreamDecoder
-from refcodec.digests import TensorDigest, joint_digest, piece_count
+from refcodec.digests import TensorDigest, body_digest, joint_digest, piece_count
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
-from refcodec.encoder.stream_writer import body_of, state_digests
+from refcodec.encoder.stream_writer import body_of, model_end_of, state_digests
 from refcodec.entropy.byte_coding import encode_bytes
 from refcodec.entropy.modes import whole_array
 from refcodec.entropy.payload import encode_payload
@@ -111,12 +110,14 @@ class Builder:
 
     def put(self, kind: int, body: bytes, coding: UnitCoding = UnitCoding.PLAIN) -> Unit:
         """Write a unit of any body."""
-        return self.sealed(kind, coding, self._coded(body, coding), len(body))
+        return self.sealed(kind, coding, self._coded(body, coding), body)
 
-    def sealed(self, kind: int, coding: UnitCoding, coded: bytes, size: int) -> Unit:
-        """Write a unit of a coded body. size: its expanded_size."""
-        head = bytes([kind << 2 | coding]) + leb(len(coded)) + (leb(size) if coding else b"")
-        unit = Unit(self.units, kind, coding, len(self.data), len(self.data) + len(head), len(coded), size)
+    def sealed(self, kind: int, coding: UnitCoding, coded: bytes, body: bytes) -> Unit:
+        """Write a unit of a coded body. body: what it expands to."""
+        if kind in DESCRIBING:
+            self.models[-1].bodies[UnitType(kind)] = body_digest(body)
+        head = bytes([kind << 2 | coding]) + leb(len(coded)) + (leb(len(body)) if coding else b"")
+        unit = Unit(self.units, kind, coding, len(self.data), len(self.data) + len(head), len(coded), len(body))
         self.data += seal(head, coded)
         self.units += 1
         return unit
@@ -139,9 +140,10 @@ class Builder:
         header = ModelHeader(name, int(enhancement), len(entries), entries, int(inherit), len(table), table)
         state = ModelState(self.profile, len(self.models), header)
         state.references = [None if r.external_flag else self.models[-r.model_distance].state for r in entries]
-        state.tensors = state.references[0].tensors if inherit else table
-        state.folds = dict(state.references[0].folds) if inherit else {}
+        state.tensors = table
         model = ParsedModel(state, None)
+        if inherit:
+            model.inherit(self.models[-references[0]])
         self.models.append(model)
         model.unit = self.unit(UnitType.MODEL_HEADER, syntax.model_header, header, coding)
 
@@ -183,7 +185,7 @@ class Builder:
     def end_model(self) -> None:
         model, number = self.models[-1], len(self.models) - 1
         digest = joint_digest([self._digests(number, i).digest for i in range(len(model.state.tensors))])
-        self.unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(len(model.tensor_units), digest))
+        self.unit(UnitType.MODEL_END, syntax.model_end, model_end_of(model, digest))
 
     def end(self) -> None:
         self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1,

@@ -129,7 +129,7 @@ def extensions(b: Builder) -> None:
     """Extension units of the codings that extensions.omc has not."""
     b.model("m", [("w", "uint8", (1,))])
     for coding in (UnitCoding.DEFLATE, UnitCoding.DEFLATE_HEADER):
-        b.sealed(62, coding, b"not expandable", 5)
+        b.sealed(62, coding, b"not expandable", bytes(5))
     b.tensors((0, byte()))
     b.end_model()
     b.end()

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from refcodec.bitstream.limits import LEVELS
-from refcodec.bitstream.parser import Parser
+from refcodec.bitstream.parser import DESCRIBING, Parser
 from refcodec.bitstream.structures import UnitCoding, UnitType
 from refcodec.bitstream.units import MAGIC, ByteSource, leb, seal
 from refcodec.bitstream.visitor import TraceElement, Tracer, Writer
+from refcodec.digests import body_digest, seal_of, stated
 from refcodec.model import Model
 
 Value = int | str | bytes
@@ -101,11 +102,12 @@ class EditedStream:
         self.units, self.end_edits = [], []
         for u in parser.parse().units:
             unit = EditedUnit(u.type, int(u.coding), expanded_size=u.expanded_size)
-            if u.number in readers and not u.coding:
+            if u.number in readers:
                 unit.elements = readers[u.number].elements
-            else:
+            if u.number not in readers or u.coding:
                 unit.coded, unit.check = data[u.body_offset : u.end - 4], data[u.end - 4 : u.end]
             self.units.append(unit)
+        self.resealed: set[int] | None = None        # numbers of the models whose seals are made anew; None: all
         self.cut_at: int | None = None
         self.appended, self.magic = b"", MAGIC
 
@@ -116,11 +118,33 @@ class EditedStream:
         return self.units.index(self.of(kind, nth))
 
     def bytes(self) -> bytes:
+        self._seal_models()
         self._seal_end()
         for edit in self.end_edits:
             edit(self.units[-1])
         data = self.magic + b"".join(u.bytes() for u in self.units)
         return (data if self.cut_at is None else data[: self.cut_at]) + self.appended
+
+    def _seal_models(self) -> None:
+        """model_seal of each model, whatever describes it now."""
+        models: list[tuple[str, dict[UnitType, bytes]]] = []
+        for unit in self.units:
+            if unit.type == UnitType.MODEL_HEADER and unit.elements:
+                models.append((unit.find("model_name").value, self._inherited(unit, models)))
+            elif unit.type in DESCRIBING and models:
+                models[-1][1][UnitType(unit.type)] = body_digest(unit.body())
+            elif unit.type == UnitType.MODEL_END and models:
+                name, bodies = models[-1]
+                if isinstance(name, str) and (self.resealed is None or len(models) - 1 in self.resealed):
+                    digest = bytes(unit.find("model_digest").value)
+                    unit.find("model_seal").value = stated(seal_of(digest, name, [bodies.get(k) for k in DESCRIBING]))
+
+    @staticmethod
+    def _inherited(header: EditedUnit, models: list[tuple[str, dict[UnitType, bytes]]]) -> dict[UnitType, bytes]:
+        distances = [e.value for e in header.elements if e.name == "model_distance"]
+        if not header.find("inherit_flag").value or not distances or distances[0] > len(models):
+            return {}
+        return {kind: digest for kind, digest in models[-distances[0]][1].items() if kind != UnitType.METADATA}
 
     def _seal_end(self) -> None:
         end = self.units[-1]

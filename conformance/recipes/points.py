@@ -56,7 +56,7 @@ ENUMERATIONS = {
 SMALL = 16                                     # a range of so many values is shown value by value
 FOLLOWING = {
     "coded_size", "version_major", "version_minor", "tensor_digest", "unit_digest", "model_count", "unit_count",
-    "index_offset", "reference_digest", "model_digest", "unit_size", "bypass_size"
+    "index_offset", "reference_digest", "model_digest", "model_seal", "unit_size", "bypass_size"
 }  # values that follow from the rest of the stream
 STRINGS = ("b", "str")
 

@@ -160,6 +160,6 @@ def stored(b: Builder) -> None:
     b.tensors((0, direct(words("int8", np.array([[3, 4]], np.uint8)))))
     body = body_of(syntax.metadata, Metadata(1, [MetadataEntry("key", 5, b"value")]), b.level)
     size = len(body).to_bytes(2, "little")
-    b.sealed(UnitType.METADATA, UnitCoding.DEFLATE, b"\x01" + size + bytes(255 - x for x in size) + body, len(body))
+    b.sealed(UnitType.METADATA, UnitCoding.DEFLATE, b"\x01" + size + bytes(255 - x for x in size) + body, body)
     b.end_model()
     b.end()

@@ -132,7 +132,7 @@ def padded_unit(b: Builder) -> None:
     body = body_of(syntax.metadata, Metadata(1, [MetadataEntry("key", 5, b"value")]), b.level)
     used = [*sorted(set(body)), 256]
     lengths = dict.fromkeys([*used, *range(200, 216 - len(used))], 4)        # sixteen codewords of four bits
-    b.sealed(UnitType.METADATA, UnitCoding.DEFLATE, deflate(dynamic_block(lengths, {}, [*body, 256]), "1"), len(body))
+    b.sealed(UnitType.METADATA, UnitCoding.DEFLATE, deflate(dynamic_block(lengths, {}, [*body, 256]), "1"), body)
     b.end_model()
     b.end()
 

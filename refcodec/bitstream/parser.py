@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from ..digests import body_digest, seal_of, stated
 from ..errors import ContainerError, OmcError, SemanticsError
 from . import syntax
 from .context import ModelState
@@ -52,6 +53,7 @@ _FOLLOWERS = {
     UnitType.STREAM_HEADER: {UnitType.MODEL_HEADER, UnitType.STREAM_END},
 }
 _KNOWN_TYPES = frozenset(UnitType)
+DESCRIBING = (UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA)     # whose bodies are sealed, in order
 FRAMING = (UnitType.STREAM_HEADER, UnitType.MODEL_HEADER, UnitType.STREAM_END)      # units of no model before them
 
 
@@ -75,6 +77,7 @@ class ParsedModel:
     layers: LayerDescriptors | None = None
     tensor_units: list[TensorUnit] = field(default_factory=list)
     unit_of: dict[int, int] = field(default_factory=dict)        # tensor index: index into tensor_units
+    bodies: dict[UnitType, bytes] = field(default_factory=dict)  # digests of the bodies that describe it, see seal
     metadata: Metadata | None = None
     index: Index | None = None
     end: ModelEnd | None = None
@@ -83,6 +86,16 @@ class ParsedModel:
     @property
     def header(self) -> ModelHeader:
         return self.state.header
+
+    def inherit(self, parent: ParsedModel) -> None:
+        """Take what an inheriting model has from another one (SPEC 7.4): table, folds, topology and layers."""
+        self.state.tensors, self.state.folds = parent.state.tensors, dict(parent.state.folds)
+        self.topology, self.layers = parent.topology, parent.layers
+        self.bodies = {kind: digest for kind, digest in parent.bodies.items() if kind != UnitType.METADATA}
+
+    def seal(self, model_digest: Bytes) -> bytes:
+        """The seal of the model (SPEC 8.8), 32 bytes, with any model_digest."""
+        return seal_of(bytes(model_digest), self.header.model_name, [self.bodies.get(kind) for kind in DESCRIBING])
 
     def ended(self) -> tuple[ModelEnd, Unit]:
         """The model end and its unit, which every model has when a stream is parsed."""
@@ -185,6 +198,8 @@ class Parser:
         body = self._body(unit)
         if unit.type == UnitType.MODEL_HEADER:
             self.header_body = bytes(body)
+        if unit.type in DESCRIBING and self.model:
+            self.model.bodies[UnitType(unit.type)] = body_digest(bytes(body))
         reader = self.make_reader(body, self.stream.level, unit.number, self.model.state if self.model else None)
         try:
             function(reader, x)
@@ -224,8 +239,7 @@ class Parser:
         state.references = [self._referenced(r, number) for r in header.reference]
         if header.inherit_flag:
             parent = self.stream.models[number - header.reference[0].model_distance]
-            state.tensors, state.folds = parent.state.tensors, dict(parent.state.folds)
-            model.topology, model.layers = parent.topology, parent.layers
+            model.inherit(parent)
         else:
             state.tensors = header.tensor
         names = {t.tensor_name for t in state.tensors}
@@ -292,6 +306,12 @@ class Parser:
         if missing:
             self.violated(SemanticsError("MISSING_UNIT", f"SPEC 7.10: {missing} tensors have no data", unit.number,
                                          rules="R7.10-2"))
+        self._check_seal(unit, model, x)
+
+    def _check_seal(self, unit: Unit, model: ParsedModel, x: ModelEnd) -> None:
+        if x.model_seal != stated(model.seal(x.model_digest)):
+            self.violated(SemanticsError("DIGEST_MISMATCH", "SPEC 8.8: name, source file, layers or metadata are not "
+                                         "those that model_seal was made of", unit.number, rules="R8.8-5"))
 
     def _stream_end(self, unit: Unit) -> None:
         _, x = self._structure(unit, syntax.stream_end, StreamEnd())

@@ -454,6 +454,7 @@ class Index:
 class ModelEnd:
     tensor_data_count: int = 0
     model_digest: Bytes = b""
+    model_seal: int = 0
 
 
 @dataclass

@@ -398,6 +398,7 @@ def index_entry(v: Visitor, x: IndexEntry) -> None:
 def model_end(v: Visitor, x: ModelEnd) -> None:
     x.tensor_data_count = v.ue("tensor_data_count", x.tensor_data_count)
     x.model_digest = v.b("model_digest", x.model_digest, 32)
+    x.model_seal = v.u("model_seal", x.model_seal, 64)
 
 
 @structure("6.11")

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from ..bitstream import syntax
 from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Level, Profile
-from ..bitstream.parser import ParsedModel, TensorUnit, index_of
+from ..bitstream.parser import DESCRIBING, ParsedModel, TensorUnit, index_of
 from ..bitstream.structures import (
     Bytes,
     LayerDescriptors,
@@ -26,7 +26,7 @@ from ..bitstream.structures import (
 )
 from ..bitstream.units import CODED_TYPES, HEAD_BYTES, MAGIC, Unit, seal_pieces, seal_unit, unit_at
 from ..bitstream.visitor import Writer
-from ..digests import TensorDigest, joint_digest, stated, stated_pieces
+from ..digests import TensorDigest, body_digest, joint_digest, stated, stated_pieces
 from ..entropy.payload import encode_payload
 from ..errors import ConfigError, OmcError
 from .candidate import Candidate
@@ -68,6 +68,8 @@ class StreamWriter:
             whole = b"".join(body)
             if kind == UnitType.MODEL_HEADER:
                 self.header_body = whole
+            elif kind in DESCRIBING:
+                self.models[-1].bodies[kind] = body_digest(whole)
             sealed = [seal_unit(kind, whole, dictionary=self.header_body)]
         unit = unit_at(bytes(sealed[0][:HEAD_BYTES]), self.offset, self.units)
         self._put(*sealed)
@@ -83,19 +85,17 @@ class StreamWriter:
             None if r.external_flag else self.models[number - r.model_distance].state for r in header.reference
         ]
         state.references = references
-        if header.inherit_flag:
-            assert references[0] is not None                   # an earlier model of the stream
-            state.tensors, state.folds = references[0].tensors, dict(references[0].folds)
-        else:
-            state.tensors = header.tensor
         unit = self.unit(UnitType.MODEL_HEADER, syntax.model_header, header, state)
         model = ParsedModel(state, unit, topology, layers)
-        if not header.inherit_flag:
+        self.models.append(model)
+        if header.inherit_flag:
+            model.inherit(self.models[number - header.reference[0].model_distance])
+        else:
+            state.tensors = header.tensor
             if topology is not None:
                 self.unit(UnitType.TOPOLOGY, syntax.topology, topology, state)
             if layers is not None:
                 self.unit(UnitType.LAYER_DESCRIPTORS, syntax.layer_descriptors, layers, state)
-        self.models.append(model)
         return model
 
     def tensors(self, coded: Sequence[CodedTensor]) -> None:
@@ -132,11 +132,16 @@ class StreamWriter:
             self.unit(UnitType.METADATA, syntax.metadata, Metadata(len(entries), entries), model.state)
         if with_index:
             self.index_offset = self.unit(UnitType.INDEX, syntax.index, index_of(model), model.state).offset
-        self.unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(len(model.tensor_units), digest), model.state)
+        self.unit(UnitType.MODEL_END, syntax.model_end, model_end_of(model, digest), model.state)
 
     def end_stream(self) -> None:
         self.unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(len(self.models), self.units + 1,
                                                                     self.index_offset))
+
+
+def model_end_of(model: ParsedModel, digest: bytes) -> ModelEnd:
+    """The model end of a model whose units are written. digest: of its tensors."""
+    return ModelEnd(len(model.tensor_units), digest, stated(model.seal(digest)))
 
 
 def state_digests(x: TensorData, found: Sequence[TensorDigest]) -> None:

@@ -81,6 +81,7 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> Facts:
             "original_bytes": sum(t["original_bytes"] for t in tensors),
             "quality_layer_of_previous": bool(model.header.enhancement_flag), "references": _references(parsed, model),
             "digest": bytes(model.end.model_digest).hex() if model.end else None,
+            "seal": model.seal(model.end.model_digest).hex() if model.end else None,
             "source": None if model.topology is None else by_source(model.topology.source_format).name,
             "source_files": [] if model.topology is None else [f.file_path for f in model.topology.file],
             "layers": len(model.layers.layer) if model.layers else 0, "activations": _activations(model),

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bitstream.context import ModelState
 from ..bitstream.limits import LEVELS, Profile
-from ..bitstream.parser import FRAMING, FindReference, ParsedModel, ParsedStream, Parser, X
+from ..bitstream.parser import DESCRIBING, FRAMING, FindReference, ParsedModel, ParsedStream, Parser, X
 from ..bitstream.structures import ReferenceEntry, UnitType
 from ..bitstream.units import ByteSource, Unit, check_unit, read_body
 from ..bitstream.visitor import Reader
@@ -52,6 +52,7 @@ class Survey(Parser):
         self.number_of: dict[tuple[int, int], int] = {}
         self._headless: set[int] = set()         # units whose head is wrong, so that their body cannot be understood
         self._incomplete: set[int] = set()       # models that lack tensor data units
+        self._unsealed: set[int] = set()         # models of which something that describes them is damaged
 
     def parse(self) -> ParsedStream:
         """As much of the stream as can be parsed."""
@@ -65,7 +66,8 @@ class Survey(Parser):
         """Reports it, unless it may come of damage that has been reported."""
         number, rules = len(self.stream.models) - 1, set(error.rules)
         of_units = rules & ABOUT_TENSOR_UNITS and number in self._incomplete
-        if of_units or rules & ABOUT_MODELS and self.unreadable:
+        of_bodies = "R8.8-5" in rules and number in self._unsealed
+        if of_units or of_bodies or rules & ABOUT_MODELS and self.unreadable:
             self.found(Finding(Kind.UNCHECKED, f"{error.rules[0]}, as units before are damaged", error.unit))
             return
         if error.unit in self.doubtful and error.rules:
@@ -108,6 +110,8 @@ class Survey(Parser):
             if unit.type == UnitType.TENSOR_DATA:
                 self._incomplete.add(number)
         if unit.number in self.doubtful and self.model is not None:
+            if unit.type in DESCRIBING:
+                self._unsealed.add(number)
             if unit.type == UnitType.LAYER_DESCRIPTORS:
                 self.model.layers = None
                 self.unreadable.add(number)
@@ -147,6 +151,8 @@ class Survey(Parser):
                        if not r.external_flag]
             if self.unreadable.intersection(parents):
                 self.unreadable.add(number)
+            if self._unsealed.intersection(parents):
+                self._unsealed.add(number)
         finally:
             if len(self.stream.models) == number:            # its number is taken, whatever it holds
                 self.model = ParsedModel(ModelState(Profile.HIGH, number), unit)

@@ -35,7 +35,7 @@ from refcodec.bitstream.structures import (
 from refcodec.bitstream.units import ByteSource, UnitCoding, leb, seal, seal_unit
 from refcodec.bitstream.visitor import Writer
 from refcodec.cli.main import main
-from refcodec.digests import STATED_BYTES, piece_count
+from refcodec.digests import STATED_BYTES, piece_count, seal_of, stated
 from refcodec.dtypes import BY_CODE, BY_NAME
 
 
@@ -161,8 +161,9 @@ def test_equal_tensors_of_other_names_are_another_reference(streams, exact):
 
 # Files that would be written
 
-def test_no_file_is_left_by_a_damaged_source(streams, tmp_path, capsys):
+def test_no_file_is_left_by_a_damaged_source(streams, tmp_path, capsys, monkeypatch):
     """Damage in topology() and tensors of an ONNX stream: the command fails and leaves nothing, or writes a file."""
+    monkeypatch.setattr(Parser, "_check_seal", lambda *_: None)          # as if the model had been sealed anew
     rng, whole, codes = random.Random(4), plain(streams["onnx"][0]), []
     inside = tmp_path / "folder"
     inside.mkdir()
@@ -210,13 +211,14 @@ def crafted(entry: TensorEntry, d: TensorDescriptor, payload: bytes = b"", level
         function(writer, x)
         return seal_unit(kind, writer.body())
 
+    seal = stated(seal_of(bytes(32), header.model_name, [None] * 3))
     units = [unit(UnitType.STREAM_HEADER, syntax.stream_header, StreamHeader(profile=2, level=level)),
              unit(UnitType.MODEL_HEADER, syntax.model_header, header)]
     for i in range(count):
         d.tensor_index_delta = i
         x = TensorData(0, [d], 0, [Payload(len(payload), 0, payload, b"")] if payload else [])
         units.append(unit(UnitType.TENSOR_DATA, syntax.tensor_data, x))
-    units.append(unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(count, bytes(32))))
+    units.append(unit(UnitType.MODEL_END, syntax.model_end, ModelEnd(count, bytes(32), seal)))
     units.append(unit(UnitType.STREAM_END, syntax.stream_end, StreamEnd(1, len(units) + 1, 0)))
     return glue(units)
 

@@ -50,7 +50,7 @@ from refcodec.bitstream.structures import (
 from refcodec.bitstream.units import ByteSource, seal_unit
 from refcodec.bitstream.visitor import Writer
 from refcodec.decoder import StreamDecoder
-from refcodec.digests import STATED_BYTES, piece_count
+from refcodec.digests import STATED_BYTES, piece_count, seal_of, stated
 from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
 from refcodec.entropy.modes import whole_array
@@ -133,11 +133,12 @@ def made(d: TensorDescriptor | list[TensorDescriptor], *parts: Part, shape=SHAPE
         function(writer, x)
         units.append(seal_unit(kind, writer.body()))
 
+    seal = stated(seal_of(bytes(32), header.model_name, [None] * 3))
     with rules_off():
         put(UnitType.STREAM_HEADER, syntax.stream_header, StreamHeader(profile=profile, level=level))
         put(UnitType.MODEL_HEADER, syntax.model_header, header)
         put(UnitType.TENSOR_DATA, syntax.tensor_data, TensorData(len(descriptors) - 1, descriptors, 0, payloads))
-        put(UnitType.MODEL_END, syntax.model_end, ModelEnd(1, bytes(32)))
+        put(UnitType.MODEL_END, syntax.model_end, ModelEnd(1, bytes(32), seal))
         put(UnitType.STREAM_END, syntax.stream_end, StreamEnd(1, len(units) + 1, 0))
     return glue(units)
 

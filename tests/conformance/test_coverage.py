@@ -89,4 +89,4 @@ def test_random_streams_are_the_same_everywhere(tmp_path):
     assert [s.id for s in manifest.streams] == ["r-100", "r-101", "r-102", "r-103"]
 
 
-DIGEST_OF_SEEDS = "0691bbb86eafca505b69ea9eaac5be4792e20a70cb253c724a36e9b6eddf1155"
+DIGEST_OF_SEEDS = "60ac4dfdd6673ee137ba0bd05e95bc6f4067b39368d018ff67b3e7553dfe0b79"

@@ -40,12 +40,12 @@ def other_declaration(model, folder, lossless):
 
 
 def invalid_stream(model, folder, lossless):
-    """A model_digest that is wrong in a unit whose check is right: no tensor is affected."""
+    """A model_seal that is wrong in a unit whose check is right: no tensor is affected."""
     honest(model, folder, lossless)
     data = bytearray((folder / "stream.omc").read_bytes())
     end = len(data) - 22                       # of the model end unit, before STREAM_END
     data[end - 6] ^= 1                         # the byte after it ends in bits of alignment
-    first = end - 4 - 34                       # unit_type, coded_size, tensor_data_count and 32 bytes follow
+    first = end - 4 - 42                       # unit_type, coded_size, tensor_data_count and 40 bytes follow
     first -= 1
     data[end - 4:end] = zlib.crc32(data[first:end - 4]).to_bytes(4, "big")
     (folder / "stream.omc").write_bytes(data)
