@@ -10,21 +10,34 @@ sensitivity.py  the same for a unit of squared error in each tensor, by finite n
 moments.py      second moments of layer inputs, and what follows from them: column weights, corrected weights
 feedback.py     levels column by column, each column making up for the error of those before
 sequence.py     all tensors of a network so, in the order of its graph
+layer_moments.py the moments of each layer's inputs, as the network was and as it is quantised so far
 steps.py        steps at a common price of bits, and a configuration with them
 cache.py        what was measured, kept beside the model
 callable.py     networks that are no ONNX graph
+decisions.py    what a network decides
+splits.py       which inputs are held out, to judge on
+scores.py       how a quantised network answers them, and with what certainty
+targets.py      what is asked for: answers that are kept, or a size
+candidates.py   ways to code a network, each at any price
+search.py       the way and the price that meet a target with least
+calibrate.py    all of it, from inputs to a stream
 """
 
 from __future__ import annotations
 
 from ..integers.evaluate import network_of
+from .calibrate import Calibrated, calibrate, calibrate_network
 from .callable import CallableNetwork
+from .decisions import Decision
 from .inputs import read_runs
 from .measure import Measure, measure_of
 from .network import Network
+from .scores import Judge
 from .sensitivity import Sensitivities, Sensitivity, sensitivities
 from .sequence import Method, Quantised, quantise_network
 from .steps import Plan, configuration, plan_steps
+from .targets import Target
 
-__all__ = ["CallableNetwork", "Measure", "Method", "Network", "Plan", "Quantised", "Sensitivities", "Sensitivity",
-           "configuration", "measure_of", "network_of", "plan_steps", "quantise_network", "read_runs", "sensitivities"]
+__all__ = ["Calibrated", "CallableNetwork", "Decision", "Judge", "Measure", "Method", "Network", "Plan", "Quantised",
+           "Sensitivities", "Sensitivity", "Target", "calibrate", "calibrate_network", "configuration", "measure_of",
+           "network_of", "plan_steps", "quantise_network", "read_runs", "sensitivities"]

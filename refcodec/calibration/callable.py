@@ -12,6 +12,7 @@ import numpy as np
 
 from ..encoder.config import Config
 from ..encoder.model_encoder import quantised_tensors
+from ..encoder.treatment import folds_of
 from ..errors import ConfigError
 from ..model import Model
 from .runtime import Arrays
@@ -40,6 +41,7 @@ class CallableNetwork:
         self.model, self.run = model, run
         self.never_run: list[str] = []
         self.weights: Arrays = {model.tensors[i].name: model.tensors[i].array for i in numbers}
+        self.folds = {t.name: fold for t, fold in zip(model.tensors, folds_of(model))}
         self.inputs: Arrays = dict(inputs or {})
         self._all: Arrays = {t.name: t.array for t in model.tensors}
         self._chances = set(chances)
@@ -53,6 +55,10 @@ class CallableNetwork:
                 raise ConfigError("BAD_CONFIG", f"layer inputs are given for {name!r}, which is no weight of the model")
             if rows.ndim != 2 or not np.isfinite(rows).all():
                 raise ConfigError("BAD_CONFIG", f"the layer inputs of {name!r} are no finite array [samples, inputs]")
+            outputs, columns = self.folds[name].matrix_shape(self.weights[name].shape)
+            if rows.shape[1] != columns:
+                raise ConfigError("BAD_CONFIG", f"the layer inputs of {name!r} are {list(rows.shape)}; its matrix is "
+                                  f"[{outputs}, {columns}], so they have to be [samples, {columns}]")
 
     def order(self) -> list[str]:
         return list(self.weights)

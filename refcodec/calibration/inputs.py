@@ -39,6 +39,39 @@ def read_runs(paths: Sequence[str], proto: onnx.ModelProto) -> list[Arrays]:
     return runs
 
 
+def check_runs(runs: Sequence[Arrays], proto: onnx.ModelProto) -> None:
+    """Raises FormatError BAD_SIZE where a run has no array for an input, or one of another shape."""
+    for number, run in enumerate(runs):
+        for x in inputs_of(proto):
+            if x.name not in run:
+                raise FormatError("BAD_SIZE", f"run {number} has no array for the network's input {x.name!r} "
+                                  f"{_shown(_shape(x))}")
+            _check_shape(f"run {number}", x, run[x.name], run[x.name])
+
+
+def batch_rows(run: Arrays, proto: onnx.ModelProto) -> int | None:
+    """The rows of a run that is a batch: axis 0 has no fixed length in any input, and is as long in all; else None."""
+    wanted = inputs_of(proto)
+    shapes = [_shape(x) for x in wanted]
+    free = all(shape and shape[0] is None for shape in shapes)
+    lengths = {len(run[x.name]) if run[x.name].ndim else 1 for x in wanted}
+    return min(lengths) if free and len(lengths) == 1 else None
+
+
+def one_batch(runs: Sequence[Arrays]) -> Arrays:
+    """All runs as one. Raises FormatError BAD_SIZE where their arrays have other shapes beyond axis 0, or none."""
+    if len(runs) == 1:
+        return runs[0]
+    joined = {}
+    for name, first in runs[0].items():
+        arrays = [run[name] for run in runs]
+        if any(a.ndim == 0 or a.shape[1:] != first.shape[1:] for a in arrays):
+            raise FormatError("BAD_SIZE", f"the arrays of input {name!r} do not make up one batch: give some of one "
+                              "shape")
+        joined[name] = np.concatenate(arrays)
+    return joined
+
+
 def digest_of(runs: Sequence[Arrays]) -> str:
     """SHA-256 over names, types, shapes and values of all arrays, in hexadecimal digits."""
     h = hashlib.sha256()
@@ -85,9 +118,9 @@ def _runs(path: str, proto: onnx.ModelProto) -> list[Arrays]:
         else:
             whole[x.name] = array
         for part in stacks.get(x.name, [array])[:1]:
-            _check_shape(path, x, part, array)
+            _check_shape(repr(path), x, part, array)
     if not stacks:
-        return _pieces(whole, [_shape(x) for x in wanted])
+        return _pieces(whole, batch_rows(whole, proto))
     counts = {name: len(stack) for name, stack in stacks.items()}
     if len(set(counts.values())) > 1:
         raise FormatError("BAD_SIZE", f"in {path!r} axis 0 counts runs of the network, but differently: "
@@ -120,17 +153,15 @@ def _check_shape(path: str, x: ValueInfoProto, part: np.ndarray, array: np.ndarr
     if shape is None:
         return
     if part.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, part.shape)):
-        raise FormatError("BAD_SIZE", f"input {x.name!r} has the shape {_shown(shape)}, the array in {path!r} "
+        raise FormatError("BAD_SIZE", f"input {x.name!r} has the shape {_shown(shape)}, the array in {path} "
                           f"{list(array.shape)}")
 
 
-def _pieces(whole: Arrays, shapes: Sequence[Sequence[int | None] | None]) -> list[Arrays]:
-    """One run, or several of ROWS rows each where all inputs are batches of the same length."""
-    free = all(shape and shape[0] is None for shape in shapes)
-    lengths = {len(a) for a in whole.values() if a.ndim}
-    if not free or len(lengths) != 1:
+def _pieces(whole: Arrays, rows: int | None) -> list[Arrays]:
+    """One run, or several of ROWS rows each of a batch."""
+    if rows is None:
         return [whole]
-    return [{name: a[first:first + ROWS] for name, a in whole.items()} for first in range(0, min(lengths), ROWS)]
+    return [{name: a[first:first + ROWS] for name, a in whole.items()} for first in range(0, rows, ROWS)]
 
 
 def _noise(proto: onnx.ModelProto) -> list[Arrays]:

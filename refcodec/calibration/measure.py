@@ -65,12 +65,13 @@ class Measure:
             old, new = np.asarray(run[o.name], np.float64), np.asarray(answer[o.name], np.float64)
             if not np.isfinite(new).all() and o.kind != "log-classes" or np.isnan(new).any():
                 return float("inf")
-            total += _divergence(o, old, new) if o.kind != "values" else float(np.square(old - new).sum())
+            total += float(divergence(o, old, new).sum()) if o.kind != "values" else float(np.square(old - new).sum())
         return total / o.decisions / (self._variances[o.name] if o.kind == "values" else 1.0)
 
 
-def _divergence(o: Output, old: np.ndarray, new: np.ndarray) -> float:
-    """Kullback-Leibler divergence, in nats, summed over all decisions."""
+def divergence(o: Output, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Kullback-Leibler divergence of each decision, in nats: of an output in float64, without the axis of its classes.
+    """
     if o.kind == "log-classes":
         old, new = np.exp(old), np.exp(new)
     if o.kind == "chances":
@@ -80,7 +81,7 @@ def _divergence(o: Output, old: np.ndarray, new: np.ndarray) -> float:
         axis = o.axis
     old, new = np.maximum(old, _TINY), np.maximum(new, _TINY)
     old, new = old / old.sum(axis=axis, keepdims=True), new / new.sum(axis=axis, keepdims=True)
-    return float((old * np.log(old / new)).sum())
+    return np.asarray((old * np.log(old / new)).sum(axis=axis))
 
 
 def measure_of(reference: Sequence[Arrays], origins: Mapping[str, str], names: Sequence[str] = ()) -> Measure:

@@ -36,7 +36,8 @@ class Network:
     """The network of an ONNX model, on some runs.
 
     model: loaded from an ONNX file, or decoded from a stream of one.  runs: arrays by input name each (inputs.py).
-    threads: of each run.
+    threads: of each run.  cut: False: it is run as a whole, as is quicker where all weights change.
+    run_numbers: the runs in the order of the answers.
     tensors: the weights that can be changed: those that lossy coding quantises.
     never_run: those among them that no run takes in: of branches not taken, or that nothing depends on.
     fine: biases and the like, which can be changed, too.
@@ -45,7 +46,7 @@ class Network:
     output depends on its weights; NOTHING_TO_QUANTISE for a model without weights.
     """
 
-    def __init__(self, model: Model, runs: Sequence[Arrays], threads: int = 1):
+    def __init__(self, model: Model, runs: Sequence[Arrays], threads: int = 1, *, cut: bool = True):
         if not runs:
             raise ConfigError("BAD_CONFIG", "a network is evaluated on inputs: give some")
         proto = network_of(model)
@@ -63,8 +64,10 @@ class Network:
         self.fine: Arrays = {t.name: t.array for t in fine if t.name in present}
         arrays = {**self.weights, **self.fine}
         by_value = {WEIGHT + name: array for name, array in arrays.items()}
-        ways = courses(flat, dict(enumerate(runs)), by_value, threads)
-        self.courses = [Course(way, [runs[n] for n in numbers], set(self.weights), threads) for way, numbers in ways]
+        ways = list(courses(flat, dict(enumerate(runs)), by_value, threads))
+        pieces = set(self.weights) if cut else set()
+        self.run_numbers = [n for _, numbers in ways for n in numbers]
+        self.courses = [Course(way, [runs[n] for n in numbers], pieces, threads) for way, numbers in ways]
         used = set().union(*(course.wiring.users for course in self.courses)) & set(self.weights)
         if not used:
             raise ConfigError("UNSUPPORTED_LAYER", "no output of the network depends on its weights on these inputs")

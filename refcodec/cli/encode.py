@@ -14,12 +14,14 @@ from ..encoder.config import PRESETS, QUANTISERS, Config
 from ..encoder.config_parts import CODERS, ENTROPY, PROFILES, STATES
 from ..errors import ConfigError
 from ..formats.table import exact_formats, readable_endings
+from .encode_calibrated import add_calibration, add_targets, calibrated, is_calibrated, notes_of, told, with_formats
 from .shared import (
     Commands,
     add_command,
     add_json,
     add_references,
     add_threads,
+    calm_libraries,
     files_of,
     load_all,
     print_result,
@@ -51,6 +53,8 @@ def add(commands: Commands) -> argparse.ArgumentParser:
          "refcodec encode v2.onnx --reference v1.onnx -o update.omc": "an update, for those who have v1",
          "refcodec encode v1.onnx v2.onnx v3.onnx -o versions.omc": "several versions in one stream",
          "refcodec encode model.onnx --max-bytes 20M -o small.omc": "as good as 20 MiB allow",
+         "refcodec encode model.onnx --calibration x.npz --target-decisions 0.98 -o small.omc":
+             "as small as 98 % of the decisions of the network allow",
          "refcodec encode model.onnx --preset s5-hybrid -o small.omc": "a published system by its name"})
     e.add_argument(
         "input", metavar="INPUT", nargs="+",
@@ -64,6 +68,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
                      help="signal-to-noise ratio of all weights together: 10 log10(variance / mean squared error)")
     aim.add_argument("--bits-per-weight", type=float, metavar="B",
                      help="size of the whole stream over quantised weights")
+    add_targets(aim)
     e.add_argument("--states", type=int, choices=STATES,
                    help="trellis states; 0: plain quantiser (default 8; --best 32, --fast 0)")
     e.add_argument("--coder", choices=CODERS, help="context coding or mixed coding of levels (default: bins for large "
@@ -73,6 +78,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     effort.add_argument("--best", action="store_true", help="as small as can be: context coding beside bins, mixed "
                         "coding, 32 states")
     add_references(e, f"a model that the decoder will have: {readable_endings()}, or .omc; may be given again")
+    add_calibration(e)
     _add_systems(e)
     e.add_argument("--quality-layers", type=int, metavar="N", help="N layers from coarse to the quality asked for")
     add_threads(e)
@@ -109,13 +115,11 @@ def _add_systems(e: argparse.ArgumentParser) -> None:
         "cost), kl (least Kullback-Leibler distance), size (fewest bytes), or a model's name, number or file")
     s.add_argument("--max-bytes", type=size, metavar="SIZE",
                    help="size of the whole stream, e.g. 20M: the steps are chosen to fit")
-    s.add_argument("--calibration", metavar="X.npz", help="s5-hybrid of an ONNX model: inputs by name, a few "
-                   "dozen; formats of the activations are chosen on them and carried along")
-    s.add_argument("--mean-width", type=float, metavar="BITS",
-                   help="with --calibration: bits of an activation, on average (default 8)")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.calibration:
+        calm_libraries()
     from ..encoder.encoding import encode_to
     from ..files import atomic_file
     from ..inputs import name_models
@@ -131,22 +135,30 @@ def run(arguments: argparse.Namespace) -> None:
     _refuse_output(arguments, [*zip(arguments.input, models), *zip(arguments.reference, references)])
     start = time.perf_counter()
     before = _input_size(arguments.input, models)
-    if arguments.calibration:
-        models, config = _calibrated(models, config, arguments)
-    total = sum(t.nbytes for model in models for t in model.tensors)
-    with progress_bar(total, "encode") as progress, atomic_file(arguments.output) as sink:
-        encode_to(sink, models, config, references, progress=progress)
+    made = None
+    if is_calibrated(arguments):
+        made = calibrated(models[0], arguments, config)
+        with atomic_file(arguments.output) as sink:
+            sink.write(made.stream)
+    else:
+        if arguments.calibration:
+            models, config = with_formats(models, config, arguments)
+        total = sum(t.nbytes for model in models for t in model.tensors)
+        with progress_bar(total, "encode") as progress, atomic_file(arguments.output) as sink:
+            encode_to(sink, models, config, references, progress=progress)
     seconds = time.perf_counter() - start
     after = os.path.getsize(arguments.output)
-    notes = _unused(arguments.output, config)
+    notes = _unused(arguments.output, config) if made is None else notes_of(made)
     result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
               "ratio": before / after, "seconds": round(seconds, 3), "notes": notes}
+    if made is not None:
+        result["calibration"] = made.as_json()
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print_result(
         arguments, result,
         f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
-        f"{seconds:.1f} s")
+        f"{seconds:.1f} s" + "".join("\n" + line for line in (told(made) if made else ())))
 
 
 def _unused(path: str, config: Config) -> list[str]:
@@ -171,7 +183,8 @@ def _refuse_output(arguments: argparse.Namespace, inputs: Sequence[tuple[str, Mo
     """Raises ConfigError BAD_CONFIG where the output is an input, or a file that is not what encode writes."""
     from ..inputs import is_stream
 
-    refuse_overwriting(arguments.output, (arguments.config, arguments.calibration))
+    refuse_overwriting(arguments.output, [arguments.config, *(arguments.calibration or ()),
+                                          *(arguments.validation or ())])
     for path, model in inputs:
         refuse_overwriting(arguments.output, files_of(path, model))
     output = arguments.output
@@ -200,15 +213,3 @@ def _input_size(paths: list[str], models: list[Model]) -> int:
         return sum(map(os.path.getsize, paths))
     return sum(max(os.path.getsize(path), sum(f.size for f in source.files) if source else 0)
                for path, source in zip(paths, sources))
-
-
-def _calibrated(models: list[Model], config: Config, arguments: argparse.Namespace) -> tuple[list[Model], Config]:
-    from ..integers.allocate import adapt
-    from ..integers.evaluate import network_of
-    from ..integers.inputs import network_inputs
-
-    if len(models) > 1:
-        raise ConfigError("BAD_CONFIG", "--calibration is of one model; encode each by itself")
-    inputs, _ = network_inputs(arguments.calibration, network_of(models[0]))
-    model, config = adapt(models[0], inputs, config, arguments.mean_width or 8.0)
-    return [model], config

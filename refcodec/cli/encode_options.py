@@ -12,6 +12,7 @@ from ..encoder.config import Config, settings_of
 from ..encoder.config_parts import FITTED, in_profile
 from ..errors import ConfigError
 from ..model import Model
+from .encode_calibrated import check_options, is_calibrated
 
 FIELDS = ("step", "snr", "bits_per_weight", "states", "coder", "quality_layers", "preset", "profile", "entropy",
           "quantiser", "rp", "q_bits", "width", "clusters", "update_rank", "update_fraction", "root", "max_bytes")
@@ -26,13 +27,15 @@ SERVES = {
                  "--quantiser k-means, k-means-zero or integer-k-means"),
     "update_rank": ("update", ("lra", "ml", "ka", "lru"), "--preset s4-lra, s4-ml, s4-ka or s4-lru"),
     "update_fraction": ("update", ("rm",), "--preset s4-rm"),
-    "calibration": ("quantiser", ("hybrid",), "--preset s5-hybrid"),
 }
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
     """The configuration that the options ask for. Raises ConfigError BAD_CONFIG where they contradict each other."""
+    check_options(arguments)
     changes = {name: getattr(arguments, name) for name in FIELDS}
+    if is_calibrated(arguments):                           # which finds the steps
+        changes |= {"step": 1.0, "bits_per_weight": None, "max_bytes": None}
     changes["effort"] = "fast" if arguments.fast else "best" if arguments.best else None
     changes["threads"] = arguments.threads or (None if arguments.config else os.cpu_count())
     settings = settings_of(arguments.config) if arguments.config else {}
@@ -60,8 +63,9 @@ def _check(config: Config, arguments: argparse.Namespace) -> None:
         _refuse("--entropy (or a preset that sets it) decides the coder; drop --coder")
     if config.tools.only_words and quantised:
         _refuse(f"--entropy {config.entropy} codes words, so only what is kept without loss; drop it or the quantiser")
-    if arguments.mean_width is not None and (arguments.calibration is None or not 1 <= arguments.mean_width <= 24):
-        _refuse("--mean-width is 1 to 24 bits, and needs --calibration")
+    hybrid = config.quantiser == "hybrid" and arguments.calibration
+    if arguments.mean_width is not None and (not hybrid or not 1 <= arguments.mean_width <= 24):
+        _refuse("--mean-width is 1 to 24 bits, and needs --preset s5-hybrid with --calibration")
     _check_profile(config, arguments)
 
 

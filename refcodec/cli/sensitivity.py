@@ -13,6 +13,7 @@ from .shared import (
     add_json,
     add_references,
     add_threads,
+    calm_libraries,
     load_all,
     progress_bar,
     references_named,
@@ -58,6 +59,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    calm_libraries()
     from ..calibration.cache import as_json
     from ..calibration.steps import configuration, plan_steps
     from ..errors import ConfigError

@@ -83,6 +83,14 @@ def threads_of(arguments: argparse.Namespace) -> int:
     return arguments.threads or processors()
 
 
+def calm_libraries() -> None:
+    """Libraries of linear algebra keep to one thread each: their work here is small, and threads would wait for each
+    other. What the user has set stays. To be called before numpy is loaded."""
+    if "numpy" not in sys.modules:
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
 def load_all(paths: Sequence[str], references: Sequence[Model] = ()) -> list[Model]:
     """The models of files, or of streams that refer to `references`."""
     from ..inputs import load_any
@@ -130,13 +138,13 @@ def print_result(arguments: argparse.Namespace, result: Mapping[str, Any], line:
 
 
 @contextmanager
-def progress_bar(total: int, what: str) -> Iterator[Callable[[int, int, str], None]]:
+def progress_bar(total: int, what: str, unit: str = "B") -> Iterator[Callable[[int, int, str], None]]:
     """A callable (done, total, name) that moves a bar with the time left on a terminal and is silent elsewhere."""
     from tqdm import tqdm
 
     from ..inspection.text import shown
 
-    with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False, disable=not sys.stderr.isatty(),
+    with tqdm(total=total, unit=unit, unit_scale=True, desc=what, leave=False, disable=not sys.stderr.isatty(),
               smoothing=0, mininterval=REFRESH) as bar:
         begin, compiling = time.time(), FirstUse.seconds
 

@@ -1,0 +1,124 @@
+"""Which inputs a network is calibrated on, and which are held out to judge what comes of it.
+
+An *input* is a row of a batch, or a run where runs are no batches. Inputs that stand side by side are often alike, as
+frames of one recording, so blocks of adjacent inputs are held out, and blocks are what an estimate is uncertain by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from ..errors import ConfigError
+from .inputs import batch_rows, digest_of
+from .runtime import Arrays
+
+ONE_IN = 5                      # inputs is held out
+BLOCKS = 100                    # of adjacent inputs, at most, in all
+HELD_OUT_MIN = 8                # blocks
+
+
+@dataclass
+class HeldOut:
+    """Runs to judge on.  blocks: of each run, the number of the block of each of its rows; of one where it is no batch.
+    """
+
+    runs: list[Arrays]
+    blocks: list[np.ndarray]
+
+    @property
+    def count(self) -> int:
+        """The number of inputs."""
+        return sum(len(b) for b in self.blocks)
+
+
+def split(runs: Sequence[Arrays], proto: onnx.ModelProto, seed: int = 0) -> tuple[list[Arrays], HeldOut]:
+    """(runs to calibrate on, runs held out): one in ONE_IN blocks, by chance, of blocks side by side.
+
+    What is held out has no input that is calibrated on, too.
+    Raises ConfigError BAD_CONFIG for too few inputs.
+    """
+    rows = [batch_rows(run, proto) for run in runs]
+    blocks = _blocks([1 if n is None else n for n in rows])
+    chance, count = np.random.default_rng(seed), int(blocks[-1][-1]) + 1
+    chosen = np.zeros(count, bool)
+    for first in range(0, count - count % ONE_IN, ONE_IN):
+        chosen[first + chance.integers(ONE_IN)] = True
+    if chosen.sum() < HELD_OUT_MIN:
+        inputs = sum(map(len, blocks))
+        raise ConfigError("BAD_CONFIG", f"{inputs} inputs are too few: a fifth is held out to judge on, and "
+                          f"{HELD_OUT_MIN} of these are the least; give {HELD_OUT_MIN * ONE_IN} or more, or others to "
+                          "judge on with --validation (an input is a row of a batch, or a run)")
+    kept: list[Arrays] = []
+    held = HeldOut([], [])
+    for run, n, numbers in zip(runs, rows, blocks):
+        for part, taken in ((False, kept), (True, held.runs)):
+            here = chosen[numbers] == part
+            if here.any():
+                taken.append(run if n is None else {name: a[here] for name, a in run.items()})
+                if part:
+                    held.blocks.append(numbers[here])
+    known = _digests(kept, proto)
+    return kept, _renumbered(_without(held, known, proto))
+
+
+def validation(runs: Sequence[Arrays], calibrated: Sequence[Arrays], proto: onnx.ModelProto) -> HeldOut:
+    """Inputs that were given to judge on.
+
+    Raises ConfigError BAD_CONFIG where some are calibrated on, too, or they are too few.
+    """
+    held = all_of(runs, proto)
+    others = _without(held, _digests(calibrated, proto), proto)
+    if others.count < held.count:
+        raise ConfigError("BAD_CONFIG", f"{held.count - others.count} of the {held.count} inputs to judge on are those "
+                          "to calibrate on, and would prove nothing: give --validation others, or leave it out, and a "
+                          "fifth is held out")
+    if int(held.blocks[-1][-1]) + 1 < HELD_OUT_MIN:
+        raise ConfigError("BAD_CONFIG", f"{held.count} inputs to judge on are too few, {HELD_OUT_MIN} are the least "
+                          "(an input is a row of a batch, or a run): give --validation more")
+    return held
+
+
+def all_of(runs: Sequence[Arrays], proto: onnx.ModelProto) -> HeldOut:
+    """All of the runs."""
+    return HeldOut(list(runs), _blocks([batch_rows(run, proto) or 1 for run in runs]))
+
+
+def _blocks(lengths: Sequence[int]) -> list[np.ndarray]:
+    """The block of each input, of runs with so many each."""
+    total = sum(lengths)
+    numbers = np.arange(total) * min(total, BLOCKS) // total
+    return np.split(numbers, np.cumsum(lengths)[:-1])
+
+
+def _rows(run: Arrays, proto: onnx.ModelProto) -> list[Arrays]:
+    count = batch_rows(run, proto)
+    return [run] if count is None else [{name: a[i:i + 1] for name, a in run.items()} for i in range(count)]
+
+
+def _digests(runs: Sequence[Arrays], proto: onnx.ModelProto) -> set[str]:
+    return {digest_of([row]) for run in runs for row in _rows(run, proto)}
+
+
+def _without(held: HeldOut, known: set[str], proto: onnx.ModelProto) -> HeldOut:
+    """Without the inputs whose digests are known."""
+    found = HeldOut([], [])
+    for run, blocks in zip(held.runs, held.blocks):
+        new = np.array([digest_of([row]) not in known for row in _rows(run, proto)])
+        if new.any():
+            batch = batch_rows(run, proto) is not None
+            found.runs.append({name: a[new] for name, a in run.items()} if batch else run)
+            found.blocks.append(blocks[new])
+    return found
+
+
+def _renumbered(held: HeldOut) -> HeldOut:
+    """Blocks numbered from 0, without gaps. Raises ConfigError BAD_CONFIG where too few are left."""
+    left = sorted({int(b) for blocks in held.blocks for b in blocks})
+    if len(left) < HELD_OUT_MIN:
+        raise ConfigError("BAD_CONFIG", f"only {held.count} inputs that are held out differ from all others, "
+                          f"{HELD_OUT_MIN} are the least: give more inputs that differ")
+    return HeldOut(held.runs, [np.searchsorted(left, blocks) for blocks in held.blocks])
