@@ -11,6 +11,7 @@ tells of it, level INFO, with the attributes `loop` (a name) and `done` (False b
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -28,26 +29,15 @@ LOG = logging.getLogger("refcodec.compiler")
 ENTRY_POINTS: list[Any] = []              # all functions marked `compiled` of the modules that are loaded
 
 
-def cache_folder() -> str:
-    """A folder named by the text of all files that hold compiled functions, so that no stale machine code is loaded."""
+def text_name() -> str:
+    """The name of a folder by the text of all files that hold compiled functions: no stale machine code is loaded."""
     package = pathlib.Path(__file__).parent
     text = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         source = path.read_bytes()
-        if b"compiler import" in source or path.name in ("tables.py", "compiler.py"):
+        if b"compiler import" in source or path.name in ("tables.py", "compiler.py", "compile_cache.py"):
             text.update(source)
-    name = f"refcodec-{text.hexdigest()[:16]}"
-    candidates = [os.environ.get("REFCODEC_CACHE"), os.environ.get("XDG_CACHE_HOME"),
-                  os.path.join(os.path.expanduser("~"), ".cache")]
-    for base in filter(None, candidates):
-        folder = os.path.join(base, "refcodec", name)
-        try:
-            os.makedirs(folder, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return os.path.join(tempfile.gettempdir(), f"refcodec-{os.getuid() if hasattr(os, 'getuid') else 0}", name)
+    return f"refcodec-{text.hexdigest()[:16]}"
 
 
 if TYPE_CHECKING:                             # a compiled function has the types of the one that is written
@@ -65,16 +55,37 @@ elif COMPILE:
     from numba.core import event
     from numba.cpython.unsafe.numbers import leading_zeros
 
-    CACHE_FOLDER = cache_folder()
+    from .compile_cache import LOG as CACHE_LOG
+    from .compile_cache import Cache, private_folder
+
+    def cache_folder(name: str) -> str:
+        """Where compiled loops are kept, '' where no folder is there that only this user can write to."""
+        user = f"refcodec-{os.getuid() if hasattr(os, 'getuid') else 0}"
+        home = os.path.expanduser("~")
+        candidates = [(os.environ.get("REFCODEC_CACHE"), "refcodec"), (os.environ.get("XDG_CACHE_HOME"), "refcodec"),
+                      (os.path.join(home, ".cache") if os.path.isdir(home) else None, "refcodec"),
+                      (tempfile.gettempdir(), user)]
+        refused = []
+        for base, own in candidates:
+            try:
+                if base:
+                    return private_folder(base, own, name)
+            except OSError as error:
+                refused.append(str(error))
+        CACHE_LOG.warning("compiled loops are not kept, and are compiled anew each time, as there is no folder that "
+                          "only this user can write to (%s): REFCODEC_CACHE names one", "; ".join(refused))
+        return ""
+
+    CACHE_FOLDER = cache_folder(text_name())
 
     def _decorate(**options):
-        def apply(function):
-            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, CACHE_FOLDER
-            try:
-                return numba.njit(function, nogil=True, error_model="numpy", **options)
-            finally:
-                numba.config.CACHE_DIR = before
-        return apply
+        return functools.partial(numba.njit, nogil=True, error_model="numpy", **options)
+
+    def _cached(function):
+        dispatcher = _decorate()(function)
+        if CACHE_FOLDER:
+            dispatcher._cache = Cache(function, CACHE_FOLDER)
+        return dispatcher
 
     class _Log(event.Listener):
         """Numba tells here what it compiles; parts of loops and what was found on disk are not worth a word."""
@@ -92,7 +103,6 @@ elif COMPILE:
                 LOG.info("%s %s", "compiled" if done else "compiling", name, extra={"loop": name, "done": done})
 
     event.register("numba:compile", _Log())
-    _cached = _decorate(cache=True)
 
     def compiled(function: Callable[..., Any]) -> Any:
         """An entry point: cached on disk, releases the GIL."""

@@ -139,16 +139,16 @@ def run(arguments: argparse.Namespace) -> None:
     if is_calibrated(arguments):
         made = calibrated(models[0], arguments, config)
         with atomic_file(arguments.output) as sink:
-            sink.write(made.stream)
+            after = sink.write(made.stream)
     else:
         if arguments.calibration:
             models, config = with_formats(models, config, arguments)
         total = sum(t.nbytes for model in models for t in model.tensors)
         with progress_bar(total, "encode") as progress, atomic_file(arguments.output) as sink:
             encode_to(sink, models, config, references, progress=progress)
+            after = sink.tell()
     seconds = time.perf_counter() - start
-    after = os.path.getsize(arguments.output)
-    notes = _unused(arguments.output, config) if made is None else notes_of(made)
+    notes = _notes(arguments.output, config) if made is None else notes_of(made)
     result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
               "ratio": before / after, "seconds": round(seconds, 3), "notes": notes}
     if made is not None:
@@ -161,9 +161,9 @@ def run(arguments: argparse.Namespace) -> None:
         f"{seconds:.1f} s" + "".join("\n" + line for line in (told(made) if made else ())))
 
 
-def _unused(path: str, config: Config) -> list[str]:
+def _notes(path: str, config: Config) -> list[str]:
     """What was asked for by name, but stands nowhere in the stream that was made: a note each."""
-    if not (config.tools.one_mode or config.update):
+    if not (config.tools.one_mode or config.update) or not os.path.isfile(path):       # what a pipe took is gone
         return []
     from ..inspection.describe import describe_stream
 

@@ -50,7 +50,7 @@ class FirstUse(logging.Handler):
         from ..compiler import CACHE_FOLDER
 
         self.begin = time.time()
-        tqdm.write(self.notice.format(folder=os.path.dirname(CACHE_FOLDER)), file=sys.stderr)
+        tqdm.write(self.notice.format(folder=os.path.dirname(CACHE_FOLDER) or "memory alone"), file=sys.stderr)
 
     def _show(self) -> None:
         from tqdm import tqdm

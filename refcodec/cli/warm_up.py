@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
         for models, config, references in trials:
             _code(models, config, references)
             done += 1
-    result = {"compiled": told_of.compiled, "folder": compiler.CACHE_FOLDER,
+    result = {"compiled": told_of.compiled, "folder": compiler.CACHE_FOLDER or None,
               "seconds": round(time.perf_counter() - start, 3)}
     print_result(arguments, result, f"all loops are ready, {told_of.compiled or 'none'} of them compiled now; kept in "
-                 f"{compiler.CACHE_FOLDER}; {result['seconds']:.1f} s")
+                 f"{compiler.CACHE_FOLDER or 'memory alone, which ends with this'}; {result['seconds']:.1f} s")
 
 
 def _code(models: Sequence[Model], config: Config, references: Sequence[Model]) -> None:

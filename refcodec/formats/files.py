@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +13,11 @@ from ..errors import FormatError
 from ..model import Literal, Slot, SlotCoding
 from . import slots
 
-PATH_BYTES_MAX = 1024
+PATH_BYTES_MAX, PART_BYTES_MAX = 1024, 255
+FORBIDDEN = frozenset('<>:"|?*\\')                     # in names of files on some system
+DEVICES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for port in ("com", "lpt")
+                                                                          for n in range(10))])
+SHORT_NAME = re.compile("~[0-9]")                       # one system gives long names a second one of that form
 
 
 def check_path(path: str) -> str:
@@ -20,30 +25,34 @@ def check_path(path: str) -> str:
 
     Raises FormatError BAD_PATH.
     """
-    parts = path.split("/")
-    bad = ("\\" in path or ":" in path or any(ord(c) < 32 for c in path) or "" in parts or "." in parts
-           or ".." in parts or any(len(p.encode("utf-8", "replace")) > 255 or p.endswith((" ", ".")) for p in parts)
-           or len(path.encode("utf-8", "replace")) > PATH_BYTES_MAX or not is_text(path))
-    if bad:
-        raise FormatError("BAD_PATH", f"{path[:100]!r} is not a relative path inside the model's folder",
-                          rules="R8.9.1-1")
+    if len(path) > PATH_BYTES_MAX or not all(map(_is_portable, path.split("/"))):
+        raise FormatError("BAD_PATH", f"{path[:100]!r} is not a relative path inside the model's folder that means the "
+                          "same on every system", rules="R8.9.1-1")
     return path
 
 
+def _is_portable(part: str) -> bool:
+    # ASCII alone: other characters have several spellings, and which of them are one differs from system to system
+    return (all(" " <= c <= "~" for c in part) and not FORBIDDEN & {*part} and len(part) <= PART_BYTES_MAX
+            and part != "" and not part.endswith((" ", ".")) and not SHORT_NAME.search(part)
+            and part.partition(".")[0].rstrip(" ").lower() not in DEVICES)
+
+
 def check_paths(paths: Sequence[str]) -> None:
-    """check_path for all of them; no path may appear twice or be another one's folder (BAD_PATH)."""
-    seen: set[str] = set()
+    """check_path for all of them; no path may appear twice, in whatever case, or be another one's folder (BAD_PATH)."""
+    seen: dict[str, str] = {}
     for path in paths:
-        check_path(path)
-        if path in seen:
-            raise FormatError("BAD_PATH", f"file {path!r} appears twice", rules="R8.9.1-2")
-        seen.add(path)
+        same = check_path(path).lower()
+        if same in seen:
+            raise FormatError("BAD_PATH", f"files {seen[same]!r} and {path!r} have one name, at least on some systems",
+                              rules="R8.9.1-2")
+        seen[same] = path
     for path in paths:
         parts = path.split("/")
         for n in range(1, len(parts)):
-            if "/".join(parts[:n]) in seen:
-                raise FormatError("BAD_PATH", f"{'/'.join(parts[:n])!r} is both a file and a folder",
-                                  rules="R8.9.1-2")
+            folder = "/".join(parts[:n])
+            if folder.lower() in seen:
+                raise FormatError("BAD_PATH", f"{folder!r} is both a file and a folder", rules="R8.9.1-2")
 
 
 def is_text(text: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ..dtypes import BY_NAME, DType, dtype_of
 from ..errors import FormatError, ReconstructionError
 from ..model import Model, Tensor
-from .writer import TensorWriter, tensor_words
+from .writer import TensorWriter, partial_of, tensor_words
 
 _PARSING = threading.Lock()     # numpy evaluates headers by `ast`, whose depth count threads disturb (CPython 3.11)
 
@@ -74,13 +74,13 @@ class NpyWriter(TensorWriter):
 
     def __init__(self, tensors: Sequence[Tensor], target_path: str | os.PathLike[str]):
         self.target = os.path.abspath(os.fspath(target_path))
-        self.partial = f"{os.path.dirname(self.target)}/.{os.path.basename(self.target)}.{os.urandom(6).hex()}.partial"
         if len(tensors) != 1:
             raise FormatError("TARGET", f"an npy file holds one tensor, the model has {len(tensors)}: name an .npz"
                                         " file")
         self.tensor = tensors[0]
         if self.tensor.dtype.numpy.isbuiltin != 1:
             raise FormatError("TARGET", f"an npy file cannot hold {self.tensor.dtype.name}: name an .npz file")
+        self.partial, self._written = partial_of(target_path), False
 
     def _target_error(self, error: OSError) -> FormatError:
         return FormatError("TARGET", f"cannot write {self.target!r}: {error.strerror}")
@@ -88,21 +88,23 @@ class NpyWriter(TensorWriter):
     def write_tensor(self, index: int, array: np.ndarray) -> None:
         words = tensor_words(array, self.tensor)
         try:
-            with open(self.partial, "wb") as f:
+            with open(self.partial.path, "wb") as f:
                 np.lib.format.write_array(f, words.view(self.tensor.dtype.numpy).reshape(self.tensor.shape),
                                           allow_pickle=False)
         except OSError as error:
             raise self._target_error(error) from error
+        self._written = True
 
     def commit(self) -> None:
-        if not os.path.exists(self.partial):
+        if not self._written:
+            self.abort()
             raise ReconstructionError("MISSING_UNIT", f"tensor {self.tensor.name!r} was not written")
         try:
-            os.replace(self.partial, self.target)
+            self.partial.commit()
         except OSError as error:
-            self.abort()
             raise self._target_error(error) from error
+        finally:
+            self.abort()
 
     def abort(self) -> None:
-        if os.path.lexists(self.partial):
-            os.remove(self.partial)
+        self.partial.abort()

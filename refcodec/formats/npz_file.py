@@ -15,7 +15,7 @@ from ..errors import FormatError, ReconstructionError
 from ..model import Model, Tensor
 from .files import is_text
 from .npy_file import checked_dtype, read_array, read_header
-from .writer import TensorWriter, tensor_words
+from .writer import TensorWriter, partial_of, tensor_words
 
 DTYPES_ENTRY = "__dtypes__"
 _DEFLATE_RATIO_MAX = 1032       # deflate cannot do better: a larger claim is a lie
@@ -107,14 +107,15 @@ class NpzWriter(TensorWriter):
         self._order = {f"{name}.npy": i for i, name in enumerate(names)}
         self._missing = set(range(len(tensors)))
         self._lock = threading.Lock()
-        self.partial = f"{os.path.dirname(self.target)}/.{os.path.basename(self.target)}.{os.urandom(6).hex()}.partial"
+        self.partial = partial_of(target_path)
         try:
-            self._archive = zipfile.ZipFile(self.partial, "x", zipfile.ZIP_STORED, allowZip64=True)
-        except OSError as error:
-            raise self._target_error(error) from error
-        named = {t.name: t.dtype.name for t in tensors if t.dtype.numpy.isbuiltin != 1}
-        if named:
-            self._put(DTYPES_ENTRY, np.frombuffer(json.dumps(named).encode("utf-8"), np.uint8))
+            self._archive = zipfile.ZipFile(self.partial.path, "w", zipfile.ZIP_STORED, allowZip64=True)
+            named = {t.name: t.dtype.name for t in tensors if t.dtype.numpy.isbuiltin != 1}
+            if named:
+                self._put(DTYPES_ENTRY, np.frombuffer(json.dumps(named).encode("utf-8"), np.uint8))
+        except BaseException:
+            self.partial.abort()
+            raise
 
     def _put(self, name: str, array: np.ndarray) -> None:
         info = zipfile.ZipInfo(f"{name}.npy")       # a fixed date: the same model gives the same file
@@ -143,15 +144,15 @@ class NpzWriter(TensorWriter):
         self._archive.filelist.sort(key=lambda info: self._order.get(info.filename, -1))
         try:
             self._archive.close()
-            os.replace(self.partial, self.target)
+            self.partial.commit()
         except OSError as error:
-            self.abort()
             raise self._target_error(error) from error
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         try:
             self._archive.close()
         except (OSError, ValueError):
             pass                        # a full disk: the file is removed anyway
-        if os.path.lexists(self.partial):
-            os.remove(self.partial)
+        self.partial.abort()

@@ -45,6 +45,7 @@ DATA_TYPES: dict[int, DType] = {code: BY_NAME[name] for code, name in {
 # Data fields of TensorProto and the types that they carry with one number for each word.
 _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _RAW_DATA, _DOUBLE_DATA, _UINT64_DATA = 4, 5, 7, 9, 10, 11
 _EXTERNAL = 1
+PADDING_MAX = 1 << 16       # zeros before a tensor, or at the end, in an external file: writers align to pages
 _SCOPE_LENGTH_MAX = 200     # names of enclosing nodes before a tensor's own name: the innermost characters stay
 
 
@@ -74,6 +75,7 @@ def load_onnx(path: str) -> Model:
         tensors: list[Tensor] = []
         for tensor, tensor_name in sorted(unique_names(record), key=lambda pair: pair[0].position):
             places.add(tensor, tensor_name, tensors)
+        places.check_used()
         files = [SourceFile(name, cut(places.slots(""), len(buf), lambda a, b: buf[a:b]))]
     for external, (full_path, size) in places.opened.items():
         read = functools.partial(_literal, full_path)
@@ -94,6 +96,7 @@ class _Placing:
         self.opened: dict[str, tuple[str, int]] = {}                    # external path -> (absolute path, size)
         self.taken: dict[str, dict[int, tuple[_Place, int]]] = {"": {}}  # path -> offset -> (place, tensor index)
         self.offsets: dict[str, list[int]] = {"": []}                   # the keys of taken[path], ascending
+        self.used: dict[str, list[tuple[int, int]]] = {}                # external path -> ranges of tensors' words
 
     def add(self, record: TensorRecord, name: str, tensors: list[Tensor]) -> None:
         """Appends the record's tensor to `tensors` and sets record.index, unless it stays literal."""
@@ -126,14 +129,31 @@ class _Placing:
             if path == self.main_name or os.path.realpath(self.full) == full:
                 raise FormatError("BAD_PATH", f"external data in the model's own file {path!r}")
             self.opened[path] = full, os.path.getsize(full)
-            self.taken[path], self.offsets[path] = {}, []
+            self.taken[path], self.offsets[path], self.used[path] = {}, [], []
         offset, length = _decimal(entries.get("offset", "0")), _decimal(entries.get("length", "0"))
         place = _words_place(record, path, offset)
         length = length or (place.size if place else 0)
         if offset + length > self.opened[path][1]:
             raise FormatError("OUT_OF_RANGE", f"external data of {record.name[:100]!r}: bytes {offset} to "
                                               f"{offset + length} of {path!r}, which has {self.opened[path][1]}")
-        return place if place and place.size == length else None
+        if place is None or place.size != length:
+            return None
+        self.used[path].append((offset, offset + length))
+        return place
+
+    def check_used(self) -> None:
+        """External files hold tensors and zeros between them, no more: a model may name any file that lies beside it.
+
+        Raises FormatError BAD_SIZE, with the file's name, before a byte of anything else becomes a literal.
+        """
+        for path, (full, size) in self.opened.items():
+            end = 0
+            for first, last in [*sorted(self.used[path]), (size, size)]:
+                if first > end and (first - end > PADDING_MAX or read_range(full, end, first - end).any()):
+                    raise FormatError("BAD_SIZE", f"external data: no tensor uses the bytes {end} to {first} of "
+                                      f"{path!r}, which has {size}; save the model again, with a file of its tensors "
+                                      "alone")
+                end = max(end, last)
 
     def slots(self, path: str) -> list[tuple[int, Slot]]:
         """(offset, slot) of a file, ascending."""

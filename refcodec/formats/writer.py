@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..dtypes import dtype_of
 from ..errors import FormatError, ReconstructionError
+from ..files import Partial
 from ..model import Literal, SlotCoding, Source, Tensor
 from . import slots
 from .files import check_paths
@@ -82,7 +82,7 @@ class SourceWriter(TensorWriter):
         self._check_source(size_max)
         self._check_target()
         self._missing = set(self._places)
-        self.partial = f"{os.path.dirname(self.target)}/.{os.path.basename(self.target)}.{os.urandom(6).hex()}.partial"
+        self.partial = partial_of(target_path, folder=len(source.files) > 1)
         try:
             self._create()
         except BaseException:
@@ -123,15 +123,13 @@ class SourceWriter(TensorWriter):
     def _create(self) -> None:
         """Creates all files in their full size, with their literals."""
         try:
-            several = len(self.source.files) > 1
-            if several:
-                os.mkdir(self.partial)
+            several, place = len(self.source.files) > 1, self.partial.path
             for file in self.source.files:
-                path = os.path.join(self.partial, *file.path.split("/")) if several else self.partial
+                path = os.path.join(place, *file.path.split("/")) if several else place
                 if several:
                     os.makedirs(os.path.dirname(path), exist_ok=True)
                 self._files.append(path)
-                with open(path, "xb") as f:
+                with open(path, "xb" if several else "wb") as f:
                     for segment in file.segments:
                         if isinstance(segment, Literal):
                             f.write(segment.data)
@@ -188,19 +186,23 @@ class SourceWriter(TensorWriter):
             self.abort()
             raise ReconstructionError("MISSING_UNIT", f"{count} tensors were not written, the first is {name!r}")
         try:
-            if len(self.source.files) > 1 and os.path.isdir(self.target):
-                os.rmdir(self.target)               # empty, else this fails
-            os.replace(self.partial, self.target)
+            self.partial.commit()
         except OSError as error:
-            self.abort()
             raise self._target_error(error) from error
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Removes what was written; harmless after commit()."""
-        if os.path.isdir(self.partial):
-            shutil.rmtree(self.partial, ignore_errors=True)
-        elif os.path.lexists(self.partial):
-            os.remove(self.partial)
+        self.partial.abort()
+
+
+def partial_of(target: str | os.PathLike[str], folder: bool = False) -> Partial:
+    """What will take the place of a model file, or of a folder of several. Raises FormatError TARGET."""
+    try:
+        return Partial(target, folder)
+    except OSError as error:
+        raise FormatError("TARGET", f"cannot write {os.fspath(target)!r}: {error.strerror}") from error
 
 
 def tensor_words(array: np.ndarray, tensor: Tensor) -> np.ndarray:

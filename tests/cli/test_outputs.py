@@ -64,13 +64,6 @@ def test_a_stream_takes_the_place_of_a_stream_only(files, run, refused):
     run("encode", "m2.safetensors", "-o", "m.omc")
 
 
-def test_devices_and_pipes_are_not_replaced(files, refused):
-    os.mkfifo("pipe")
-    for output in ("/dev/null", "pipe", "."):
-        assert "no regular file" in refused("encode", "m.safetensors", "-o", output, code=FORMAT)
-    assert os.path.exists("pipe")
-
-
 def test_a_failed_command_keeps_the_file_that_was_there(files, run):
     (files / "out.safetensors").write_text("precious")
     data = bytearray((files / "m.omc").read_bytes())
