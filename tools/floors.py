@@ -26,7 +26,8 @@ OUTSIDE = ("conformance", "tools", "tests")
 
 # From the ground up: folders and modules of the package, "" for what stands in the package itself.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "parallel", "shipped", "compiler"),
+    ("errors", "parallel", "shipped", "compile_cache"),
+    ("files", "compiler"),
     ("dtypes", "expansion", "fold"),
     ("digests",),
     ("model",),
