@@ -15,6 +15,7 @@ steps.py        steps at a common price of bits, and a configuration with them
 cache.py        what was measured, kept beside the model
 callable.py     networks that are no ONNX graph
 decisions.py    what a network decides
+feeding.py      networks that are given back what they put out
 splits.py       which inputs are held out, to judge on
 scores.py       how a quantised network answers them, and with what certainty
 targets.py      what is asked for: answers that are kept, or a size
@@ -29,7 +30,7 @@ from ..integers.evaluate import network_of
 from .calibrate import Calibrated, calibrate, calibrate_network
 from .callable import CallableNetwork
 from .decisions import Decision
-from .inputs import read_runs
+from .inputs import read_runs, read_sequences
 from .measure import Measure, measure_of
 from .network import Network
 from .scores import Judge
@@ -40,4 +41,5 @@ from .targets import Target
 
 __all__ = ["Calibrated", "CallableNetwork", "Decision", "Judge", "Measure", "Method", "Network", "Plan", "Quantised",
            "Sensitivities", "Sensitivity", "Target", "calibrate", "calibrate_network", "configuration", "measure_of",
-           "network_of", "plan_steps", "quantise_network", "read_runs", "sensitivities"]
+           "network_of", "plan_steps", "quantise_network", "read_runs",
+           "read_sequences", "sensitivities"]

@@ -1,6 +1,6 @@
 """A network to a stream whose answers, or whose size, are those that were asked for: from inputs to bytes.
 
-    made = calibrate(refcodec.load("model.onnx"), read_runs(["x.npz"], network_of(model)), Target("decisions", 0.97))
+    made = calibrate(model, read_sequences(["x.npz"], network_of(model)), Target("decisions", 0.97))
     made.stream, made.bound
 """
 
@@ -21,13 +21,14 @@ from .cache import key_of, store, stored
 from .callable import CallableNetwork
 from .candidates import METADATA, NOTE_BYTES, Candidates, Trial, ways
 from .decisions import HOW, Decision, decision_of, decisions_of
+from .feeding import FedNetwork, Feed, chains_of, fed, split_fed
 from .inputs import check_runs
 from .network import Network
 from .runtime import Arrays
 from .scores import Judge
 from .search import EFFORT, Found, Told, search
 from .sensitivity import Progress, Sensitivities, sensitivities
-from .splits import all_of, split, validation
+from .splits import HeldOut, all_of, split, validation
 from .targets import Target
 
 SMALL = 1 << 21                 # weights of a network that is quicker in one thread
@@ -71,14 +72,16 @@ class Calibrated:
                 "never_run": self.never_run, "tried": tried}
 
 
-def calibrate(model: Model, runs: Sequence[Arrays], target: Target, *, held_out: Sequence[Arrays] = (),
+def calibrate(model: Model, sequences: Sequence[Sequence[Arrays]], target: Target, *,
+              held_out: Sequence[Sequence[Arrays]] = (), feed: Feed | None = None,
               decisions: Sequence[str | Decision] = (), outputs: Sequence[str] = (), config: Config | None = None,
               noise: bool = False, effort: int = EFFORT, seed: int = 0, beside: str | None = None,
               measuring: Progress | None = None, trying: Told | None = None) -> Calibrated:
     """The smallest stream of an ONNX model that keeps its answers, or the best of a size.
 
-    runs: inputs of the network (inputs.read_runs); noise: they are made up, so that only steps are chosen by them.
-    held_out: inputs to judge on; none: a fifth of `runs`, which is left out of the calibration.
+    sequences: of inputs of the network (inputs.read_sequences); noise: they are made up, so that only steps are chosen
+    by them.  held_out: inputs to judge on; none: a fifth of `sequences`, which is left out of the calibration.
+    feed: outputs that are inputs of the next run of the sequence; what is given for these is for the first alone.
     decisions: 'argmax:NAME', 'threshold:NAME:0.5'; none: those that follow from the outputs.  outputs: names of those
     that count; none: probabilities, else all.  config: how the stream is coded: states, coder, effort, profile, ...
     effort: streams that are tried at most.  seed: of everything random.  beside: path of a file in which sensitivities
@@ -89,21 +92,20 @@ def calibrate(model: Model, runs: Sequence[Arrays], target: Target, *, held_out:
     fit the network.
     """
     config, proto = _checked(config or Config(step=1.0), effort, seed), network_of(model)
-    check_runs([*runs, *held_out], proto)
+    check_runs([run for runs in (*sequences, *held_out) for run in runs], proto)
     if noise and not held_out and not target.by_size:
         raise ConfigError("BAD_CONFIG", f"noise does not show that {target} stay: give inputs with --validation, or "
                           "ask for a size (--bits-per-weight, --max-bytes)")
-    if held_out:
-        kept, held = list(runs), validation(held_out, runs, proto)
-    elif noise:
-        kept, held = list(runs), all_of(runs, proto)
-    else:
-        kept, held = split(runs, proto, seed)
     threads = config.threads if sum(t.size for t in model.tensors) > SMALL else 1
+    kept, held, chains = _parts(model, sequences, held_out, feed or {}, noise, seed)
     network = Network(model, kept, threads)
     found = _sensitivities(network, kept, outputs, seed, beside, measuring)
-    other = Network(model, held.runs, threads, cut=False)
-    blocks = [held.blocks[n] for n in other.run_numbers]
+    other: Network | FedNetwork
+    if feed:
+        other, blocks = FedNetwork(model, held.runs, chains, feed, threads), held.blocks
+    else:
+        other = Network(model, held.runs, threads, cut=False)
+        blocks = [held.blocks[n] for n in other.run_numbers]
     judge = Judge(other, blocks, found.outputs, _decisions(decisions, found, target), seed)
     return calibrate_network(network, found, judge, target, config=config, noise=noise, effort=effort, trying=trying)
 
@@ -123,12 +125,28 @@ def calibrate_network(network: Network | CallableNetwork, found: Sensitivities, 
     return _calibrated(result, target, of, found.never_run)
 
 
+def _parts(model: Model, sequences: Sequence[Sequence[Arrays]], held_out: Sequence[Sequence[Arrays]], feed: Feed,
+           noise: bool, seed: int) -> tuple[list[Arrays], HeldOut, list[list[int]]]:
+    """(runs to calibrate on, runs to judge on, chains of these where outputs are fed back)."""
+    proto = network_of(model)
+    runs, others = (fed(model, s, feed) if s and feed else [run for part in s for run in part]
+                    for s in (sequences, held_out))
+    if others:
+        return runs, validation(others, runs, proto), chains_of(held_out)
+    if noise:
+        return runs, all_of(runs, proto), []
+    if feed:
+        return split_fed(runs, chains_of(sequences), seed)
+    kept, held = split(runs, proto, seed)
+    return kept, held, []
+
+
 def _guess(target: Target, candidates: Candidates) -> float:
     """The distance at which a target is met, about."""
     if target.kind == "decisions":
         return (2 * (1 - target.value))**2
     if target.by_size:
-        return math.exp2(2 * (2 - candidates.limit)) / 10
+        return math.exp2(2 * (2 - min(candidates.limit, 12.0))) / 10
     return target.value if target.kind == "kl" else math.exp(-target.value / 10 * math.log(10))
 
 

@@ -12,7 +12,6 @@ from ..api import decode, encode
 from ..encoder.config import Config
 from ..encoder.config_parts import Rule
 from ..encoder.level_search import default_lambda
-from ..encoder.rate_control import representable
 from ..model import Model
 from .callable import CallableNetwork
 from .layer_moments import Kept
@@ -20,7 +19,7 @@ from .network import Network
 from .scores import Judge, Score
 from .sensitivity import Sensitivities
 from .sequence import Method, Quantised, quantise_network
-from .steps import COARSEST, pattern_of
+from .steps import pattern_of, within
 from .targets import Target, octaves
 
 METADATA = "calibration"        # the key under which a stream tells what was asked for and found
@@ -143,11 +142,10 @@ class Candidates:
             return math.sqrt(price / (default_lambda(self.states) * value))
 
         weights = self.network.weights
-        sizes = {name: math.sqrt(_squares(weights[name]) / weights[name].size) or 1.0 for name in self.value}
-        if not way.by_tensor:
-            common = min(step(self.moved / self.weights), COARSEST * max(sizes.values()))
-            return {name: representable(common) for name in self.value}
-        return {name: representable(min(step(v), COARSEST * sizes[name])) for name, v in self.value.items()}
+        if way.by_tensor:
+            return {name: within(step(v), weights[name]) for name, v in self.value.items()}
+        common = step(self.moved / self.weights)
+        return dict.fromkeys(self.value, within(common, np.concatenate([weights[n].reshape(-1) for n in self.value])))
 
     def _config(self, made: Quantised) -> Config:
         rules = [Rule(pattern_of(name), "fine") for name in made.never_run]

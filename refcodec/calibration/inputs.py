@@ -33,14 +33,18 @@ def read_runs(paths: Sequence[str], proto: onnx.ModelProto) -> list[Arrays]:
     Raises FormatError MISSING_FILE, UNSUPPORTED_TYPE or BAD_SIZE: a file cannot be read; an array is missing, misshapen
     or not finite. ConfigError BAD_CONFIG where noise cannot stand for an input.
     """
-    runs: list[Arrays] = []
-    for path in paths:
-        runs += _noise(proto) if path == NOISE else _runs(path, proto)
-    return runs
+    return [run for runs in read_sequences(paths, proto) for run in runs]
+
+
+def read_sequences(paths: Sequence[str], proto: onnx.ModelProto) -> list[list[Arrays]]:
+    """The same, apart for each path."""
+    return [_noise(proto) if path == NOISE else _runs(path, proto) for path in paths]
 
 
 def check_runs(runs: Sequence[Arrays], proto: onnx.ModelProto) -> None:
-    """Raises FormatError BAD_SIZE where a run has no array for an input, or one of another shape."""
+    """Raises FormatError BAD_SIZE where there is no run, or one has no array for an input, or one of another shape."""
+    if not runs:
+        raise FormatError("BAD_SIZE", "there are no inputs to calibrate on: give some")
     for number, run in enumerate(runs):
         for x in inputs_of(proto):
             if x.name not in run:

@@ -68,6 +68,8 @@ class Network:
         pieces = set(self.weights) if cut else set()
         self.run_numbers = [n for _, numbers in ways for n in numbers]
         self.courses = [Course(way, [runs[n] for n in numbers], pieces, threads) for way, numbers in ways]
+        self._place_of_run = {n: (course, at) for (_, numbers), course in zip(ways, self.courses)
+                              for at, n in enumerate(numbers)}
         used = set().union(*(course.wiring.users for course in self.courses)) & set(self.weights)
         if not used:
             raise ConfigError("UNSUPPORTED_LAYER", "no output of the network depends on its weights on these inputs")
@@ -79,6 +81,18 @@ class Network:
     def answers(self, changes: Changes | None = None) -> list[Arrays]:
         """The outputs of all runs, with other arrays for some tensors. Quickest for tensors in the order of use."""
         return [found for walk in self._walks for found in walk.answers(changes or {})]
+
+    def run_of(self, number: int) -> Arrays:
+        """A run, by its number among those that were given."""
+        course, at = self._place_of_run[number]
+        return course.runs[at]
+
+    def answer(self, number: int, run: Arrays, changes: Changes) -> Arrays:
+        """The outputs of a run with other inputs, which go the same way, and other arrays for some tensors: of a
+        network that is not cut."""
+        course, _ = self._place_of_run[number]
+        weights = {value: np.asarray(changes.get(t, self._arrays[t])) for value, t in course.flat.weights.items()}
+        return course.piece(0, run, weights)
 
     def outputs(self) -> dict[str, str]:
         """The outputs, each with the operator that makes its values: what only moves them about is passed over."""

@@ -21,6 +21,8 @@ from .sensitivity import Subject
 
 DRAWS = 1000
 CERTAIN = 0.9                   # how often a bound holds
+_BEYOND = 1e30                  # of one block: an answer that is no number, which makes everything infinite
+_TINY = 1e-300
 
 
 @dataclass
@@ -48,11 +50,15 @@ class Score:
     def distance(self, w: np.ndarray) -> np.ndarray:
         """As measure.py has it, added up over the outputs."""
         scale = np.where(self.nats, 1.0, self.variances)
-        return np.asarray(((w @ self.moved) / np.maximum(w @ self.counts, 1) / scale).sum(axis=1))
+        return _finite(((w @ self.moved) / np.maximum(w @ self.counts, 1) / scale).sum(axis=1))
 
     def noise(self, w: np.ndarray) -> np.ndarray:
         """Squared error over variance, of the output that has most."""
-        return np.asarray(((w @ self.squares) / np.maximum(w @ self.elements, 1) / self.variances).max(axis=1))
+        return _finite(((w @ self.squares) / np.maximum(w @ self.elements, 1) / self.variances).max(axis=1))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 1e-9 * _BEYOND, np.inf, values)
 
 
 Loss = Callable[[Score, np.ndarray], np.ndarray]       # (score, how often each block counts [draws, blocks]): [draws]
@@ -61,15 +67,17 @@ Loss = Callable[[Score, np.ndarray], np.ndarray]       # (score, how often each 
 class Judge:
     """A network on held-out inputs.
 
-    subject: the network.  blocks: of each of its runs, as HeldOut has them.  outputs: those that count.
-    decisions: what is decided; may be empty.
+    subject: the network.  blocks: of each of its runs, as HeldOut has them; what is in none (-1) is not judged.
+    outputs: those that count.  decisions: what is decided; may be empty.
     Raises ConfigError BAD_CONFIG where outputs cannot be judged by: see Measure and Decision.check.
     """
 
     def __init__(self, subject: Subject, blocks: Sequence[np.ndarray], outputs: Sequence[Output],
                  decisions: Sequence[Decision] = (), seed: int = 0):
-        self.subject, self.blocks, self.decisions = subject, list(blocks), list(decisions)
-        self.reference = subject.answers()
+        self.subject, self.decisions = subject, list(decisions)
+        self.blocks = [b for b in blocks if b[0] >= 0]
+        self.judged = [k for k, b in enumerate(blocks) if b[0] >= 0]
+        self.reference = self._judged(subject.answers())
         self.outputs = Measure([replace(o) for o in outputs], self.reference).outputs
         known = self.reference[0]
         for d in decisions:
@@ -86,6 +94,9 @@ class Judge:
         draws = np.random.default_rng(seed).multinomial(self.count, [1 / self.count] * self.count, size=DRAWS)
         self.draws, self.once = draws.astype(np.float64), np.ones((1, self.count))
 
+    def _judged(self, answers: Sequence[Arrays]) -> list[Arrays]:
+        return [answers[k] for k in self.judged]
+
     @property
     def inputs(self) -> int:
         return sum(len(b) for b in self.blocks)
@@ -96,7 +107,7 @@ class Judge:
 
     def score(self, changes: Arrays) -> Score:
         """Of the network with other arrays for some tensors."""
-        answers = self.subject.answers(changes)
+        answers = self._judged(self.subject.answers(changes))
         by_output = (self.count, len(self.outputs))
         moved, squares, counts, elements = (np.zeros(by_output) for _ in range(4))
         s = Score(np.zeros(self.count), np.zeros(self.count), moved, squares, counts, elements, self.variances,
@@ -111,11 +122,11 @@ class Judge:
                 with np.errstate(invalid="ignore"):
                     square = np.square(a - b)
                 _add(s.squares[:, k], blocks, np.where(np.isfinite(square) | (a == b), np.where(a == b, 0, square),
-                                                       np.inf))
+                                                       _BEYOND))
                 _add(s.elements[:, k], blocks, np.ones_like(square))
                 one = np.isnan(b).any() or (o.kind != "log-classes" and not np.isfinite(b).all())
                 moved = square if o.kind == "values" else divergence(o, a, b)
-                _add(s.moved[:, k], blocks, np.full(moved.shape, np.inf) if one else moved)
+                _add(s.moved[:, k], blocks, np.full(moved.shape, _BEYOND) if one else moved)
                 _add(s.counts[:, k], blocks, np.ones_like(moved))
         return s
 
@@ -126,10 +137,20 @@ class Judge:
     def bound(self, score: Score, loss: Loss) -> float:
         """What it is at most, with a certainty of CERTAIN.
 
-        The quantile is moved outwards as far as Student's distribution is wider than the normal one, for few blocks.
+        The quantile of the draws is moved outwards for the skewness of what the blocks have (bias-corrected and
+        accelerated, Efron 1987), and as far as Student's distribution is wider than the normal one, for few blocks.
         """
-        values = np.sort(loss(score, self.draws))
-        return float(values[min(math.ceil(_level(self.count) * len(values)), len(values)) - 1])
+        values, found = np.sort(loss(score, self.draws)), self.measured(score, loss)
+        if not math.isfinite(values[-1]):
+            return math.inf
+        normal, apart = NormalDist(), loss(score, 1 - np.eye(self.count))
+        below = (np.searchsorted(values, found) + np.searchsorted(values, found, side="right")) / 2 / len(values)
+        bias = normal.inv_cdf(min(max(float(below), 0.1), 0.9))
+        without = apart.mean() - apart
+        skewed = float((without**3).sum() / max(6 * (without**2).sum() ** 1.5, _TINY))
+        z = bias + _wide(self.count)
+        level = normal.cdf(bias + z / max(1 - skewed * z, 0.2))
+        return float(values[min(math.ceil(level * len(values)), len(values)) - 1])
 
 
 def _add(sums: np.ndarray, blocks: np.ndarray, values: np.ndarray) -> None:
@@ -140,12 +161,11 @@ def _add(sums: np.ndarray, blocks: np.ndarray, values: np.ndarray) -> None:
         sums[blocks[0]] += values.sum()
 
 
-def _level(count: int) -> float:
-    """The quantile of the draws that is taken as the bound, of so many blocks."""
-    n, freedom = NormalDist(), count - 1
-    z = n.inv_cdf(CERTAIN)
-    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    return n.cdf(t * math.sqrt(count / freedom))
+def _wide(count: int) -> float:
+    """How many standard deviations of the draws are CERTAIN to hold, of so many blocks."""
+    z, freedom = NormalDist().inv_cdf(CERTAIN), count - 1
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)     # of Student
+    return t * math.sqrt(count / freedom)
 
 
 def most_lost(lost: int, decisions: int) -> float:

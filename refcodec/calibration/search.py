@@ -52,9 +52,14 @@ class Course:
         return t.limited(self.target) <= self.limit
 
     @property
-    def met(self) -> Trial | None:
+    def best(self) -> Trial | None:
         """The trial that meets the target with least."""
         return min((t for t in self.trials if self.meets(t)), key=lambda t: t.sought(self.target), default=None)
+
+    @property
+    def met(self) -> Trial | None:
+        """The trial that meets it at the price farthest out, beyond which nothing meets it."""
+        return min((t for t in self.trials if self.meets(t)), key=lambda t: t.price * self.inner, default=None)
 
     @property
     def missed(self) -> Trial | None:
@@ -82,8 +87,8 @@ class Course:
         """What is sought, where the target is just met."""
         t = self.met or self.missed
         assert t is not None
-        if self.closed and self.met:
-            return self.met.sought(self.target)
+        if self.closed and self.best:
+            return self.best.sought(self.target)
         octaves = self._octaves(t)
         return t.sought(self.target) + octaves * (1.0 if self.target.by_size else BITS)
 
@@ -160,7 +165,7 @@ def search(candidates: Candidates, ways: Sequence[Way], start: float, effort: in
 
 
 def _best(courses: Sequence[Course]) -> Trial | None:
-    met = [c.met for c in courses if c.met is not None]
+    met = [c.best for c in courses if c.best is not None]
     return min(met, key=lambda t: t.sought(courses[0].target), default=None)
 
 

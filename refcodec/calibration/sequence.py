@@ -18,7 +18,6 @@ from ..encoder.config import Config
 from ..encoder.config_parts import Rule
 from ..encoder.given_levels import GivenLevels
 from ..encoder.level_search import default_lambda
-from ..encoder.rate_control import representable
 from ..errors import ConfigError
 from ..model import Model, Tensor
 from ..reconstruction import unfolded
@@ -28,7 +27,7 @@ from .layer_moments import GivenInputs, Inputs, Kept, LayerInputs
 from .moments import cholesky, column_weights, corrected, damping, error_of
 from .network import Network
 from .sensitivity import Sensitivities
-from .steps import COARSEST, pattern_of
+from .steps import pattern_of, within
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class _Sequence:
             layer = self.inputs.of(name, value)
         except ConfigError as error:
             made.plain[name] = error.message
-            made.steps[name] = representable(self._step(self.network.weights[name], value[name]))
+            made.steps[name] = self._step(self.network.weights[name], value[name])
             return
         weights, inputs = layer.weights.copy(), layer.weights.shape[1]
         if layer.drift is not None:
@@ -127,7 +126,7 @@ class _Sequence:
             own, states = upper[:, here, here], self.method.states
             d = float(column_weights(own).mean())
             cost = value[part.tensor] / part.moment              # of a squared error, times its column weight
-            step = representable(self._step(weights[:, here], cost * d))
+            step = self._step(weights[:, here], cost * d)
             best = quantise_with_feedback(weights[:, here], own, step, states, lam=self.price / (step**2 * cost * d),
                                           mean_weight=d)
             weights[:, later] -= best.carried(upper[:, here, later])
@@ -138,8 +137,7 @@ class _Sequence:
 
     def _step(self, weights: np.ndarray, value: float) -> float:
         """The step at which a bit is worth its price, where a squared error costs `value`."""
-        largest = COARSEST * (math.sqrt(float(np.square(weights.astype(np.float64)).mean())) or 1.0)
-        return min(math.sqrt(self.price / (default_lambda(self.method.states) * value)), largest)
+        return within(math.sqrt(self.price / (default_lambda(self.method.states) * value)), weights)
 
     def _go_on(self, values: np.ndarray, layer: LayerInputs) -> None:
         """The quantised tensors take the place of the original for all layers to come."""

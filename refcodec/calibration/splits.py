@@ -23,7 +23,10 @@ HELD_OUT_MIN = 8                # blocks
 
 @dataclass
 class HeldOut:
-    """Runs to judge on.  blocks: of each run, the number of the block of each of its rows; of one where it is no batch.
+    """Runs to judge on.
+
+    blocks: of each run, the number of the block of each of its rows, or of itself where it is no batch; -1: it is run,
+    but not judged.
     """
 
     runs: list[Arrays]
@@ -32,7 +35,7 @@ class HeldOut:
     @property
     def count(self) -> int:
         """The number of inputs."""
-        return sum(len(b) for b in self.blocks)
+        return sum(int((b >= 0).sum()) for b in self.blocks)
 
 
 def split(runs: Sequence[Arrays], proto: onnx.ModelProto, seed: int = 0) -> tuple[list[Arrays], HeldOut]:
@@ -43,15 +46,7 @@ def split(runs: Sequence[Arrays], proto: onnx.ModelProto, seed: int = 0) -> tupl
     """
     rows = [batch_rows(run, proto) for run in runs]
     blocks = _blocks([1 if n is None else n for n in rows])
-    chance, count = np.random.default_rng(seed), int(blocks[-1][-1]) + 1
-    chosen = np.zeros(count, bool)
-    for first in range(0, count - count % ONE_IN, ONE_IN):
-        chosen[first + chance.integers(ONE_IN)] = True
-    if chosen.sum() < HELD_OUT_MIN:
-        inputs = sum(map(len, blocks))
-        raise ConfigError("BAD_CONFIG", f"{inputs} inputs are too few: a fifth is held out to judge on, and "
-                          f"{HELD_OUT_MIN} of these are the least; give {HELD_OUT_MIN * ONE_IN} or more, or others to "
-                          "judge on with --validation (an input is a row of a batch, or a run)")
+    chosen = held_out_blocks(int(blocks[-1][-1]) + 1, sum(map(len, blocks)), seed)
     kept: list[Arrays] = []
     held = HeldOut([], [])
     for run, n, numbers in zip(runs, rows, blocks):
@@ -63,6 +58,18 @@ def split(runs: Sequence[Arrays], proto: onnx.ModelProto, seed: int = 0) -> tupl
                     held.blocks.append(numbers[here])
     known = _digests(kept, proto)
     return kept, _renumbered(_without(held, known, proto))
+
+
+def held_out_blocks(count: int, inputs: int, seed: int) -> np.ndarray:
+    """Which of `count` blocks are held out: bool [count]. Raises ConfigError BAD_CONFIG for too few. inputs: in all."""
+    chance, chosen = np.random.default_rng(seed), np.zeros(count, bool)
+    for first in range(0, count - count % ONE_IN, ONE_IN):
+        chosen[first + chance.integers(ONE_IN)] = True
+    if chosen.sum() < HELD_OUT_MIN:
+        raise ConfigError("BAD_CONFIG", f"{inputs} inputs are too few: a fifth is held out to judge on, and "
+                          f"{HELD_OUT_MIN} of these are the least; give {HELD_OUT_MIN * ONE_IN} or more, or others to "
+                          "judge on with --validation (an input is a row of a batch, or a run)")
+    return chosen
 
 
 def validation(runs: Sequence[Arrays], calibrated: Sequence[Arrays], proto: onnx.ModelProto) -> HeldOut:

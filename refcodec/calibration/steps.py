@@ -15,12 +15,20 @@ from glob import escape
 import numpy as np
 
 from ..encoder.level_search import LAMBDA_SCALAR
+from ..encoder.rate_control import finest_step, largest_magnitude, representable
 from ..errors import ConfigError
 from .sensitivity import Sensitivities, Sensitivity
 
 SAMPLE = 1 << 16                # elements of a tensor whose bits are counted
 COARSEST = 4.0                  # the largest step, in root mean squares of the tensor: next to nothing is left there
 _PRICES = 60                    # of the search, which halves
+
+
+def within(step: float, weights: np.ndarray) -> float:
+    """The step, or the nearest that is of use for these weights, and representable: neither so coarse that next to
+    nothing is left of them, nor so fine that levels are too large."""
+    coarsest = COARSEST * (math.sqrt(float(np.square(weights.astype(np.float64)).mean())) or 1.0)
+    return representable(max(min(step, coarsest), finest_step(largest_magnitude(weights) or 1.0)))
 
 
 @dataclass

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TARGETS = {"target_decisions": "decisions", "target_kl": "kl", "target_output_snr": "output_snr"}
 SIZES = ("bits_per_weight", "max_bytes")
 ASKED = "--target-decisions, --target-kl, --target-output-snr, --bits-per-weight or --max-bytes"
-ONLY = ("validation", "decision", "output_name", "effort", "calibration_seed", *TARGETS)     # with --calibration alone
+ONLY = ("validation", "feed", "decision", "output_name", "effort", "calibration_seed", *TARGETS)   # with --calibration
 
 TEXT = (
     "Inputs of an ONNX model tell where errors are cheap: the weights are quantised so that the answers stay, and the "
@@ -46,6 +46,9 @@ def add_calibration(e: argparse.ArgumentParser) -> None:
                    "given again. 'noise': made up, for steps alone, with --bits-per-weight or --max-bytes")
     c.add_argument("--validation", action="append", metavar="Y.npz",
                    help="inputs to judge on (default: a fifth of the others, which is held out)")
+    c.add_argument("--feed", action="append", metavar="OUTPUT:INPUT",
+                   help="an output that is an input of the next run, as a state; the array of that input is its first "
+                   "value; may be given again")
     c.add_argument("--decision", action="append", metavar="HOW",
                    help="argmax:NAME or threshold:NAME:0.5, where the outputs do not tell; may be given again")
     c.add_argument("--output-name", action="append", metavar="NAME",
@@ -92,7 +95,8 @@ def calibrated(model: Model, arguments: argparse.Namespace, config: Config) -> C
     """The stream that meets the target."""
     from ..calibration.cache import ENDING
     from ..calibration.calibrate import calibrate
-    from ..calibration.inputs import NOISE, read_runs
+    from ..calibration.feeding import feed_of
+    from ..calibration.inputs import NOISE, read_sequences
     from ..calibration.search import EFFORT
     from ..integers.evaluate import network_of
 
@@ -102,11 +106,12 @@ def calibrated(model: Model, arguments: argparse.Namespace, config: Config) -> C
         _refuse("noise stands in for inputs that are not there; leave it out beside others")
     if NOISE in (arguments.validation or ()):
         _refuse("noise shows nothing of the answers to real inputs: give --validation some")
-    runs = read_runs(arguments.calibration, proto)
-    held_out = read_runs(arguments.validation or (), proto)
+    sequences = read_sequences(arguments.calibration, proto)
+    held_out = read_sequences(arguments.validation or (), proto)
     weights = sum(t.size for t in model.tensors)
     with progress_bar(weights, "measure", "") as measuring, progress_bar(effort, "try", " streams") as trying:
-        return calibrate(model, runs, target_of(arguments), held_out=held_out, decisions=arguments.decision or (),
+        return calibrate(model, sequences, target_of(arguments), held_out=held_out,
+                         feed=feed_of(arguments.feed or ()), decisions=arguments.decision or (),
                          outputs=arguments.output_name or (), config=config, noise=noise, effort=effort,
                          seed=arguments.calibration_seed or 0, beside=arguments.input[0] + ENDING,
                          measuring=measuring, trying=trying)
