@@ -13,7 +13,9 @@ from ..errors import ConfigError
 from .candidates import ONE_STEP, Candidates, Trial, Way
 from .targets import Target
 
-EFFORT = 24                     # trials at most
+EFFORT = 24                     # trials at most,
+EACH = 3                        # for each way that is tried, on average
+BOLD = 1.0                      # octaves more, where few trials are left and none has met the target
 CLOSE = 0.08                    # octaves of the price between a trial that meets the target and one that does not
 FARTHEST = 4.0                  # octaves from one trial to the next
 RANGE = 60.0                    # and from the first
@@ -124,10 +126,11 @@ def search(candidates: Candidates, ways: Sequence[Way], start: float, effort: in
            ) -> Found:
     """The best trial of at most `effort`, from a price on (log2).
 
+    ways: one step is among the first two.
     Raises ConfigError RATE where no trial meets the target.
     """
     target, limit, trials = candidates.target, candidates.limit, list[Trial]()
-    courses = [Course(way, target, limit) for way in ways]
+    courses = [Course(way, target, limit) for way in ways[:max(2, effort // EACH)]]
 
     def attempt(course: Course, price: float) -> None:
         if told is not None:
@@ -156,7 +159,8 @@ def search(candidates: Candidates, ways: Sequence[Way], start: float, effort: in
         if not open_ones:
             break
         course = min(open_ones, key=Course.promise)
-        attempt(course, course.next_price())
+        bold = BOLD * courses[0].inner if best is None and effort - len(trials) <= 2 else 0.0
+        attempt(course, course.next_price() + bold)
     best = _best(courses)
     if best is None:
         _refuse(target, trials, effort)
