@@ -17,7 +17,7 @@ Config   what the encoder is asked for: loss, size, speed, a published system
 Model    tensors, layers and the file around them; Tensor: a named array
 
 encode_to writes a stream to a file object; transcode gives a stream another entropy mode; upgrade takes streams of 0.1;
-StreamDecoder decodes tensor by tensor; OmcError is the base of all errors.
+StreamDecoder decodes tensor by tensor, within a Budget; OmcError is the base of all errors.
 On the command line: python -m refcodec --help.
 """
 
@@ -38,6 +38,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .budget import Budget
     from .decoder import StreamDecoder
     from .encoder.config import Config
     from .encoder.config_parts import Rule
@@ -46,11 +47,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = ["encode", "decode", "open", "load", "save", "Config", "Model", "Tensor", "encode_to", "transcode",
-           "upgrade", "OpenStream", "Rule", "StreamDecoder", "OmcError", "ConfigError", "ContainerError",
+           "upgrade", "OpenStream", "Rule", "StreamDecoder", "Budget", "OmcError", "ConfigError", "ContainerError",
            "EntropyError", "FormatError", "ReconstructionError", "SemanticsError", "StreamSyntaxError"]
 
-_HOMES = {"Config": "encoder.config", "Rule": "encoder.config_parts", "StreamDecoder": "decoder", "Model": "model",
-          "Tensor": "model", "OpenStream": "opened"}
+_HOMES = {"Config": "encoder.config", "Rule": "encoder.config_parts", "StreamDecoder": "decoder", "Budget": "budget",
+          "Model": "model", "Tensor": "model", "OpenStream": "opened"}
 
 
 if not TYPE_CHECKING:                   # where a name that is not there is an error

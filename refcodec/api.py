@@ -55,8 +55,8 @@ def encode_to(sink: BinaryIO, model: ModelsLike, config: Config | None = None, r
 
 
 def decode(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1,
-           threads: int | None = None, max_memory: int | None = None, allow_prefix: bool = False,
-           progress: Progress | None = None) -> Model:
+           threads: int | None = None, max_memory: int | None = None, max_work: int | None = None,
+           max_output: int | None = None, allow_prefix: bool = False, progress: Progress | None = None) -> Model:
     """Decode a stream into the model that was coded, verified by its digests (SPEC 8).
 
     stream:       its bytes, or the path of its file.
@@ -65,7 +65,9 @@ def decode(stream: Bytes | Path, references: ModelsLike = (), *, model: int | st
                   default the last, in its finest quality.
     threads:      over tensors, their pieces and entry points; None: as many as there are processors. The result is the
                   same for any number.
-    max_memory:   bytes that the model, and one tensor while it is decoded, may take; None: the memory of the machine.
+    max_memory:   bytes that may be held at a time, the model included.  max_work: units of work (SPEC A.2).
+    max_output:   bytes of the model.  None: what follows from the size of the stream and of the references, so that
+                  honest streams pass and bombs do not (refcodec.Budget).
     allow_prefix: take a stream that was cut after a whole model or quality layer.
     progress:     called with (bytes done, bytes in all, name) after each tensor.
 
@@ -73,17 +75,20 @@ def decode(stream: Bytes | Path, references: ModelsLike = (), *, model: int | st
     Raises OmcError with code, unit and bit (SPEC annex B): ContainerError, StreamSyntaxError, SemanticsError,
     EntropyError, ReconstructionError; FormatError for a file that cannot be read; ConfigError for a name of no model.
     """
+    from .budget import Budget
     from .decoder import StreamDecoder
     from .inputs import as_models
     from .parallel import processors
 
-    with StreamDecoder(stream, as_models(references), threads=threads or processors(), max_memory=max_memory,
+    budget = Budget(max_memory, max_work, max_output)
+    with StreamDecoder(stream, as_models(references, budget), threads=threads or processors(), budget=budget,
                        allow_prefix=allow_prefix) as decoder:
         return decoder.model(model, progress)
 
 
 def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *, threads: int | None = None,
-              max_memory: int | None = None, progress: Progress | None = None) -> bytes:
+              max_memory: int | None = None, max_work: int | None = None, max_output: int | None = None,
+              progress: Progress | None = None) -> bytes:
     """The same stream in another entropy mode: every decoded word and every digest stays.
 
         transcode("model.omc", "bins")                      # decodes fastest
@@ -93,12 +98,13 @@ def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *
     entropy:    an entropy mode of SPEC 7.7.3 in small letters. What it cannot code stays as it is: tensors that share a
                 unit, and levels of a trellis between 'bins' and the other modes.
     references: models that an update refers to, given like the model of encode().
-    threads, max_memory, progress: as of decode().
+    threads, max_memory, max_work, max_output, progress: as of decode().
 
     Raises what decode() raises, and ConfigError for a mode that does not exist.
     """
     from . import transcoding
     from .bitstream.structures import EntropyMode
+    from .budget import Budget
     from .errors import ConfigError
     from .inputs import as_models
     from .parallel import processors
@@ -106,31 +112,36 @@ def transcode(stream: Bytes | Path, entropy: str, references: ModelsLike = (), *
     if entropy.upper() not in EntropyMode.__members__:
         raise ConfigError("BAD_CONFIG", f"there is no entropy mode {entropy!r}; there are "
                           f"{', '.join(mode.name.lower() for mode in EntropyMode)}")
-    return transcoding.transcode(stream, EntropyMode[entropy.upper()], as_models(references),
-                                 threads=threads or processors(), max_memory=max_memory, progress=progress)
+    budget = Budget(max_memory, max_work, max_output)
+    return transcoding.transcode(stream, EntropyMode[entropy.upper()], as_models(references, budget),
+                                 threads=threads or processors(), budget=budget, progress=progress)
 
 
 def upgrade(stream: Bytes | Path, references: ModelsLike = (), *, threads: int | None = None,
-            max_memory: int | None = None, progress: Progress | None = None) -> bytes:
+            max_memory: int | None = None, max_work: int | None = None, max_output: int | None = None,
+            progress: Progress | None = None) -> bytes:
     """A stream that refcodec 0.1 wrote as one of this version: other digests (SPEC 8.8), payloads byte for byte.
 
     stream:     its bytes, or the path of its file.
     references: models that an update refers to, given like the model of encode(): their digests are others now.
-    threads, max_memory, progress: as of decode().
+    threads, max_memory, max_work, max_output, progress: as of decode().
 
     Raises what decode() raises: the stream is decoded, and verified by its own digests. UNSUPPORTED_VERSION for one of
     another version than 0.1.
     """
     from . import upgrading
+    from .budget import Budget
     from .inputs import as_models
     from .parallel import processors
 
-    return upgrading.upgrade(stream, as_models(references), threads=threads or processors(), max_memory=max_memory,
+    budget = Budget(max_memory, max_work, max_output)
+    return upgrading.upgrade(stream, as_models(references, budget), threads=threads or processors(), budget=budget,
                              progress=progress)
 
 
 def open(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str = -1,
-         threads: int | None = None, max_memory: int | None = None, allow_prefix: bool = False) -> OpenStream:
+         threads: int | None = None, max_memory: int | None = None, max_work: int | None = None,
+         max_output: int | None = None, allow_prefix: bool = False) -> OpenStream:
     """Open a stream for its tensors, without decoding them: a mapping of names to numpy arrays.
 
         with refcodec.open("model.omc") as tensors:
@@ -138,14 +149,17 @@ def open(stream: Bytes | Path, references: ModelsLike = (), *, model: int | str 
             rows = tensors.get_slice("fc1.weight")[:16]     # where the coding allows it, these rows alone
             tensors.read_into("fc2.weight", out)            # into an array, or a tensor of torch, that is there
 
-    The arguments and the errors are those of decode(); an array's errors are raised when it is read.
+    The arguments and the errors are those of decode(); an array's errors are raised when it is read. max_work and
+    max_output are of each access by itself.
     """
+    from .budget import Budget
     from .inputs import as_models
     from .opened import OpenStream
     from .parallel import processors
 
-    return OpenStream(stream, as_models(references), model=model, threads=threads or processors(),
-                      max_memory=max_memory, allow_prefix=allow_prefix)
+    budget = Budget(max_memory, max_work, max_output)
+    return OpenStream(stream, as_models(references, budget), model=model, threads=threads or processors(),
+                      budget=budget, allow_prefix=allow_prefix)
 
 
 def load(path: Path) -> Model:

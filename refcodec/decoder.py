@@ -6,8 +6,8 @@ import math
 import os
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy as np
 from .bitstream.parser import LazyParser, ParsedModel, ParsedStream, Parser, TensorUnit
 from .bitstream.structures import BY_TENSOR, Bytes, Component, PredictionMode, Representation, TensorDescriptor
 from .bitstream.units import ByteSource, check_unit
+from .budget import Budget
+from .costs import Costs
 from .digests import (
     TensorDigest,
     check_piece_digests,
@@ -34,11 +36,13 @@ from .prediction import fitted
 from .prediction.neighbours import Neighbours
 from .reconstruction import folded, unfolded
 from .reconstruction.components import Layout, Payloads
-from .reconstruction.representations import decode_matrix, working_memory
+from .reconstruction.representations import decode_matrix
 from .topology import layers_of, source_of
 
 Progress = Callable[[int, int, str], None]      # (bytes done, bytes in all, name of the tensor)
-KEPT_BYTES = 32 << 20     # of decoded units that others are predicted from
+KEPT_BYTES = 32 << 20     # of decoded units that others are predicted from, at most
+KEPT_SHARE = 8            # and that part of the memory that is left
+THREAD_BYTES = 8 << 20    # that a thread takes where it decodes pieces: a piece, its payload, its symbols and contexts
 NAMES_SHOWN = 16          # of models, in messages
 
 
@@ -48,7 +52,7 @@ class StreamDecoder:
     stream:       bytes or a path.
     references:   the external models that it may refer to.
     threads:      over tensors and entry points.
-    max_memory:   bytes that one tensor may need while it is decoded; None: the memory of the machine.
+    budget:       what reading and decoding may cost; None: what the level of the stream allows, and the machine has.
     allow_prefix: take a stream that was cut after a whole model.
     lazy:         for access to some tensors: the check of a tensor's unit is verified when the whole unit is decoded.
     verify:       False leaves out the digests of tensors, for measurements of speed; never for use.
@@ -59,21 +63,25 @@ class StreamDecoder:
     """
 
     def __init__(self, stream: Bytes | str | os.PathLike[str] | ByteSource, references: Sequence[Model] = (), *,
-                 threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False, lazy: bool = False,
+                 threads: int = 1, budget: Budget | None = None, allow_prefix: bool = False, lazy: bool = False,
                  verify: bool = True, make_parser: Callable[..., Parser] = Parser):
         self.references = list(references)
         if not all(isinstance(m, Model) for m in self.references):
             raise TypeError("the references of a StreamDecoder are Models; decode() and open() take paths, too")
-        self.threads, self.max_memory = max(1, threads), max_memory or machine_memory()
+        self.budget = budget or Budget.of_level()
         self.lazy, self.verify = lazy, verify
         self._by_digest: dict[bytes, Model] | None = None
         source = stream if isinstance(stream, ByteSource) else ByteSource(stream)
+        self.budget.give(source.size + sum(t.nbytes for m in self.references for t in m.tensors))
+        self.threads = max(1, min(threads, self.budget.memory_left // THREAD_BYTES))
         try:
-            make = LazyParser if lazy else make_parser
-            self.parsed: ParsedStream = make(source, self.find_reference, allow_prefix).parse()
+            parser = (LazyParser if lazy else make_parser)(source, self.find_reference, allow_prefix)
+            parser.budget = self.budget
+            self.parsed: ParsedStream = parser.parse()
         except BaseException:
             source.close()
             raise
+        self.costs = Costs(self.parsed)
         self._kept: OrderedDict[tuple[int, int], dict[int, np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -82,10 +90,15 @@ class StreamDecoder:
 
     def __exit__(self, *_: object) -> None:
         self.parsed.source.close()
+        self.budget.release(self.parsed.held)
+        self.parsed.held = 0
 
     def find_reference(self, digest: bytes) -> Model | None:
         """The external model of this digest, if it was given."""
         if self._by_digest is None:
+            for m in self.references:
+                largest = max((t.nbytes for t in m.tensors), default=0)
+                self.budget.check_memory(2 * largest, f"the largest tensor of the reference {m.origin!r}")
             self._by_digest = {m.digest(self.threads): m for m in self.references}
         return self._by_digest.get(digest)
 
@@ -136,12 +149,17 @@ class StreamDecoder:
             unit, _ = self.decode_unit(number, position)
             with self._lock:
                 self._kept[number, position] = unit
-                while sum(w.nbytes for u in self._kept.values() for w in u.values()) > KEPT_BYTES:
+                most = min(KEPT_BYTES, self.budget.memory_left // KEPT_SHARE)
+                while sum(w.nbytes for u in self._kept.values() for w in u.values()) > most:
                     self._kept.popitem(last=False)
         return unit[index]
 
-    def tensors(self, number: int, only: set[int] | None = None) -> Iterator[tuple[int, np.ndarray, bytes]]:
-        """(index, words, digest) of the tensors of a model, in the order of the stream; all, or `only` some."""
+    def tensors(self, number: int, only: set[int] | None = None, kept: Callable[[], int] = lambda: 0
+                ) -> Iterator[tuple[int, np.ndarray, bytes]]:
+        """(index, words, digest) of the tensors of a model, in the order of the stream; all, or `only` some.
+
+        kept: bytes of those that the caller has kept so far.
+        """
         model = self.parsed.models[number]
         wanted = [p for p, u in enumerate(model.tensor_units)
                   if only is None or any(d.tensor_index in only for d in u.descriptors)]
@@ -151,7 +169,9 @@ class StreamDecoder:
             decoded, digests = self.decode_unit(number, position)
             return [(i, w, digests[i]) for i, w in decoded.items() if only is None or i in only]
 
-        for results in in_order(work, wanted, sizes, self.threads):
+        needs = [self.costs.of(number, p).memory for p in wanted]
+        for results in in_order(work, wanted, sizes, self.threads, needs=needs,
+                                room=lambda: self.room - kept()):
             yield from results
 
     def model(self, which: int | str = -1, progress: Progress | None = None) -> Model:
@@ -162,21 +182,28 @@ class StreamDecoder:
         number = self.model_number(which)
         state = self.parsed.models[number].state
         size = sum(math.prod(t.dimension) * state.dtype(i).itemsize for i, t in enumerate(state.tensors))
-        if size > self.max_memory:
-            raise ReconstructionError(
-                "RESOURCE_LIMIT", f"the model has {size} bytes, {self.max_memory} are allowed; decode it "
-                "tensor by tensor, or raise max_memory")
+        self.budget.put_out(size, f"model {number}")
+        self.allow(number)
+        self._check_all_in_memory(number)
         words: dict[int, np.ndarray] = {}
         digests: dict[int, bytes] = {}
-        done = 0
-        for i, w, digest in self.tensors(number):
+        done = Counter[str]()
+        for i, w, digest in self.tensors(number, kept=lambda: done["bytes"]):
             words[i], digests[i] = w, digest
-            done += w.nbytes
+            done["bytes"] += w.nbytes
             if progress:
-                progress(done, size, state.tensors[i].tensor_name)
+                progress(done["bytes"], size, state.tensors[i].tensor_name)
         if self.verify:
             self.check_model_digest(number, digests)
         return self.describe(number, lambda i: words[i])
+
+    def _check_all_in_memory(self, number: int) -> None:
+        """Of a model whose tensors stay: those that are there, and what the next one needs."""
+        before = most = 0
+        for position in range(len(self.parsed.models[number].tensor_units)):
+            cost = self.costs.of(number, position)
+            before, most = before + cost.made, max(most, before + cost.made, before + cost.memory)
+        self.budget.check_memory(most, f"model {number} as a whole")
 
     def describe(self, number: int, words: Callable[[int], np.ndarray]) -> Model:
         """The model around the words of its tensors."""
@@ -202,6 +229,27 @@ class StreamDecoder:
             raise ReconstructionError("DIGEST_MISMATCH", "SPEC 8.8: the decoded model differs from its model_digest",
                                       unit.number, rules="R8.8-2")
 
+    # What it costs
+
+    @property
+    def room(self) -> int:
+        """Bytes for all that is decoded at a time, beside what is held and kept to predict from."""
+        left = self.budget.memory_left
+        return left - min(KEPT_BYTES, left // KEPT_SHARE)
+
+    def allow(self, number: int, positions: Iterable[int] | None = None, times: int = 1) -> None:
+        """Asks the budget for the work of decoding tensor data units of a model, and all that they are predicted from.
+
+        positions: of the units; None: all.  times: how often it is done.  Raises ReconstructionError RESOURCE_LIMIT.
+        """
+        everything = range(len(self.parsed.models[number].tensor_units))
+        work, made = self.costs.together(number, everything if positions is None else positions)
+        self.budget.spend_work(times * work, f"decoding model {number}", made=times * made)
+
+    def _described(self, number: int, unit: TensorUnit) -> str:
+        names = [self.parsed.models[number].state.tensors[d.tensor_index].tensor_name[:100] for d in unit.descriptors]
+        return f"decoding tensor {names[0]!r}" + (f" and {len(names) - 1} that share its unit" if names[1:] else "")
+
     # 8.3 Tensor data units
 
     def decode_unit(self, number: int, position: int, out: np.ndarray | None = None
@@ -212,6 +260,8 @@ class StreamDecoder:
         """
         tensor_unit = self.parsed.models[number].tensor_units[position]
         with errors_of(tensor_unit):
+            self.budget.check_time()
+            self.budget.check_memory(self.costs.of(number, position).memory, self._described(number, tensor_unit))
             if self.lazy:
                 check_unit(self.parsed.source, tensor_unit.unit)
             pieces = self.pieces(number, tensor_unit.descriptors[0].tensor_index)
@@ -240,7 +290,6 @@ class StreamDecoder:
 
     def _decode_tensor(self, number: int, tensor_unit: TensorUnit, d: TensorDescriptor,
                        decoded: dict[int, np.ndarray], joined: PayloadReader | None) -> np.ndarray:
-        self._check_memory(d, working_memory(d))
         predicting = self._predicting(number, d, decoded)
         if d.prediction_mode == PredictionMode.COPY and predicting is not None:
             return predicting
@@ -259,7 +308,6 @@ class StreamDecoder:
         d = unit.descriptors[0]
         if d.tensor_index != index or not in_pieces(d, model.state.fold(index)):
             return None
-        self._check_memory(d, d.word_count * d.word_bytes * (3 if d.prediction_mode in BY_TENSOR else 1))
         return Pieces(d, model.state.dtype(index), model.state.tensors[index].tensor_name,
                       self._payloads(unit, d.component[0]), self._predicting(number, d, {}))
 
@@ -323,17 +371,13 @@ class StreamDecoder:
             layout = Layout(layout.dtype)
         return layout, self._payloads(unit, c), predicting
 
-    def _check_memory(self, d: TensorDescriptor, need: int) -> None:
-        if need > self.max_memory:
-            raise ReconstructionError("RESOURCE_LIMIT", f"tensor {d.tensor_index} needs {need} bytes to decode, "
-                                      f"{self.max_memory} are allowed; raise --max-memory")
-
     # 8.7 Prediction
 
     def _predicting(self, number: int, d: TensorDescriptor, decoded: dict[int, np.ndarray]) -> np.ndarray | None:
         """Words of the predicting tensor in the shape of the predicted one, row-major, or None."""
         if d.prediction_mode not in BY_TENSOR:
             return None
+        number, d = self.costs.copies(number, d)[-1]          # a copy of copies is one of what they all copy
         model, index = self.parsed.models[number], d.predicting_tensor
         if d.within_model:
             words = decoded[index] if index in decoded else self.words(number, index)
@@ -380,7 +424,19 @@ class StreamDecoder:
             entry = state.tensors[i]
             found[i] = digests_of(entry.tensor_name, state.dtype(i), entry.dimension, decoded[i], self.threads)
         self.compare_digests(model, tensor_unit, found)
+        if len(found) == 1:
+            self._check_copies(model, tensor_unit, found)
         return {i: digest for i, (digest, _) in found.items()}
+
+    def _check_copies(self, model: ParsedModel, tensor_unit: TensorUnit, found: dict[int, TensorDigest]) -> None:
+        """The digests of those copies through which a tensor is one: they have its words, so they have its pieces."""
+        (own,) = found.values()
+        for number, d in self.costs.copies(model.state.number, tensor_unit.descriptors[0])[1:]:
+            other = self.parsed.models[number]
+            entry, unit = other.state.tensors[d.tensor_index], other.tensor_units[other.unit_of[d.tensor_index]]
+            digest = tensor_digest(entry.tensor_name, other.state.dtype(d.tensor_index), entry.dimension, own.pieces)
+            with errors_of(unit):
+                self.compare_digests(other, unit, {d.tensor_index: TensorDigest(digest, own.pieces)})
 
     def compare_digests(self, model: ParsedModel, tensor_unit: TensorUnit, found: dict[int, TensorDigest]) -> None:
         """What was found against what the unit states. Raises ReconstructionError DIGEST_MISMATCH."""
@@ -411,11 +467,3 @@ def errors_of(tensor_unit: TensorUnit) -> Iterator[None]:
 def shown_digest(digest: Bytes) -> str:
     """The beginning of a digest, as messages have it."""
     return f"{bytes(digest).hex()[:16]}..."
-
-
-def machine_memory() -> int:
-    """Bytes of memory of this machine, or 2^62 where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 62

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .bitstream.structures import Bytes
 from .bitstream.units import MAGIC
+from .budget import Budget
 from .decoder import StreamDecoder
 from .formats import load
 from .model import Model, Tensor
@@ -26,42 +27,48 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
         return f.read(len(MAGIC)) == MAGIC
 
 
-def load_any(path: str | os.PathLike[str], references: Sequence[Model] = ()) -> Model:
-    """A model from a model file, or from a stream: its last. Raises OmcError."""
+def load_any(path: str | os.PathLike[str], references: Sequence[Model] = (), budget: Budget | None = None) -> Model:
+    """A model from a model file, or from a stream: its last, which the budget holds. Raises OmcError."""
     if not os.path.isfile(path) or not is_stream(path):
-        return load(path)
-    with StreamDecoder(path, references) as decoder:
-        model = decoder.model()
+        return load(path, budget)
+    model = _decoded(path, references, budget)
     model.origin = os.fspath(path)
     return model
 
 
-def as_model(value: ModelLike) -> Model:
+def _decoded(stream: Bytes | str | os.PathLike[str], references: Sequence[Model], budget: Budget | None) -> Model:
+    budget = budget or Budget()
+    with StreamDecoder(stream, references, budget=budget) as decoder:
+        model = decoder.model()
+    budget.hold(sum(t.nbytes for t in model.tensors), "a decoded model")
+    return model
+
+
+def as_model(value: ModelLike, budget: Budget | None = None) -> Model:
     """A model as it is; the model of a path (a model file, or a stream) or of the bytes of a stream; arrays by name.
 
-    Raises OmcError, and TypeError for anything else.
+    budget: for what is decoded; None: the usual one.  Raises OmcError, and TypeError for anything else.
     """
     if isinstance(value, Model):
         return value
     if isinstance(value, (str, os.PathLike)):
-        return load_any(value)
+        return load_any(value, (), budget)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        with StreamDecoder(value) as decoder:
-            return decoder.model()
+        return _decoded(value, (), budget)
     if isinstance(value, Mapping):
         return Model([Tensor(str(name), array) for name, array in value.items()])
     raise TypeError(f"a model is a refcodec.Model, a path, the bytes of a stream, or arrays by name; not "
                     f"{type(value).__name__}")
 
 
-def as_models(value: ModelsLike) -> list[Model]:
+def as_models(value: ModelsLike, budget: Budget | None = None) -> list[Model]:
     """One or several models: see as_model. Several that come from files get the names of these (name_models)."""
     if isinstance(value, (Model, str, os.PathLike, bytes, bytearray, memoryview, Mapping)):
-        return [as_model(value)]
+        return [as_model(value, budget)]
     if not isinstance(value, Iterable):
-        return [as_model(value)]                    # which says what is wrong
+        return [as_model(value, budget)]                    # which says what is wrong
     given = list(value)
-    models = [as_model(v) for v in given]
+    models = [as_model(v, budget) for v in given]
     paths = [os.fspath(v) for v in given if isinstance(v, (str, os.PathLike))]
     if len(paths) == len(given):
         name_models(models, paths)

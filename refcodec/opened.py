@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import EllipsisType
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .bitstream.structures import Bytes, PredictionMode
+from .budget import Budget
 from .decoder import StreamDecoder
 from .model import Model, Tensor
 from .places import words_in
@@ -57,7 +59,7 @@ class OpenStream(Mapping[str, np.ndarray]):
     digest (the tensor_digest of SPEC 7.7.1) and the check of its unit are verified then; the digest over the whole
     model is by decode().
 
-    stream, references, threads, max_memory, allow_prefix: as of decode().  model: see `number`.
+    stream, references, threads, budget, allow_prefix: as of decode().  model: see `number`.
 
     models: names of the models of the stream, in order; a quality layer is a model.
     number: of the model that is open: the number or name given, by default the last.  name: its name.
@@ -68,8 +70,8 @@ class OpenStream(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, stream: Bytes | str | os.PathLike[str], references: Sequence[Model] = (), *,
-                 model: int | str = -1, threads: int = 1, max_memory: int | None = None, allow_prefix: bool = False):
-        self._decoder = StreamDecoder(stream, references, threads=threads, max_memory=max_memory,
+                 model: int | str = -1, threads: int = 1, budget: Budget | None = None, allow_prefix: bool = False):
+        self._decoder = StreamDecoder(stream, references, threads=threads, budget=budget,
                                       allow_prefix=allow_prefix, lazy=True)
         try:
             self.number = self._decoder.model_number(model)
@@ -109,6 +111,7 @@ class OpenStream(Mapping[str, np.ndarray]):
         tensor = self._tensors[name]
         row = tensor.size // tensor.shape[0] if tensor.shape and tensor.shape[0] else 1
         row *= tensor.dtype.parts
+        self._allow(self._numbers[name], (end - first) * row * tensor.dtype.word_bytes)
         words = self._decoder.words_between(self.number, self._numbers[name], first * row, end * row)
         return words.view(tensor.dtype.numpy).reshape(end - first, *tensor.shape[1:]) if tensor.shape else (
             words.view(tensor.dtype.numpy).reshape(()))
@@ -124,13 +127,23 @@ class OpenStream(Mapping[str, np.ndarray]):
         tensor = self._tensors[name]
         words = words_in(out, tensor.dtype, tensor.shape)
         index = self._numbers[name]
+        self._allow(index, tensor.nbytes)
         if self._shared(index):
             words[:] = self._decoder.words(self.number, index)
         else:
             self._decoder.decode_unit(self.number, self._decoder.parsed.models[self.number].unit_of[index], words)
 
+    def _allow(self, index: int, size: int) -> None:
+        # Each access is an operation of its own.
+        decoder = self._decoder
+        decoder.budget.begin()
+        decoder.budget.put_out(size, f"tensor {decoder.parsed.models[self.number].state.tensors[index].tensor_name!r}")
+        decoder.allow(self.number, [decoder.parsed.models[self.number].unit_of[index]])
+
     def _words(self, index: int) -> np.ndarray:
         self._check_open()
+        state = self._decoder.parsed.models[self.number].state
+        self._allow(index, math.prod(state.tensors[index].dimension) * state.dtype(index).itemsize)
         if self._shared(index):
             return self._decoder.words(self.number, index).copy()       # what the decoder keeps is not the caller's
         words, _ = self._decoder.decode_unit(self.number, self._decoder.parsed.models[self.number].unit_of[index])

@@ -41,30 +41,34 @@ def _pool(threads: int) -> ThreadPoolExecutor:
         return _pools[threads]
 
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item], sizes: Sequence[int], threads: int
-             ) -> Iterator[Result]:
-    """work(item) for each item, results in order; up to `threads` at a time while their sizes stay below a bound."""
+def in_order(work: Callable[[Item], Result], items: Sequence[Item], sizes: Sequence[int], threads: int, *,
+             needs: Sequence[int] = (), room: Callable[[], int] = lambda: 1 << 62) -> Iterator[Result]:
+    """work(item) for each item, results in order; up to `threads` at a time while their sizes stay below a bound.
+
+    needs: bytes that each takes while it is worked on, which together stay below room(); one item alone is never held
+    back. A result counts until it is asked for.
+    """
     if threads <= 1:
         yield from map(work, items)
         return
-    budget = max([IN_FLIGHT, *sizes])
-    waiting: deque[tuple[Future[Result], int]] = deque()
-    flying = 0
+    bound = max([IN_FLIGHT, *sizes])
+    waiting: deque[tuple[Future[Result], int, int]] = deque()
+    flying = taken = 0
     pool = _pool(threads)
     try:
-        for item, size in zip(items, sizes):
-            while waiting and (flying + size > budget or len(waiting) >= 4 * threads):
-                future, done = waiting.popleft()
+        for item, size, need in zip(items, sizes, needs or [0] * len(items)):
+            while waiting and (flying + size > bound or taken + need > room() or len(waiting) >= 4 * threads):
+                future, done, free = waiting.popleft()
                 yield future.result()
-                flying -= done
-            waiting.append((pool.submit(work, item), size))
-            flying += size
+                flying, taken = flying - done, taken - free
+            waiting.append((pool.submit(work, item), size, need))
+            flying, taken = flying + size, taken + need
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
-        for future, _ in waiting:                # after an error, or where no more results are asked for
+        for future, _, _ in waiting:             # after an error, or where no more results are asked for
             future.cancel()
-        for future, _ in waiting:
+        for future, _, _ in waiting:
             if not future.cancelled():
                 future.exception()
 

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 
+from .bitstream.structures import BY_TENSOR
 from .decoder import Progress, StreamDecoder, errors_of
 from .digests import PIECE_BYTES
 from .formats.writer import TensorWriter
@@ -33,11 +34,14 @@ def write_model(decoder: StreamDecoder, number: int, writer: TensorWriter, progr
     units, names = model.tensor_units, [t.tensor_name for t in model.state.tensors]
     sizes = [sum(d.word_count * d.word_bytes for d in u.descriptors) for u in units]
     positions = range(len(units))
-    in_memory = [PIECE_BYTES if _goes_in_pieces(decoder, number, p, writer) else sizes[p] for p in positions]
+    piecewise = [_goes_in_pieces(decoder, number, p, writer) for p in positions]
+    in_memory = [PIECE_BYTES if piecewise[p] else sizes[p] for p in positions]
+    needs = [PIECE_BYTES if piecewise[p] else decoder.costs.of(number, p).memory for p in positions]
     digests: dict[int, bytes] = {}
     done, in_all = 0, sum(sizes)
-    for p, found in zip(positions, in_order(lambda p: _write_unit(decoder, number, p, writer), positions, in_memory,
-                                            decoder.threads)):
+    done_in_order = in_order(lambda p: _write_unit(decoder, number, p, writer), positions, in_memory, decoder.threads,
+                             needs=needs, room=lambda: decoder.room)
+    for p, found in zip(positions, done_in_order):
         digests |= found
         done += sizes[p]
         if progress:
@@ -63,7 +67,10 @@ def _write_unit(decoder: StreamDecoder, number: int, position: int, writer: Tens
             writer.write_tensor(i, words.view(state.dtype(i).numpy).reshape(state.tensors[i].dimension))
         return digests
     index = unit.descriptors[0].tensor_index
+    d = unit.descriptors[0]
     with errors_of(unit):
+        if d.prediction_mode in BY_TENSOR:
+            decoder.budget.check_memory(2 * d.word_count * d.word_bytes, "what a tensor is predicted from")
         pieces = decoder.pieces(number, index)
         assert pieces is not None                      # _goes_in_pieces()
 

@@ -30,6 +30,7 @@ from .bitstream.structures import (
     mode_facts,
 )
 from .bitstream.units import ByteSource, Unit
+from .budget import Budget
 from .decoder import Progress, StreamDecoder
 from .dtypes import BY_NAME
 from .encoder.candidate import Part, possible_modes
@@ -43,6 +44,7 @@ from .reconstruction.masks import gather
 from .reconstruction.representations import chosen
 from .rewriting import Rewriter
 
+PASSES = 3                      # over the integers of a tensor: verified; decoded, coded; compared
 ENTRY_ELEMENTS = 1 << 20        # of an entry point of what becomes range coded
 JOINED = "share a payload with other tensors"
 TRELLIS = "have a trellis whose path the mode lays otherwise"
@@ -62,15 +64,15 @@ class Transcoded:
 
 
 def transcode(stream: Bytes | str | os.PathLike[str], mode: EntropyMode, references: Sequence[Model] = (), *,
-              threads: int = 1, max_memory: int | None = None, progress: Progress | None = None) -> bytes:
+              threads: int = 1, budget: Budget | None = None, progress: Progress | None = None) -> bytes:
     """A stream with its components in an entropy mode; see transcode_to."""
     sink = io.BytesIO()
-    transcode_to(sink, stream, mode, references, threads=threads, max_memory=max_memory, progress=progress)
+    transcode_to(sink, stream, mode, references, threads=threads, budget=budget, progress=progress)
     return sink.getvalue()
 
 
 def transcode_to(sink: BinaryIO, stream: Bytes | str | os.PathLike[str], mode: EntropyMode,
-                 references: Sequence[Model] = (), *, threads: int = 1, max_memory: int | None = None,
+                 references: Sequence[Model] = (), *, threads: int = 1, budget: Budget | None = None,
                  progress: Progress | None = None) -> Transcoded:
     """Write a stream with its components in an entropy mode, as far as that can code them, into a binary file object.
 
@@ -79,7 +81,9 @@ def transcode_to(sink: BinaryIO, stream: Bytes | str | os.PathLike[str], mode: E
     compared.
     Raises OmcError as decoding does.
     """
-    with StreamDecoder(stream, references, threads=threads, max_memory=max_memory) as decoder:
+    with StreamDecoder(stream, references, threads=threads, budget=budget) as decoder:
+        for number in range(len(decoder.parsed.models)):
+            decoder.allow(number, times=PASSES)
         writer = _Transcoder(sink, decoder, mode, progress or (lambda done, total, name: None))
         writer.run()
         writer.result.bytes_before, writer.result.bytes_after = decoder.parsed.source.size, writer.offset
@@ -110,6 +114,7 @@ class _Transcoder(Rewriter):
             descriptors, payloads = self._recoded(descriptors[0], payloads)
         else:
             self._count([c for d in descriptors for c in d.component], JOINED)
+        self.decoder.budget.put_out(sum(p.coded_size + p.bypass_size for p in payloads), "the new stream")
         self.tensors(unit, descriptors, payloads, old.unit_digest)
         self.done += sum(d.word_count * d.word_bytes for d in descriptors)
         names = self.models[-1].state.tensors

@@ -32,6 +32,7 @@ from .bitstream.structures import (
 )
 from .bitstream.units import CODED_TYPES, ByteSource, Unit, read_body, seal_unit, unit_at
 from .bitstream.visitor import UE_MAX, Reader, Visitor
+from .budget import Budget
 from .decoder import Progress, StreamDecoder
 from .digests import TensorDigest, check_tensor_digest, digests_of, header, joint_digest
 from .dtypes import DType
@@ -44,23 +45,25 @@ X = TypeVar("X")
 
 
 def upgrade(stream: Bytes | str | os.PathLike[str], references: Sequence[Model] = (), *, threads: int = 1,
-            max_memory: int | None = None, progress: Progress | None = None) -> bytes:
+            budget: Budget | None = None, progress: Progress | None = None) -> bytes:
     """A stream of 0.1 as one of this version; see upgrade_to."""
     sink = io.BytesIO()
-    upgrade_to(sink, stream, references, threads=threads, max_memory=max_memory, progress=progress)
+    upgrade_to(sink, stream, references, threads=threads, budget=budget, progress=progress)
     return sink.getvalue()
 
 
 def upgrade_to(sink: BinaryIO, stream: Bytes | str | os.PathLike[str], references: Sequence[Model] = (), *,
-               threads: int = 1, max_memory: int | None = None, progress: Progress | None = None) -> None:
+               threads: int = 1, budget: Budget | None = None, progress: Progress | None = None) -> None:
     """Write a stream of 0.1 (bytes or a path) as one of this version into a binary file object, unit by unit.
 
     references: the external models that it refers to.  The others: as of refcodec.decode.
     Raises OmcError as decoding does, for a stream of 0.1 that is damaged; MISSING_REFERENCE for an update whose model
     is not at hand, as its digest has to be computed anew; UNSUPPORTED_VERSION for a stream of another version.
     """
-    decoder = OldDecoder(stream, references, threads=threads, max_memory=max_memory, make_parser=OldParser)
+    decoder = OldDecoder(stream, references, threads=threads, budget=budget, make_parser=OldParser)
     with decoder:
+        for number in range(len(decoder.parsed.models)):
+            decoder.allow(number)
         _Upgrade(sink, decoder, progress or (lambda done, total, name: None)).run()
 
 
@@ -136,9 +139,9 @@ class OldDecoder(StreamDecoder):
     """Decodes a stream of 0.1, verified by its own digests.  found: (model, tensor) to the digests of this version."""
 
     def __init__(self, stream: Bytes | str | os.PathLike[str], references: Sequence[Model], *, threads: int,
-                 max_memory: int | None, make_parser: Callable[..., Parser]):
+                 budget: Budget | None = None, make_parser: Callable[..., Parser]):
         self.found: dict[tuple[int, int], TensorDigest] = {}
-        super().__init__(stream, references, threads=threads, max_memory=max_memory, make_parser=make_parser)
+        super().__init__(stream, references, threads=threads, budget=budget, make_parser=make_parser)
 
     def find_reference(self, digest: bytes) -> Model | None:
         if self._by_digest is None:

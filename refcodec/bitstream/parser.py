@@ -7,10 +7,11 @@ parsed first and decoded tensor by tensor after.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from ..budget import Budget
 from ..digests import body_digest, seal_of, stated
 from ..errors import ContainerError, OmcError, SemanticsError
 from . import syntax
@@ -54,6 +55,9 @@ _FOLLOWERS = {
 }
 _KNOWN_TYPES = frozenset(UnitType)
 DESCRIBING = (UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA)     # whose bodies are sealed, in order
+UNIT_BYTES, UNIT_WORK = 400, 20000        # what a unit costs beside its body (budget.py)
+NAME_WORK, FOLD_BYTES = 200, 100          # what a model that inherits costs, for each tensor and fold of the other
+BODY_COPIES = 4                           # of a body that may be there at a time, while it is expanded and read
 FRAMING = (UnitType.STREAM_HEADER, UnitType.MODEL_HEADER, UnitType.STREAM_END)      # units of no model before them
 
 
@@ -106,13 +110,14 @@ class ParsedModel:
 
 @dataclass
 class ParsedStream:
-    """The whole stream as parsed. complete: it ended with its stream end unit."""
+    """The whole stream as parsed. complete: it ended with its stream end unit.  held: bytes that it takes, about."""
 
     source: ByteSource
     header: StreamHeader = field(default_factory=StreamHeader)
     models: list[ParsedModel] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
     complete: bool = False
+    held: int = 0
 
     @property
     def level(self) -> Level:
@@ -128,7 +133,8 @@ class Parser:
 
     find_reference: digest to the external model at hand, or None.  allow_prefix: a stream that ends
     right after a model end unit is taken as it is.  make_reader: Reader or a subclass (Tracer).
-    on_reader: called with the reader of each unit when it is through.
+    on_reader: called with the reader of each unit when it is through.  budget: of which is asked before anything is
+    made; by default the level's limits are all.
     """
 
     lazy = False                           # True: see LazyParser
@@ -139,11 +145,18 @@ class Parser:
         self.stream = ParsedStream(source)
         self.find_reference, self.allow_prefix = find_reference, allow_prefix
         self.make_reader, self.on_reader = make_reader, on_reader
+        self.budget = Budget.of_level()
         self.model: ParsedModel | None = None
         self.header_body = b""                 # of the last model header
 
     def parse(self) -> ParsedStream:
         """Raises ContainerError, StreamSyntaxError or SemanticsError with unit and bit."""
+        for _ in self.walk():
+            pass
+        return self.stream
+
+    def walk(self) -> Iterator[Unit]:
+        """parse(), which yields each unit when it is read."""
         source = self.stream.source
         magic = source.read(0, 4)
         if magic != MAGIC:
@@ -154,7 +167,7 @@ class Parser:
         while before != UnitType.STREAM_END:
             if offset == source.size and before in (UnitType.MODEL_END, UnitType.STREAM_HEADER):
                 if self.allow_prefix and self.stream.models:
-                    return self.stream
+                    return
                 raise ContainerError(
                     "MISSING_UNIT", "SPEC 7.1: the stream ends without its stream end unit; "
                     "a prefix of whole models can be asked for", len(self.stream.units), rules="R7.1-3")
@@ -163,6 +176,7 @@ class Parser:
                 self._check_order(before, unit)
                 self._read(unit)
                 before = unit.type
+            yield unit
             offset = unit.end
         if offset != source.size:
             self.violated(ContainerError("TRAILING_DATA", "SPEC 6.1: bytes after the stream end unit",
@@ -172,7 +186,12 @@ class Parser:
                 ContainerError("MISSING_UNIT", "SPEC 7.1: the stream holds no model",
                                len(self.stream.units) - 1, rules="R7.1-5"))
         self.stream.complete = True
-        return self.stream
+
+    def hold(self, memory: int, work: int, unit: int) -> None:
+        """Asks the budget for what the stream's description takes. Raises SemanticsError RESOURCE_LIMIT."""
+        self.budget.spend_work(work, f"reading unit {unit}", SemanticsError)
+        self.budget.hold(memory, f"reading unit {unit}", SemanticsError)
+        self.stream.held += memory
 
     def violated(self, error: OmcError) -> None:
         """What becomes of a broken rule that leaves sense in what follows it: parsing stops, but not in a validator."""
@@ -184,6 +203,7 @@ class Parser:
         if number >= self.stream.level.units:
             raise SemanticsError("RESOURCE_LIMIT", f"SPEC A.2: over {self.stream.level.units} units", number,
                                  rules="R7.2-7")
+        self.hold(UNIT_BYTES, UNIT_WORK, number)
         self.stream.units.append(unit)
         return unit
 
@@ -201,16 +221,23 @@ class Parser:
         if unit.type in DESCRIBING and self.model:
             self.model.bodies[UnitType(unit.type)] = body_digest(bytes(body))
         reader = self.make_reader(body, self.stream.level, unit.number, self.model.state if self.model else None)
+        reader.budget = self.budget
         try:
             function(reader, x)
             reader.end()
         finally:
+            self.stream.held += reader.held
             self.on_reader(reader)
         return reader, x
 
     def _body(self, unit: Unit) -> bytes | LazyBytes:
         source = self.stream.source
         if unit.type != UnitType.TENSOR_DATA:
+            size = max(unit.size, unit.expanded_size)
+            if size <= self.stream.level.unit_bytes:               # else it is refused as such
+                self.budget.check_memory(BODY_COPIES * size, f"unit {unit.number}", SemanticsError)
+                kept = 2 * size if unit.type in (UnitType.TOPOLOGY, UnitType.METADATA) else 0       # literals, values
+                self.hold(kept, size, unit.number)
             return read_body(source, unit, self.stream.level.unit_bytes, self.header_body)
         if not self.lazy:
             check_unit(source, unit)
@@ -239,6 +266,7 @@ class Parser:
         state.references = [self._referenced(r, number) for r in header.reference]
         if header.inherit_flag:
             parent = self.stream.models[number - header.reference[0].model_distance]
+            self.hold(FOLD_BYTES * len(parent.state.folds), NAME_WORK * len(parent.state.tensors), unit.number)
             model.inherit(parent)
         else:
             state.tensors = header.tensor

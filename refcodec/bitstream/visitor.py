@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import bitstring
 
+from ..budget import Budget
 from ..errors import OmcError, SemanticsError, StreamSyntaxError
 from .context import ModelState, ParsingContext
 from .limits import Level
@@ -23,6 +24,11 @@ from .units import LazyBytes
 
 UE_MAX_PREFIX = 63       # leading zeros of the longest ue(v)
 UE_MAX = 1 << 63
+
+# What reading an item of a list costs: bytes, and units of work (budget.py).
+STRUCTURE_BYTES, STRUCTURE_WORK = 800, 8000
+INTEGER_BYTES, INTEGER_WORK = 40, 4000
+TRACED_BYTES = 500                     # more, of each element that is listed
 
 Item = TypeVar("Item")
 
@@ -112,16 +118,20 @@ class Visitor(ABC):
 
 
 class Reader(Visitor):
-    """Parses the (expanded) body of one unit. Raises TRUNCATED past its end."""
+    """Parses the (expanded) body of one unit. Raises TRUNCATED past its end.
+
+    budget: what the structures may take; they are held by it.  held: bytes, so far.
+    """
 
     reading = True
+    budget: Budget | None = None
     WINDOW = 1 << 16                       # bytes of the body under the bit cursor at a time
 
     def __init__(self, body: Bytes | LazyBytes, level: Level, unit: int | None = None, model: ModelState | None = None):
         super().__init__(level, unit, model)
         self.body = body if isinstance(body, LazyBytes) else memoryview(body)
         self.size = 8 * len(body)
-        self.pos = 0
+        self.pos = self.held = 0
         self._base, self._bits = 0, bitstring.Bits.from_bytes(bytes(self.body[: self.WINDOW]))
         self._bits_end = len(self._bits)
 
@@ -133,7 +143,18 @@ class Reader(Visitor):
         if count > self.size - self.pos:           # before anything is allocated for them
             raise self.fail(StreamSyntaxError, "TRUNCATED", f"{count} items in the last "
                             f"{self.size - self.pos} bits of a unit", "R4.4-1")
+        whole = make is int
+        self.spend(count * (INTEGER_BYTES if whole else STRUCTURE_BYTES),
+                   count * (INTEGER_WORK if whole else STRUCTURE_WORK))
         items[:] = [make() for _ in range(count)]
+
+    def spend(self, memory: int, work: int) -> None:
+        """Asks the budget for what is about to be read. Raises SemanticsError RESOURCE_LIMIT."""
+        if self.budget is not None:
+            what = f"reading unit {self.unit}"
+            self.budget.spend_work(work, what, SemanticsError)
+            self.budget.hold(memory, what, SemanticsError)
+            self.held += memory
 
     def _need(self, name: str, count: int) -> None:
         if self.pos + count > self.size:
@@ -229,14 +250,22 @@ class TraceElement:
 
 
 class Tracer(Reader):
-    """A Reader that lists every element."""
+    """A Reader that lists every element.
+
+    whole: payloads are read, else they are listed as what can be read.  listed: bytes that the list holds.
+    """
+
+    whole = True
 
     def __init__(self, body: Bytes | LazyBytes, level: Level, unit: int | None = None, model: ModelState | None = None):
-        super().__init__(bytes(body), level, unit, model)
+        super().__init__(bytes(body) if self.whole else body, level, unit, model)
         self.elements: list[TraceElement] = []
+        self.listed = 0
 
     def _record(self, name: str, descriptor: str, value: object, start: int) -> None:
         clause, structure = self.clauses[-1] if self.clauses else ("6.2", "unit")
+        self.spend(TRACED_BYTES, INTEGER_WORK)
+        self.listed += TRACED_BYTES
         self.elements.append(TraceElement(self.unit, clause, structure, name, descriptor, value, start,
                                           self.pos - start))
 

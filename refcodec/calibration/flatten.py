@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from ..budget import Budget
 from ..errors import ConfigError
 from ..formats.onnx_file import unique_names
 from ..formats.onnx_records import GraphRecord, read_model
@@ -115,7 +116,7 @@ def exposed(proto: onnx.ModelProto, names: Mapping[str, int]) -> Flat:
     Raises ConfigError UNSUPPORTED_LAYER for a network of more than 2 GB or with sparse constants.
     """
     try:
-        record = read_model(proto.SerializeToString())
+        record = read_model(proto.SerializeToString(), Budget.of_level())
     except ValueError:
         raise ConfigError("UNSUPPORTED_LAYER", "a network of more than 2 GB cannot be run here") from None
     called = {id(t): name for t, name in unique_names(record)}

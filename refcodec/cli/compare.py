@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .shared import Commands, add_command, add_json, add_references, load_all, references_named
+from .shared import Commands, add_budget, add_command, add_json, add_references, budget_of, load_all, references_named
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -19,6 +19,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     p.add_argument("a", metavar="A")
     p.add_argument("b", metavar="B")
     add_references(p)
+    add_budget(p)
     add_json(p)
     return p
 
@@ -26,9 +27,10 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> None:
     from ..inspection.compare import compare_models, print_comparison
 
-    references = load_all(arguments.reference)
+    references = load_all(arguments.reference, budget=(budget := budget_of(arguments)))
     with references_named(arguments.reference):
-        result = compare_models(*load_all([arguments.a, arguments.b], references))
+        first, second = load_all([arguments.a, arguments.b], references, budget)
+        result = compare_models(first, second, budget)
     if arguments.json:
         print(json.dumps(result, indent=1))
     else:

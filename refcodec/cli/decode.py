@@ -13,11 +13,12 @@ from ..errors import ConfigError
 from ..formats.table import exact_formats, new_endings
 from .shared import (
     Commands,
+    add_budget,
     add_command,
     add_json,
-    add_max_memory,
     add_references,
     add_threads,
+    budget_of,
     print_result,
     progress_bar,
     references_beside_output,
@@ -28,6 +29,7 @@ from .shared import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..budget import Budget
     from ..decoder import StreamDecoder
     from ..model import Model, Tensor
 
@@ -59,7 +61,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
         "--model", metavar="WHICH", help="model of a stream of several: its name, or its number counted from 0; "
         "'refcodec info' lists them (default: the last)")
     p.add_argument("--allow-prefix", action="store_true", help="take a stream cut after a whole quality layer or model")
-    add_max_memory(p)
+    add_budget(p)
     add_threads(p)
     add_json(p)
     return p
@@ -68,20 +70,20 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> None:
     from ..inspection.text import shown
 
-    references = references_beside_output(arguments)
+    references = references_beside_output(arguments, budget := budget_of(arguments))
     with references_named(arguments.reference):
-        result = _decode(arguments, references)
+        result = _decode(arguments, references, budget)
     made = f", converted to {result['dtype']}: not the words that were coded" if "dtype" in result else ""
     which = f"model {result['model']} '{shown(result['name'])}', " if "model" in result else ""
     print_result(arguments, result, f"{arguments.output}: {which}{result['tensors']} tensors, digests verified{made}, "
                  f"{result['seconds']:.1f} s")
 
 
-def _decode(arguments: argparse.Namespace, references: Sequence[Model]) -> dict[str, Any]:
+def _decode(arguments: argparse.Namespace, references: Sequence[Model], budget: Budget) -> dict[str, Any]:
     from ..decoder import StreamDecoder
 
     start = time.perf_counter()
-    with StreamDecoder(arguments.input, references, threads=threads_of(arguments), max_memory=arguments.max_memory,
+    with StreamDecoder(arguments.input, references, threads=threads_of(arguments), budget=budget,
                        allow_prefix=arguments.allow_prefix, lazy=bool(arguments.tensor)) as decoder:
         number = _model_number(decoder, arguments)
         if arguments.dtype is not None or arguments.tensor:
@@ -134,6 +136,10 @@ def _decode_tensors(decoder: StreamDecoder, number: int, arguments: argparse.Nam
     chosen = _chosen(decoder, number, arguments.tensor)
     chosen = chosen if dtype is None else [conversion.as_converted(t, dtype) for t in chosen]
     total, done = sum(t.nbytes for t in chosen), 0
+    decoder.budget.put_out(total, "what is asked for")
+    parsed = decoder.parsed.models[number]
+    numbers = {t.tensor_name: i for i, t in enumerate(parsed.state.tensors)}
+    decoder.allow(number, [parsed.unit_of[numbers[t.name]] for t in chosen])
     with progress_bar(total, "decode") as progress, open_writer(arguments.output, None, chosen) as writer:
         for k, tensor in enumerate(chosen):
             writer.write_tensor(k, tensor.array)
@@ -188,10 +194,11 @@ def _decode_model(decoder: StreamDecoder, number: int, arguments: argparse.Names
     from ..formats import open_writer
     from ..to_file import write_model
 
+    decoder.allow(number)
     model = decoder.describe(number, lambda i: decoder.words(number, i))
     total = sum(t.nbytes for t in model.tensors)
-    with progress_bar(total, "decode") as progress, open_writer(arguments.output, model.source,
-                                                                model.tensors) as writer:
+    with progress_bar(total, "decode") as progress, open_writer(arguments.output, model.source, model.tensors,
+                                                                decoder.budget) as writer:
         count = write_model(decoder, number, writer, progress)
         writer.commit()
     return {"output": arguments.output, "tensors": count}

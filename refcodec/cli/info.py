@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 
-from .shared import Commands, add_command, add_json, add_references, add_selection, load_all, references_named
+from .shared import (
+    Commands,
+    add_budget,
+    add_command,
+    add_json,
+    add_references,
+    add_selection,
+    budget_of,
+    load_all,
+    references_named,
+)
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -21,6 +31,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
                    "the model in each of them (slow)")
     add_selection(p, "only what there is")
     add_references(p, "for --why of an update")
+    add_budget(p)
     return p
 
 
@@ -28,15 +39,18 @@ def run(arguments: argparse.Namespace) -> None:
     from ..inspection.describe import describe_stream
     from ..inspection.tables import print_info
 
-    description = describe_stream(arguments.input, arguments.tensor, arguments.unit)
+    budget = budget_of(arguments)
+    description = describe_stream(arguments.input, arguments.tensor, arguments.unit, budget)
     if arguments.why:
+        from ..bitstream.structures import EntropyMode
         from ..decoder import StreamDecoder
         from ..inspection.why import alternatives, summed
 
-        references = load_all(arguments.reference)
+        references = load_all(arguments.reference, budget=budget)
         with (references_named(arguments.reference),
-              StreamDecoder(arguments.input, references) as decoder):
+              StreamDecoder(arguments.input, references, budget=budget) as decoder):
             for number, model in enumerate(description["models"]):
+                decoder.allow(number, times=len(EntropyMode))
                 only = {t["index"] for t in model["tensors"]}
                 model["why"] = list(alternatives(decoder, number, only))
                 model["why_in_all"] = summed(model["why"])

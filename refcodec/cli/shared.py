@@ -15,6 +15,7 @@ from ..errors import ConfigError, OmcError
 from .first_use import FirstUse
 
 if TYPE_CHECKING:                  # nothing of the codec is loaded to print a help
+    from ..budget import Budget
     from ..model import Model
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -60,8 +61,27 @@ def add_selection(p: argparse.ArgumentParser, text: str) -> None:
                    help=f"{text} of this unit, counted from 0; may be given again")
 
 
-def add_max_memory(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--max-memory", type=size, metavar="SIZE", help="most memory for one tensor, e.g. 500M or 2G")
+def add_budget(p: argparse.ArgumentParser) -> None:
+    """What a stranger's stream may cost: --max-memory, --max-work, --max-output."""
+    group = p.add_argument_group("budget", "What is beyond it is refused with RESOURCE_LIMIT before it is spent. By "
+                                 "default it follows from the size of the stream and of the references, so that honest "
+                                 "streams pass and bombs do not.")
+    group.add_argument("--max-memory", type=size, metavar="SIZE", help="most memory at a time, beside the program's "
+                       "own, e.g. 500M or 2G (default: 1G and 64 times what is given, at most the machine's)")
+    group.add_argument("--max-output", type=size, metavar="SIZE", help="most bytes that are put out (default: 256M and "
+                       "256 times what is given)")
+    group.add_argument("--max-work", type=size, metavar="UNITS", help="most work, in units of about a nanosecond, e.g. "
+                       "60G (default: 10 s, half a second for each MB that is given, and 0.13 s for each MB that is "
+                       "made)")
+
+
+def budget_of(arguments: argparse.Namespace) -> Budget:
+    """The budget of add_budget(). A limit of memory that is asked for binds the allocator, too."""
+    from ..budget import Budget, return_memory
+
+    if arguments.max_memory is not None:
+        return_memory()
+    return Budget(arguments.max_memory, arguments.max_work, arguments.max_output)
 
 
 def size(text: str) -> int:
@@ -91,11 +111,11 @@ def calm_libraries() -> None:
             os.environ.setdefault(name, "1")
 
 
-def load_all(paths: Sequence[str], references: Sequence[Model] = ()) -> list[Model]:
-    """The models of files, or of streams that refer to `references`."""
+def load_all(paths: Sequence[str], references: Sequence[Model] = (), budget: Budget | None = None) -> list[Model]:
+    """The models of files, or of streams that refer to `references`. budget: for all of them."""
     from ..inputs import load_any
 
-    return [load_any(path, references) for path in paths]
+    return [load_any(path, references, budget) for path in paths]
 
 
 def refuse_overwriting(output: str, inputs: Iterable[str | None]) -> None:
@@ -112,10 +132,10 @@ def files_of(path: str, model: Model) -> list[str]:
     return [path, *(os.path.join(os.path.dirname(path), *parts) for parts in beside)]
 
 
-def references_beside_output(arguments: argparse.Namespace) -> list[Model]:
+def references_beside_output(arguments: argparse.Namespace, budget: Budget) -> list[Model]:
     """The models of --reference, none of whose files, nor the input, may be the output. Raises OmcError."""
     refuse_overwriting(arguments.output, [arguments.input])
-    references = load_all(arguments.reference)
+    references = load_all(arguments.reference, budget=budget)
     for path, model in zip(arguments.reference, references):
         refuse_overwriting(arguments.output, files_of(path, model))
     return references

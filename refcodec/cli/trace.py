@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 
-from .shared import Commands, add_command, add_json, add_references, add_selection, references_named
+from .shared import (
+    Commands,
+    add_budget,
+    add_command,
+    add_json,
+    add_references,
+    add_selection,
+    budget_of,
+    references_named,
+)
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -22,6 +31,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
                    help="then every arithmetic-coded bin with its cost (slow: small streams)")
     add_selection(p, "only the syntax elements")
     add_references(p, "for --bins of an update")
+    add_budget(p)
     return p
 
 
@@ -29,11 +39,14 @@ def run(arguments: argparse.Namespace) -> None:
     from ..inspection.text import shown
     from ..inspection.trace import trace_stream
 
+    budget = budget_of(arguments)
     with references_named(arguments.reference):
         for x in trace_stream(arguments.input, arguments.reference, arguments.bins, tensors=arguments.tensor,
-                              units=arguments.unit):
+                              units=arguments.unit, budget=budget):
             if arguments.json:
-                print(json.dumps(x))
+                line = json.dumps(x)
             else:
-                line = "{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} =".format(**x)
-                print(line, shown(str(x["value"])))
+                line = "{unit:>5} {bit:>10} {bits:>9.6g}  {clause:<7} {structure}.{name} {descriptor} = ".format(**x)
+                line += shown(str(x["value"]))
+            budget.put_out(len(line) + 1, "the list")
+            print(line)

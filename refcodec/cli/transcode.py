@@ -10,11 +10,12 @@ from ..encoder.config_parts import ENTROPY
 from ..errors import ConfigError
 from .shared import (
     Commands,
+    add_budget,
     add_command,
     add_json,
-    add_max_memory,
     add_references,
     add_threads,
+    budget_of,
     print_result,
     progress_bar,
     references_beside_output,
@@ -42,7 +43,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     p.add_argument("-o", "--output", required=True, metavar="OUT.omc")
     p.add_argument("--entropy", required=True, choices=MODES, metavar="MODE", help=", ".join(MODES))
     add_references(p)
-    add_max_memory(p)
+    add_budget(p)
     add_threads(p)
     add_json(p)
     return p
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..inputs import is_stream
     from ..transcoding import transcode_to
 
-    references = references_beside_output(arguments)
+    references = references_beside_output(arguments, budget := budget_of(arguments))
     output = arguments.output
     if os.path.isfile(output) and os.path.getsize(output) and not is_stream(output):
         raise ConfigError("BAD_CONFIG", f"{output!r} is there and is no OMC stream, so that it is not overwritten; "
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     with references_named(arguments.reference), progress_bar(0, "transcode") as progress, atomic_file(output) as sink:
         done = transcode_to(sink, arguments.input, EntropyMode[arguments.entropy.upper()], references,
-                            threads=threads_of(arguments), max_memory=arguments.max_memory, progress=progress)
+                            threads=threads_of(arguments), budget=budget, progress=progress)
     seconds = time.perf_counter() - start
     result = {"input": arguments.input, "output": output, "entropy": arguments.entropy,
               "input_bytes": done.bytes_before, "output_bytes": done.bytes_after, "components": done.components,

@@ -8,11 +8,12 @@ import time
 
 from .shared import (
     Commands,
+    add_budget,
     add_command,
     add_json,
-    add_max_memory,
     add_references,
     add_threads,
+    budget_of,
     print_result,
     progress_bar,
     references_beside_output,
@@ -35,7 +36,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     p.add_argument("input", metavar="OLD.omc")
     p.add_argument("-o", "--output", required=True, metavar="NEW.omc")
     add_references(p)
-    add_max_memory(p)
+    add_budget(p)
     add_threads(p)
     add_json(p)
     return p
@@ -45,11 +46,11 @@ def run(arguments: argparse.Namespace) -> None:
     from ..files import atomic_file
     from ..upgrading import upgrade_to
 
-    references = references_beside_output(arguments)
+    references = references_beside_output(arguments, budget := budget_of(arguments))
     start = time.perf_counter()
     with references_named(arguments.reference), progress_bar(0, "upgrade") as progress, \
             atomic_file(arguments.output) as sink:
-        upgrade_to(sink, arguments.input, references, threads=threads_of(arguments), max_memory=arguments.max_memory,
+        upgrade_to(sink, arguments.input, references, threads=threads_of(arguments), budget=budget,
                    progress=progress)
         size = sink.tell()
     result = {"output": arguments.output, "input_bytes": os.path.getsize(arguments.input), "output_bytes": size,

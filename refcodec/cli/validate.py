@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from .shared import Commands, add_command, add_json, add_max_memory, add_references, print_result, progress_bar
+from .shared import Commands, add_budget, add_command, add_json, add_references, budget_of, print_result, progress_bar
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     p.add_argument(
         "--all", action="store_true", dest="every", help="go on after the first violation, with the next element, "
         "unit and tensor; what depends on damage is named as not checked")
-    add_max_memory(p)
+    add_budget(p)
     add_json(p, "print the findings as JSON")
     return p
 
@@ -33,9 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
     from ..inspection.text import printable
     from ..validator.validation import validate
 
-    references = [read_dump(path) if os.path.isdir(path) else load_any(path) for path in arguments.reference]
+    budget = budget_of(arguments)
+    references = [read_dump(path) if os.path.isdir(path) else load_any(path, (), budget)
+                  for path in arguments.reference]
     with progress_bar(0, "validate") as progress:
-        validation = validate(arguments.input, references, every=arguments.every, max_memory=arguments.max_memory,
+        validation = validate(arguments.input, references, every=arguments.every, budget=budget,
                               progress=progress)
     print_result(arguments, validation.data(), "\n".join(map(printable, validation.text().splitlines())))
     return validation.exit_code

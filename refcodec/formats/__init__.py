@@ -14,16 +14,18 @@ from .foreign import refuse_folder
 from .table import Format, by_ending, by_name, is_known_ending, new_endings, recognised
 
 if TYPE_CHECKING:                       # numpy is loaded when a file is
+    from ..budget import Budget
     from ..model import Model, Source, Tensor
     from .writer import TensorWriter
 
 __all__ = ["load", "open_writer", "save"]
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], budget: Budget | None = None) -> Model:
     """Model of a file, its format told by the name's ending or else by its first bytes.
 
-    Tensor.array reads the file anew at each access, so the file has to stay.
+    Tensor.array reads the file anew at each access, so the file has to stay.  budget: for what describes its tensors;
+    None: the usual one.
 
     Raises FormatError: MISSING_FILE, UNSUPPORTED_TYPE (with the way to convert it where one is known), or what is wrong
     with the file.
@@ -33,29 +35,40 @@ def load(path: str | os.PathLike[str]) -> Model:
     if os.path.isdir(path):
         refuse_folder(path)
     try:
-        model = recognised(path).load(path)
+        model = recognised(path).load(path, budget or _usual(path))
     except OSError as error:
         raise FormatError("MISSING_FILE", f"cannot read {path!r}: {error.strerror or error}") from error
     model.origin = origin
     return model
 
 
+def _usual(path: str) -> Budget:
+    from ..budget import Budget
+
+    budget = Budget()
+    budget.give(os.path.getsize(path))
+    return budget
+
+
 def open_writer(path: str | os.PathLike[str], source: Source | None, tensors: Sequence[Tensor],
-                size_max: int | None = None) -> TensorWriter:
+                budget: Budget | None = None) -> TensorWriter:
     """A writer (write_tensor, commit, abort; a context manager) for the kind of file that `path` names.
 
     With a source of that kind the source's file comes back; one of several files (external data) needs a folder as
     path.  Otherwise a new file is written, of a format that can hold the tensors.
-    tensors: name, dtype and shape are used.  size_max: bytes that the files of the source may take, None for any.
+    tensors: name, dtype and shape are used.  budget: what the files may take, None: any.
 
-    Raises FormatError TARGET where the name says no format that this model can be written in, and what the writers do.
+    Raises FormatError TARGET where the name says no format that this model can be written in, what the writers do, and
+    ReconstructionError RESOURCE_LIMIT.
     """
     own, named = None if source is None else by_name(source.format), by_ending(path)
     if source is not None and (_can_be_folder(path) if len(source.files) > 1 else named and named == own):
         from .writer import SourceWriter
-        return SourceWriter(source, tensors, path, size_max)
+        return SourceWriter(source, tensors, path, budget)
     if named is None or named.create is None or _names_folder(path):
         raise FormatError("TARGET", f"cannot write {os.fspath(path)!r}: {_what_there_is(source, own)}")
+    if budget is not None:
+        budget.put_out(sum(t.nbytes for t in tensors), "the model")
     return named.writer(tensors, path)
 
 

@@ -9,6 +9,7 @@ from typing import IO
 
 import numpy as np
 
+from ..budget import Budget
 from ..dtypes import BY_NAME, DType, dtype_of
 from ..errors import FormatError, ReconstructionError
 from ..model import Model, Tensor
@@ -17,14 +18,25 @@ from .writer import TensorWriter, partial_of, tensor_words
 _PARSING = threading.Lock()     # numpy evaluates headers by `ast`, whose depth count threads disturb (CPython 3.11)
 
 
-def load_npy(path: str) -> Model:
-    """Model of one tensor named 'array'."""
+def load_npy(path: str, budget: Budget) -> Model:
+    """Model of one tensor named 'array'. Its header alone is read."""
     def load() -> np.ndarray:
         with open(path, "rb") as f:
             return read_array(f, os.path.getsize(path), path)
 
-    array = load()
-    return Model(tensors=[Tensor("array", dtype=checked_dtype(array.dtype, "array"), shape=array.shape, load=load)])
+    with open(path, "rb") as f:
+        dtype, shape = parsed_header(f, os.path.getsize(path), path)
+    return Model(tensors=[Tensor("array", dtype=checked_dtype(dtype, "array"), shape=shape, load=load)])
+
+
+def parsed_header(f: IO[bytes], size: int, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+    """read_header(), with what numpy's parser raises as FormatError FORBIDDEN_PATTERN."""
+    try:
+        return read_header(f, size, name)
+    except FormatError:
+        raise
+    except Exception as error:      # ValueError, SyntaxError, TypeError, EOFError, RecursionError, ...
+        raise FormatError("FORBIDDEN_PATTERN", f"array {os.path.basename(name)[:100]!r}: {error}") from error
 
 
 def read_header(f: IO[bytes], size: int, name: str) -> tuple[np.dtype, tuple[int, ...]]:

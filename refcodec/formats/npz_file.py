@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..budget import Budget
 from ..dtypes import BY_NAME
 from ..errors import FormatError, ReconstructionError
 from ..model import Model, Tensor
@@ -18,16 +19,19 @@ from .npy_file import checked_dtype, read_array, read_header
 from .writer import TensorWriter, partial_of, tensor_words
 
 DTYPES_ENTRY = "__dtypes__"
+_END_BYTES_MAX = 22 + 65535      # the end of a zip file's directory, with its comment
+_ENTRY_BYTES_MIN, _ENTRY_MEMORY = 46 + 30, 3000       # bytes of an entry in the file, and of its objects in memory
 _DEFLATE_RATIO_MAX = 1032       # deflate cannot do better: a larger claim is a lie
 
 
-def load_npz(path: str) -> Model:
+def load_npz(path: str, budget: Budget) -> Model:
     """Model of an npz file, tensors in the order of its directory, read at each access.  Raises FormatError."""
+    file_size = os.path.getsize(path)
+    budget.check_memory(_directory_memory(path, file_size), "the directory of an npz file", FormatError)
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, UnicodeError) as error:
         raise FormatError("FORBIDDEN_PATTERN", f"not an npz file: {error}") from error
-    file_size = os.path.getsize(path)
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
@@ -40,6 +44,17 @@ def load_npz(path: str) -> Model:
         entries[name] = info
     recorded = _recorded_dtypes(archive, entries.pop(DTYPES_ENTRY, None))
     return Model(tensors=[_npz_tensor(archive, name, info, recorded.get(name)) for name, info in entries.items()])
+
+
+def _directory_memory(path: str, file_size: int) -> int:
+    # What the objects of the directory take: of the entries that its end claims, or as many as the file can hold.
+    with open(path, "rb") as f:
+        f.seek(max(0, file_size - _END_BYTES_MAX))
+        end = f.read()
+    at = end.rfind(b"PK\5\6")
+    claimed = int.from_bytes(end[at + 10 : at + 12], "little") if at >= 0 else 0
+    most = file_size // _ENTRY_BYTES_MIN
+    return _ENTRY_MEMORY * (most if claimed == 0xFFFF else min(claimed, most))
 
 
 def _npz_tensor(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, recorded: str | None) -> Tensor:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..budget import Budget
 from ..dtypes import BY_NAME, DType
 from ..errors import FormatError
 from ..model import Model, Slot, SlotCoding, Source, SourceFile, Tensor
@@ -61,14 +62,14 @@ class _Place:
     count: int
 
 
-def load_onnx(path: str) -> Model:
+def load_onnx(path: str, budget: Budget) -> Model:
     """Model of an ONNX file; tensors are read from disk at each access.  FormatError if it is damaged."""
     if os.path.getsize(path) == 0:
         raise FormatError("TRUNCATED", f"{os.path.basename(path)!r} is empty")
     folder, full = os.path.dirname(os.path.abspath(path)), os.path.abspath(path)
     name = main_name(full, "model.onnx")
     with open(full, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as buf:
-        record = read_model(buf)
+        record = read_model(buf, budget)
         if not (record.graphs or record.functions or record.trainings):
             raise FormatError("FORBIDDEN_PATTERN", f"{name!r} holds no graph: it is not an ONNX model")
         places = _Placing(folder, full, name)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from mmap import mmap
 from typing import Any
 
+from ..budget import Budget
 from ..errors import FormatError
 from .protobuf_wire import LENGTH, VARINT, Field, fields, read_varint, signed
 
 DEPTH_MAX = 64              # messages inside messages
 RECORDS_MAX = 1 << 21       # bounds the memory that a hostile file can claim
+COUNTED, RECORD_MEMORY = 1024, 600       # so many records at a time are held by the budget; bytes of one
 TEXT_BYTES_MAX = 4096       # longer names are cut; in the file they stay whole
 DIMS_MAX = 32               # a tensor of more dimensions stays literal
 
@@ -114,16 +116,16 @@ _SCHEMA: dict[type, dict[int, tuple[str, type | str]]] = {
 }
 
 
-def read_model(buf: bytes | mmap) -> ModelRecord:
+def read_model(buf: bytes | mmap, budget: Budget) -> ModelRecord:
     """The records of a whole ONNX file; FormatError with a byte offset where it is damaged."""
-    model: ModelRecord = _Reader(buf).message(ModelRecord, 0, len(buf), 0)
+    model: ModelRecord = _Reader(buf, budget).message(ModelRecord, 0, len(buf), 0)
     return model
 
 
 class _Reader:
 
-    def __init__(self, buf: bytes | mmap):
-        self.buf = buf
+    def __init__(self, buf: bytes | mmap, budget: Budget):
+        self.buf, self.budget = buf, budget
         self.records = 0
 
     def message(self, record_class: type, start: int, end: int, depth: int) -> Any:
@@ -146,6 +148,8 @@ class _Reader:
 
     def count(self, pos: int) -> None:
         self.records += 1
+        if self.records % COUNTED == 0:
+            self.budget.hold(COUNTED * RECORD_MEMORY, "the description of an ONNX model", FormatError)
         if self.records > RECORDS_MAX:
             raise FormatError("RESOURCE_LIMIT", f"more than {RECORDS_MAX} nodes, names and tensors, at byte {pos}")
 

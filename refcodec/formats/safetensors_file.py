@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..budget import Budget
 from ..dtypes import BY_NAME, DType
 from ..errors import FormatError
 from ..model import Literal, Model, Slot, SlotCoding, Source, SourceFile, Tensor
@@ -16,6 +17,7 @@ from .files import array_reader, cut, is_text, main_name, read_range
 from .writer import SourceWriter
 
 HEADER_BYTES_MAX = 100_000_000
+HEADER_FACTOR = 40            # bytes that JSON takes when it is read, for each byte of text, at most
 DIMS_MAX = 32
 
 _NAMES = {
@@ -28,14 +30,14 @@ DTYPES = {name: BY_NAME[ours] for name, ours in _NAMES.items()}
 DTYPE_NAMES = {ours: name for name, ours in _NAMES.items()}
 
 
-def load_safetensors(path: str) -> Model:
+def load_safetensors(path: str, budget: Budget) -> Model:
     """Model of a safetensors file, tensors in the order of their bytes, read from disk at each access.
 
     Tensors of unknown types and those without elements stay literal.  Raises FormatError.
     """
     full = os.path.abspath(path)
     file_size = os.path.getsize(full)
-    header, start = _read_header(full, file_size)
+    header, start = _read_header(full, file_size, budget)
     _check_metadata(header.pop("__metadata__", {}))
     ranges = sorted((*_checked_range(name, info, file_size - start), name) for name, info in header.items())
     tensors: list[Tensor] = []
@@ -94,7 +96,7 @@ def _coding(dtype: DType) -> SlotCoding:
     return SlotCoding.PACKED if dtype.bits < 8 else SlotCoding.PLAIN
 
 
-def _read_header(path: str, file_size: int) -> tuple[dict[str, Any], int]:
+def _read_header(path: str, file_size: int, budget: Budget) -> tuple[dict[str, Any], int]:
     # (header, offset of the first tensor's byte)
     if file_size < 8:
         raise FormatError("TRUNCATED", f"safetensors file of {file_size} bytes has no header size")
@@ -103,6 +105,7 @@ def _read_header(path: str, file_size: int) -> tuple[dict[str, Any], int]:
         raise FormatError("RESOURCE_LIMIT", f"safetensors header of {size} bytes, allowed are {HEADER_BYTES_MAX}")
     if 8 + size > file_size:
         raise FormatError("TRUNCATED", f"safetensors header of {size} bytes in a file of {file_size}")
+    budget.check_memory(HEADER_FACTOR * size, "a safetensors header", FormatError)
     text = read_range(path, 8, size).tobytes()
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)

@@ -18,6 +18,7 @@ from ..errors import FormatError
 from .foreign import foreign_endings, refuse_foreign
 
 if TYPE_CHECKING:
+    from ..budget import Budget
     from ..model import Model, Tensor
     from .writer import TensorWriter
 
@@ -33,7 +34,8 @@ class Format:
     endings:   of file names, in lower case; a new file gets the first.
     source:    source_format of streams that give such a file back byte for byte; None: they keep its tensors alone.
     begins:    tells by the first HEAD bytes whether a file is one.
-    read:      'module:function' of this package: the Model of an absolute path. Raises FormatError and OSError.
+    read:      'module:function' of this package: the Model of (absolute path, budget), which is asked before what
+               describes the tensors is read. Raises FormatError and OSError.
     create:    'module:function' of this package: the TensorWriter of (tensors, path) that makes a new file, whatever
                the model came from; None: only a model of that source is written. Raises FormatError.
     clause:    of SPEC.md, where the format is part of streams.
@@ -51,9 +53,9 @@ class Format:
     def name(self) -> str:
         return self.title.lower()
 
-    def load(self, path: str) -> Model:
+    def load(self, path: str, budget: Budget) -> Model:
         """The model of a file of this format."""
-        model: Model = _function(self.read)(path)
+        model: Model = _function(self.read)(path, budget)
         return model
 
     def writer(self, tensors: Sequence[Tensor], path: str | os.PathLike[str]) -> TensorWriter:

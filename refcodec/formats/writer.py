@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from ..budget import Budget
 from ..dtypes import dtype_of
 from ..errors import FormatError, ReconstructionError
 from ..files import Partial
@@ -67,19 +68,20 @@ class SourceWriter(TensorWriter):
     source:      files of literals and slots; validated here, for it may come from a hostile stream.
     tensors:     one Tensor for each index that slots name; only name, dtype and shape are used.
     target_path: a file for a source of one file; a folder, new or empty, for a source of several.
-    size_max:    bytes that all files together may take, None for any.
+    budget:      what the files may take, None: any.
 
-    Raises FormatError BAD_PATH, BAD_SIZE, DANGLING_REFERENCE, FORBIDDEN_PATTERN, RESOURCE_LIMIT, TARGET.
+    Raises FormatError BAD_PATH, BAD_SIZE, DANGLING_REFERENCE, FORBIDDEN_PATTERN, TARGET; ReconstructionError
+    RESOURCE_LIMIT.
     """
 
     def __init__(self, source: Source, tensors: Sequence[Tensor], target_path: str | os.PathLike[str],
-                 size_max: int | None = None):
+                 budget: Budget | None = None):
         self.source, self.tensors = source, tensors
         self.target = os.path.abspath(os.fspath(target_path))
         self._places: dict[int, list[tuple[int, int, SlotCoding, int]]] = {}    # tensor -> (file, offset, coding, size)
         self._lock = threading.Lock()
         self._files: list[str] = []         # opened anew for each tensor: a model may have thousands of files
-        self._check_source(size_max)
+        self._check_source(budget or Budget.of_level())
         self._check_target()
         self._missing = set(self._places)
         self.partial = partial_of(target_path, folder=len(source.files) > 1)
@@ -89,11 +91,12 @@ class SourceWriter(TensorWriter):
             self.abort()
             raise
 
-    def _check_source(self, size_max: int | None) -> None:
+    def _check_source(self, budget: Budget) -> None:
         own = by_name(self.source.format)
         if own is None or own.source is None or not self.source.files:
             raise FormatError("FORBIDDEN_PATTERN", f"source of format {self.source.format[:30]!r}, "
                                                    f"{len(self.source.files)} files")
+        budget.check_files(len(self.source.files), "the model")
         check_paths([f.path for f in self.source.files])
         total = 0
         for number, file in enumerate(self.source.files):
@@ -110,8 +113,7 @@ class SourceWriter(TensorWriter):
                 self._places.setdefault(segment.tensor, []).append((number, offset, segment.coding, segment.size))
                 offset += segment.size
             total += offset
-        if size_max is not None and total > size_max:
-            raise FormatError("RESOURCE_LIMIT", f"the files take {total} bytes, allowed are {size_max}")
+        budget.put_out(total, "the model's source")
 
     def _check_target(self) -> None:
         if len(self.source.files) > 1:

@@ -1,8 +1,9 @@
 """Every arithmetic-coded bin of a stream, told by the decoder's own loops.
 
 Run in a process of its own (REFCODEC_COMPILE=0, as compiled loops tell nothing):
-    python -m refcodec.inspection.bins STREAM UNITS [REFERENCE...]        UNITS: all, or numbers with commas
-prints one JSON object per bin: unit, clause, structure, name, descriptor, value, bit (position of the
+    python -m refcodec.inspection.bins STREAM UNITS MEMORY WORK [REFERENCE...]
+UNITS: all, or numbers with commas; MEMORY, WORK: what is allowed (budget.py).
+Prints one JSON object per bin: unit, clause, structure, name, descriptor, value, bit (position of the
 byte that the range decoder reads next, in the unit's body) and bits (-log2 of the bin's probability).
 """
 
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from ..budget import Budget
 from ..decoder import StreamDecoder
 from ..entropy.modes import Block
 from ..entropy.payload import PayloadReader
@@ -26,14 +28,16 @@ from ..inputs import load_any
 from ..model import Model
 
 
-def bins_of(path: str, references: Sequence[str], units: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
-    """The bins of a stream (units: of these units alone), from a process in which nothing is compiled.
+def bins_of(path: str, references: Sequence[str], units: Collection[int] | None, budget: Budget
+            ) -> Iterator[dict[str, Any]]:
+    """The bins of a stream (units: of these units alone, None: of all), from a process in which nothing is compiled.
 
     Raises the OmcError that ends its decoding.
     """
     environment = {**os.environ, "REFCODEC_COMPILE": "0"}
     chosen = "all" if units is None else ",".join(map(str, units))
-    command = [sys.executable, "-m", "refcodec.inspection.bins", path, chosen, *references]
+    command = [sys.executable, "-m", "refcodec.inspection.bins", path, chosen, str(budget.memory_left),
+               str(budget.work), *references]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -69,24 +73,28 @@ class BinLister(Observer):
 
 
 def list_bins(path: str, references: Sequence[Model], emit: Callable[[dict[str, Any]], None],
-              units: Collection[int] | None = None) -> None:
+              units: Collection[int] | None = None, budget: Budget | None = None) -> None:
     """Call emit with every bin of a stream, or of some units. Raises the OmcError that ends its decoding."""
     def emit_wanted(element: dict[str, Any]) -> None:
         if units is None or element["unit"] in units:       # not those of the units that a wanted one is predicted from
             emit(element)
 
-    with watching(BinLister(emit_wanted)), StreamDecoder(path, references, allow_prefix=True) as decoder:
+    with (watching(BinLister(emit_wanted)),
+          StreamDecoder(path, references, budget=budget or Budget(), allow_prefix=True) as decoder):
         for number, model in enumerate(decoder.parsed.models):
             for position, unit in enumerate(model.tensor_units):
                 if units is None or unit.unit.number in units:
+                    decoder.allow(number, [position])
                     decoder.decode_unit(number, position)
 
 
 def main(arguments: list[str]) -> None:
-    path, chosen, *references = arguments
+    path, chosen, memory, work, *references = arguments
+    budget = Budget(int(memory), int(work))
     units = None if chosen == "all" else {int(n) for n in chosen.split(",") if n}
     try:
-        list_bins(path, [load_any(name) for name in references], lambda element: print(json.dumps(element)), units)
+        list_bins(path, [load_any(name, (), budget) for name in references],
+                  lambda element: print(json.dumps(element)), units, budget)
     except OmcError as e:
         print(json.dumps({"error": e.phase, "arguments": [e.code, e.message, e.unit, e.bit]}))
 

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..budget import Budget
 from ..errors import FormatError
 from ..model import Model, Tensor
 from .text import shown
 
 UNLIKE_SHARE = 0.5        # of the tensors of either model: where fewer can be compared, the two are unlike
+BLOCK = 1 << 20           # elements that are compared at a time
+COPIES = 4                # of a tensor's bytes that are there at a time: two tensors, each read and as words
 ONLY_FIRST, ONLY_SECOND, OTHER_TYPE = "only in the first", "only in the second", "type or shape"
 
 
@@ -35,11 +38,12 @@ class _Sums(NamedTuple):
         return 10 * math.log10(variance / (self.error / self.elements))
 
 
-def compare_models(a: Model, b: Model) -> dict[str, Any]:
+def compare_models(a: Model, b: Model, budget: Budget | None = None) -> dict[str, Any]:
     """Per tensor and in total: equal bits, SNR in dB, largest absolute error. Tensors are paired by name.
 
     compared: pairs of one name, type and shape; SNR and largest error are of these alone.  unlike: True where they are
-    less than half of the tensors of either model.  Raises FormatError EMPTY where neither model has a tensor.
+    less than half of the tensors of either model.  budget: for two tensors at a time.  Raises FormatError EMPTY where
+    neither model has a tensor.
     """
     names = {t.name: t for t in b.tensors}
     rows: list[dict[str, Any]] = []
@@ -52,6 +56,8 @@ def compare_models(a: Model, b: Model) -> dict[str, Any]:
             if other is not None:
                 row |= {"first": [t.dtype.name, list(t.shape)], "second": [other.dtype.name, list(other.shape)]}
         else:
+            if budget is not None:
+                budget.check_memory(COPIES * t.nbytes, f"comparing tensor {t.name[:100]!r}")
             row, sums = _compare_tensor(t, other)
             total, compared = total.plus(sums), compared + 1
         rows.append(row)
@@ -67,16 +73,19 @@ def compare_models(a: Model, b: Model) -> dict[str, Any]:
 
 
 def _compare_tensor(a: Tensor, b: Tensor) -> tuple[dict[str, Any], _Sums]:
-    equal = bool(np.array_equal(a.words, b.words))
-    row = {"name": a.name, "type": a.dtype.name, "shape": list(a.shape), "equal": equal}
+    first, second = a.words, b.words
+    row = {"name": a.name, "type": a.dtype.name, "shape": list(a.shape), "equal": bool(np.array_equal(first, second))}
     if a.dtype.parts != 1 or a.size == 0:
         return row, _Sums()
-    x, y = a.array.astype(np.float64).reshape(-1), b.array.astype(np.float64).reshape(-1)
-    finite = np.isfinite(x) & np.isfinite(y)
-    x, y = x[finite], y[finite]
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = _Sums(x.size, float(x.sum()), float(np.square(x).sum()), float(np.square(x - y).sum()))
-        largest = float(np.abs(x - y).max(initial=0.0))
+    sums, largest = _Sums(), 0.0
+    for i in range(0, first.size, BLOCK):
+        x, y = (w[i : i + BLOCK].view(a.dtype.numpy).astype(np.float64) for w in (first, second))
+        finite = np.isfinite(x) & np.isfinite(y)
+        x, y = x[finite], y[finite]
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = _Sums(x.size, float(x.sum()), float(np.square(x).sum()), float(np.square(x - y).sum()))
+            largest = max(largest, float(np.abs(x - y).max(initial=0.0)))
+        sums = sums.plus(part)
     row.update(snr_db=sums.snr_db, max_error=min(largest, np.finfo(np.float64).max))
     return row, sums if a.dtype.kind == "f" else _Sums()
 

@@ -18,6 +18,7 @@ from ..bitstream.structures import (
     UnitType,
 )
 from ..bitstream.units import EXTENSION_TYPES, ByteSource, Unit
+from ..budget import Budget
 from ..formats.table import by_source
 from ..prediction.neighbours import Neighbours
 from .selection import units_of
@@ -25,19 +26,30 @@ from .selection import units_of
 Facts: TypeAlias = dict[str, Any]          # values that json can hold, by name
 
 
+FACTS_BYTES, FACTS_WORK = 6000, 50000      # what describing a tensor takes (budget.py)
+
+
 def unit_name(kind: int) -> str:
     """unit_type in words."""
     return "extension" if kind in EXTENSION_TYPES else UnitType(kind).name.lower()
 
 
-def describe_stream(path: str, tensors: Sequence[str] = (), units: Sequence[int] = ()) -> Facts:
+def describe_stream(path: str, tensors: Sequence[str] = (), units: Sequence[int] = (), budget: Budget | None = None
+                    ) -> Facts:
     """Units, models, tensors, modes, and where the bytes go; values that json can hold.
 
     tensors, units: names and numbers of those that are wanted; then only their units and tensors are listed, and sums
-    stay those of the whole stream.  Raises ConfigError BAD_CONFIG where there is no such tensor or unit.
+    stay those of the whole stream.  budget: None: the usual one.
+    Raises ConfigError BAD_CONFIG where there is no such tensor or unit.
     """
     with ByteSource(path) as source:
-        parsed = Parser(source, allow_prefix=True).parse()
+        parser = Parser(source, allow_prefix=True)
+        parser.budget = budget or Budget()
+        parser.budget.give(source.size)
+        parsed = parser.parse()
+    count = sum(len(u.descriptors) for m in parsed.models for u in m.tensor_units)
+    parser.budget.hold(FACTS_BYTES * count, f"describing {count} tensors")
+    parser.budget.spend_work(FACTS_WORK * count, f"describing {count} tensors")
     found = _describe(parsed)
     if tensors or units:
         wanted = units_of(parsed, tensors, units)

@@ -11,6 +11,7 @@ import numpy as np
 from ..bitstream.parser import ParsedModel, TensorUnit
 from ..bitstream.structures import BY_TENSOR, TensorDescriptor, UnitType
 from ..bitstream.units import EXTENSION_TYPES
+from ..budget import Budget
 from ..decoder import StreamDecoder
 from ..errors import OmcError, ReconstructionError
 from ..model import Model
@@ -26,12 +27,12 @@ class _Enough(Exception):
 
 
 def validate(stream: bytes | str | os.PathLike[str], references: Sequence[Model] = (), *, every: bool = False,
-             max_memory: int | None = None, progress: Callable[[int, int, str], None] = lambda done, total, name: None
+             budget: Budget | None = None, progress: Callable[[int, int, str], None] = lambda done, total, name: None
              ) -> Validation:
     """Check a stream against every requirement of SPEC.md that a stream can break.
 
     stream: bytes or a path.  references: the external models that it refers to.  every: go on after the first
-    violation, with the next element, unit or tensor.  max_memory: bytes that one tensor may need.  progress: called
+    violation, with the next element, unit or tensor.  budget: as of StreamDecoder.  progress: called
     with bytes done, bytes in all, and a tensor's name.  Raises FormatError MISSING_FILE for a path that cannot be
     read, nothing else.
     """
@@ -49,7 +50,7 @@ def validate(stream: bytes | str | os.PathLike[str], references: Sequence[Model]
         return surveys[0]
 
     try:
-        with StreamDecoder(stream, references, max_memory=max_memory, make_parser=make_parser) as decoder:
+        with StreamDecoder(stream, references, budget=budget, make_parser=make_parser) as decoder:
             _Values(decoder, surveys[0], found, validation, progress).check()
             for warning in advice(decoder.parsed):
                 found(warning)
@@ -94,6 +95,7 @@ class _Values:
         try:
             if reason:
                 raise NotChecked(f"tensor {names}, as {reason}", unit.unit.number)
+            self.decoder.allow(number, [position])
             words, digests = self.decoder.decode_unit(number, position)
         except OmcError as error:
             self.found(Finding.of(error))

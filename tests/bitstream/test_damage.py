@@ -318,7 +318,7 @@ def test_memory_of_the_whole_model():
         decode(stream, max_memory=100 << 20)
     assert error.value.code == "RESOURCE_LIMIT"
     with pytest.raises(OmcError) as error:
-        decode(stream, max_memory=500 << 20)
+        decode(stream, max_memory=500 << 20, max_output=500 << 20)
     assert error.value.code == "DIGEST_MISMATCH"
 
 

@@ -825,9 +825,10 @@ def large() -> dict[str, tuple[bytes, Model | None]]:
 
 
 def needed(stream: bytes, reference: Model | None) -> int:
-    """What working_memory() tells of the first tensor."""
+    """What working_memory() tells of the first tensor, with its payloads and what is held of the stream's syntax."""
     with StreamDecoder(stream, [reference] if reference else []) as decoder:
-        return working_memory(decoder.parsed.models[0].tensor_units[0].descriptors[0])
+        unit = decoder.parsed.models[0].tensor_units[0]
+        return working_memory(unit.descriptors[0]) + sum(sum(p[1:]) for p in unit.places) + decoder.budget.held
 
 
 @pytest.mark.parametrize("name", LARGE_NAMES)

@@ -120,8 +120,17 @@ def test_a_prefix_is_taken_where_it_is_allowed(layers, run):
 
 def test_memory_limit(files, run):
     save(Model([Tensor("large.weight", weights((500, 700)))]), files / "large.safetensors")
-    run("encode", "large.safetensors", "-o", "large.omc")
+    run("encode", "large.safetensors", "-o", "large.omc", "--step", "0.001")
     run("decode", "large.omc", "-o", "l.safetensors", "--max-memory", "1M", code=UNSUPPORTED)
     assert not os.path.exists("l.safetensors")
     run("decode", "large.omc", "-o", "l.safetensors", "--max-memory", "20MiB")
     assert os.path.exists("l.safetensors")
+
+
+def test_work_and_output_are_limited(files, refused):
+    for option, value in (("--max-work", "1K"), ("--max-output", "1K")):
+        line = refused("decode", "m.omc", "-o", "x.safetensors", option, value, code=UNSUPPORTED)
+        assert "RESOURCE_LIMIT" in line
+        assert "1024 are allowed" in line
+        assert option in line
+    assert not os.path.exists("x.safetensors")

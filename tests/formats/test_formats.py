@@ -17,6 +17,7 @@ import onnx.backend.test
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from refcodec.budget import Budget
 from refcodec.dtypes import BY_CODE, BY_NAME, dtype_of
 from refcodec.errors import FormatError, ReconstructionError
 from refcodec.fold import Fold
@@ -448,8 +449,8 @@ def test_writer_checks_slots(tmp_path):
     with pytest.raises(FormatError) as error:
         SourceWriter(one_slot_source(["m"], 1 << 70), [huge], tmp_path / "out.onnx")
     assert error.value.code == "TARGET"
-    with pytest.raises(FormatError) as error:
-        SourceWriter(one_slot_source(["m"]), T3, tmp_path / "out.onnx", size_max=13)
+    with pytest.raises(ReconstructionError) as error:
+        SourceWriter(one_slot_source(["m"]), T3, tmp_path / "out.onnx", Budget(output=13))
     assert error.value.code == "RESOURCE_LIMIT"
     assert os.listdir(tmp_path) == []
 

@@ -151,7 +151,7 @@ def test_nothing_is_read_after_the_end(path):
 
 def test_memory_is_limited():
     stream = encode({"w": np.random.default_rng(0).normal(size=(300, 300))})
-    with refcodec.open(stream, max_memory=1000) as opened, pytest.raises(OmcError) as error:
+    with refcodec.open(stream, max_memory=100_000) as opened, pytest.raises(OmcError) as error:
         opened["w"]
     assert error.value.code == "RESOURCE_LIMIT"
 

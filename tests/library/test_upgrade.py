@@ -45,7 +45,7 @@ def test_values_and_payloads_stay(entry):
     """Every model has the words that the codec of 0.1 decoded; nothing but digests and what follows them is other."""
     old, at_hand = (OLD / entry["file"]).read_bytes(), references(entry)
     new = upgrade(old, at_hand, threads=2)
-    with StreamDecoder(new, at_hand) as decoder, OldDecoder(old, at_hand, threads=1, max_memory=None,
+    with StreamDecoder(new, at_hand) as decoder, OldDecoder(old, at_hand, threads=1,
                                                             make_parser=OldParser) as before:
         assert [words_of(decoder.model(k)) for k in range(len(decoder.parsed.models))] == entry["models"]
         assert payloads(decoder.parsed) == payloads(before.parsed)

@@ -13,6 +13,7 @@ import numpy as np
 
 from conformance.recipes.edits import EditedStream
 from refcodec import Model, Tensor, decode, save
+from refcodec.budget import Budget
 from refcodec.checker import load_manifest
 from refcodec.checker.dump import read_dump
 from refcodec.checker.manifest import Rejected
@@ -181,7 +182,8 @@ def fuzz_differential(s: Seeds, server: Server, count: int, seed: int,
             def run(data=data) -> Outcome:
                 outcome = python_targets.decode(data, s.references)
                 if outcome.code == "DIGEST_MISMATCH":
-                    data = damage.with_new_digests(data, s.references, max_memory=python_targets.MEMORY) or data
+                    budget = Budget.of_level(python_targets.MEMORY)
+                    data = damage.with_new_digests(data, s.references, budget=budget) or data
                     outcome = python_targets.decode(data, s.references)
                 agree(outcome, server.ask(data), data)
                 return outcome
@@ -206,7 +208,7 @@ def fuzz_bins(server: Server | None, count: int, seed: int, progress: Callable[[
             def run(data=data, expected=expected) -> Outcome:
                 outcome = python_targets.decode(data, [])
                 if outcome.code == "DIGEST_MISMATCH":
-                    data = damage.with_new_digests(data, [], max_memory=python_targets.MEMORY) or data
+                    data = damage.with_new_digests(data, [], budget=Budget.of_level(python_targets.MEMORY)) or data
                     outcome = python_targets.decode(data, [])
                 if outcome.code not in ("", "ENTROPY_END", "OUT_OF_RANGE"):
                     raise Fault(f"{outcome.code} for a payload of BINS: {data.hex()}")

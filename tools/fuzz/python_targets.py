@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import refcodec
+from refcodec.budget import Budget
 from refcodec.decoder import StreamDecoder
 from refcodec.errors import OmcError
 from refcodec.inspection.describe import describe_stream
@@ -64,7 +65,7 @@ class Tally:
 def decode(data: bytes, references: Sequence[Model]) -> Outcome:
     """Every model of a stream. Raises Fault for an accepted model that does not fit its digest."""
     try:
-        with StreamDecoder(data, references, max_memory=MEMORY) as decoder:
+        with StreamDecoder(data, references, budget=Budget.of_level(MEMORY)) as decoder:
             for number in range(max(1, len(decoder.parsed.models))):
                 model = decoder.model(number)
             stated = bytes(decoder.parsed.models[-1].end.model_digest)
