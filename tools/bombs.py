@@ -107,7 +107,7 @@ def put_coded(b: Builder, kind: UnitType, function: Callable, x: object) -> None
     """A unit whose body is coded by LZMA, so that what repeats takes no bytes."""
     body = body_of(function, x, LEVELS[4], b.models[-1].state)
     coded = lzma.compress(body, lzma.FORMAT_RAW, filters=lzma_filters(len(body)))
-    b.sealed(kind, UnitCoding.LZMA, coded, len(body))
+    b.sealed(kind, UnitCoding.LZMA, coded, body)
 
 
 # The streams
