@@ -134,7 +134,8 @@ class Candidates:
 
     def _made(self, way: Way, price: float) -> Quantised:
         if way.method is not None:
-            return quantise_network(self.network, self.found, price, way.method, self.kept)
+            return quantise_network(self.network, self.found, price, way.method, kept=self.kept,
+                                    config=self.config)
         return Quantised(self.network.model, steps=self._steps(way, price), never_run=list(self.found.never_run))
 
     def _steps(self, way: Way, price: float) -> dict[str, float]:

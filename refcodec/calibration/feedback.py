@@ -8,12 +8,14 @@ coded column by column: as rows of inputs, of all outputs each.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..bitstream.derive import segment_borders
 from ..compiler import compiled
+from ..encoder.lane_search import buckets_of, count_path
 from ..encoder.level_search import (
     BUCKETS,
     MAGNITUDES,
@@ -25,6 +27,7 @@ from ..encoder.level_search import (
     model_rates,
     scan_rows,
 )
+from ..entropy.bins_plane import CHUNK_ELEMENTS, LANES
 from ..entropy.levels import LEVEL_MAX
 from ..quantization.uniform import trellis
 from .moments import column_weights
@@ -52,15 +55,17 @@ class Feedback:
 
 
 def quantise_with_feedback(weights: np.ndarray, upper: np.ndarray, step: float, states: int, *,
-                           lam: float | None = None, mean_weight: float | None = None, segments: int = 1) -> Feedback:
+                           lam: float | None = None, mean_weight: float | None = None, segments: int = 1,
+                           lanes: bool = False) -> Feedback:
     """Levels of weights [outputs, inputs], where an error costs what the second moments of the inputs say.
 
     upper: of moments.cholesky(), [groups, inputs, inputs]; each group has as many adjacent outputs.  step > 0.
     states: of the trellis, or 0.  lam: price of a bit in step^2, where errors count by their column weights over the
     mean; None: as without feedback.  mean_weight: the mean that they are relative to; None: their own.
-    segments: in which the rows of inputs are coded; the trellis begins anew in each.
+    segments: in which the rows of inputs are coded; the trellis begins anew in each.  lanes: each lane of a chunk has a
+    path of its own instead, as bins code levels.
     """
-    return _Columns(np.asarray(weights, np.float64), upper, step, states, lam, mean_weight).best(segments)
+    return _Columns(np.asarray(weights, np.float64), upper, step, states, lam, mean_weight).best(segments, lanes)
 
 
 class _Columns:
@@ -76,7 +81,7 @@ class _Columns:
         relative = d / (d.mean() if mean_weight is None else mean_weight)
         self.costs = np.repeat(relative, self.rows, axis=0).T.copy()         # of each error: [inputs, outputs]
 
-    def best(self, segments: int) -> Feedback:
+    def best(self, segments: int, lanes: bool) -> Feedback:
         outputs, inputs = self.weights.shape
         borders = segment_borders(inputs, segments)
         rates = learned_rates(np.ascontiguousarray(self.weights.T), self.step, self.states, self.lam)
@@ -84,21 +89,22 @@ class _Columns:
             empty = np.empty((outputs, inputs))
             found = Feedback(np.zeros((inputs, outputs), np.int32), empty, empty.copy())
             counts = np.zeros((BUCKETS, 2, MAGNITUDES))
-            self._quantise(found, rates, counts, set(borders[:-1]))
+            self._quantise(found, rates, counts, set(borders[:-1]), _Lanes if lanes else _Column)
             rates = counted_rates(counts, self.model)
         return found
 
-    def _quantise(self, found: Feedback, rates: np.ndarray, counts: np.ndarray, begins: set[int]) -> None:
+    def _quantise(self, found: Feedback, rates: np.ndarray, counts: np.ndarray, begins: set[int],
+                  walk: type[_Column]) -> None:
         """Goes over all columns once. counts: of the levels found, added to."""
         outputs, inputs = self.weights.shape
         left = self.weights.copy()                       # what is asked of columns to come
-        column, first = _Column(self, rates, counts), 0
+        column, first = walk(self, rates, counts), 0
         for start in range(0, inputs, BLOCK):
             stop = min(start + BLOCK, inputs)
             errors = found.errors[:, start:stop]
             for j in range(start, stop):
                 if j in begins:
-                    column, first = _Column(self, rates, counts), j
+                    column, first = walk(self, rates, counts), j
                 levels, n = column.levels(left[:, j], self.costs[j], j - first)
                 found.levels[j], found.values[:, j] = levels, n * self.step
                 errors[:, j - start] = (left[:, j] - found.values[:, j]) / self._by_group(j, j)[:, 0]
@@ -144,6 +150,45 @@ class _Column:
         self.state = scan_rows(u, levels, True, number, self.means, self.buckets, self.counts, m.states, *m.trellis,
                                self.state)
         return levels[0], self.indices
+
+
+class _Lanes(_Column):
+    """The same where element i of a chunk, in the order of the matrix, belongs to lane i % LANES, and each lane has a
+    trellis state of its own, from 0 on."""
+
+    def __init__(self, matrix: _Columns, rates: np.ndarray, counts: np.ndarray):
+        super().__init__(matrix, rates, counts)
+        self.lanes = np.zeros(LANES, np.int64)
+
+    def levels(self, values: np.ndarray, costs: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+        m, first = self.matrix, number * len(values)
+        u = np.clip(values / m.step, -float(LEVEL_MAX), float(LEVEL_MAX))
+        levels, buckets = np.zeros(len(u), np.int32), buckets_of(u)
+        for start, stop in chunks(first, len(u)):
+            if (first + start) % CHUNK_ELEMENTS == 0:
+                self.lanes[:] = 0
+            for k in range(min(LANES, stop - start)):
+                part, lane = slice(start + k, stop, LANES), (first + start + k) % CHUNK_ELEMENTS % LANES
+                x, cost, bucket = (np.ascontiguousarray(a[part]) for a in (u, costs, buckets))
+                found, indices = levels[part].copy(), self.indices[part].copy()
+                if m.states:
+                    path_to_end(x, cost, bucket, self.rates, m.lam, m.states, *m.trellis, int(self.lanes[lane]),
+                                self.decisions, self.candidates, self.path, found, indices)
+                else:
+                    cheapest_each(x, cost, bucket, self.rates, m.lam, found)
+                    indices = found.astype(np.int64)
+                self.lanes[lane] = count_path(found, bucket, m.states, *m.trellis, self.counts, int(self.lanes[lane]))
+                levels[part], self.indices[part] = found, indices
+        return levels, self.indices
+
+
+def chunks(first: int, count: int) -> Iterator[tuple[int, int]]:
+    """Parts of `count` elements from number `first` of the matrix on that lie in one chunk each: (start, stop)."""
+    start = 0
+    while start < count:
+        stop = min(count, start + CHUNK_ELEMENTS - (first + start) % CHUNK_ELEMENTS)
+        yield start, stop
+        start = stop
 
 
 @compiled

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..encoder.config import Config
 from ..encoder.config_parts import Rule
-from ..encoder.given_levels import GivenLevels
+from ..encoder.given_levels import GivenLevels, layout
 from ..encoder.level_search import default_lambda
 from ..errors import ConfigError
 from ..model import Model, Tensor
@@ -70,18 +70,20 @@ class Quantised:
 
 
 def quantise_network(network: Network | CallableNetwork, found: Sensitivities, price: float,
-                     method: Method = Method(), kept: Kept | None = None) -> Quantised:
+                     method: Method = Method(), *, kept: Kept | None = None, config: Config | None = None
+                     ) -> Quantised:
     """Quantises all tensors of a network that were measured.
 
     price: the distance of the outputs (measure.py) that is worth one bit.  kept: moments of the original network, for
-    methods that are not sequential; found ones are added.
+    methods that are not sequential; found ones are added.  config: with which the levels will be coded: they are
+    sought for its entropy modes and entry points; None: for range coding in one piece.
     """
     if not price > 0:
         raise ConfigError("BAD_CONFIG", f"the price of a bit is positive, not {price}")
     made = Quantised(network.model, never_run=list(found.never_run))
     least = min(s.value for s in found.tensors if s.value > 0)
     value = {s.name: max(s.value, least) for s in found.tensors}
-    sequence = _Sequence(network, method, price, Kept() if kept is None else kept)
+    sequence = _Sequence(network, method, price, Kept() if kept is None else kept, config)
     for name in network.order():
         if name in value and name not in made.levels:
             sequence.quantise(name, value, made)
@@ -97,8 +99,9 @@ def _with_arrays(model: Model, arrays: Mapping[str, np.ndarray]) -> Model:
 class _Sequence:
     """A walk from layer to layer."""
 
-    def __init__(self, network: Network | CallableNetwork, method: Method, price: float, kept: Kept):
-        self.network, self.method, self.price = network, method, price
+    def __init__(self, network: Network | CallableNetwork, method: Method, price: float, kept: Kept,
+                 config: Config | None):
+        self.network, self.method, self.price, self.config = network, method, price, config
         self.inputs = (GivenInputs(network) if isinstance(network, CallableNetwork)
                        else Inputs(network, method.sequential, kept))
         self.biases: dict[str, np.ndarray] = {}
@@ -127,17 +130,22 @@ class _Sequence:
             d = float(column_weights(own).mean())
             cost = value[part.tensor] / part.moment              # of a squared error, times its column weight
             step = self._step(weights[:, here], cost * d)
+            lanes, segments = self._layout(weights[:, here])
             best = quantise_with_feedback(weights[:, here], own, step, states, lam=self.price / (step**2 * cost * d),
-                                          mean_weight=d)
+                                          mean_weight=d, segments=segments, lanes=lanes)
             weights[:, later] -= best.carried(upper[:, here, later])
             values[:, here] = best.values
-            made.levels[part.tensor] = GivenLevels(best.levels, step, states, 1 - layer.scan)
+            made.levels[part.tensor] = GivenLevels(best.levels, step, states, 1 - layer.scan, segments, lanes)
             made.predicted += cost * error_of((values - wanted)[:, here], layer.second[:, here, here])
         self._go_on(values, layer)
 
     def _step(self, weights: np.ndarray, value: float) -> float:
         """The step at which a bit is worth its price, where a squared error costs `value`."""
         return within(math.sqrt(self.price / (default_lambda(self.method.states) * value)), weights)
+
+    def _layout(self, weights: np.ndarray) -> tuple[bool, int]:
+        """(lanes, segments) of a matrix [outputs, inputs], which is coded input by input."""
+        return (False, 1) if self.config is None else layout(weights.size, weights.shape[::-1], self.config)
 
     def _go_on(self, values: np.ndarray, layer: LayerInputs) -> None:
         """The quantised tensors take the place of the original for all layers to come."""

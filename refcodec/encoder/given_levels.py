@@ -6,28 +6,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bitstream.structures import EntropyMode
 from ..entropy.levels import LEVEL_MAX
 from ..errors import ConfigError
 from .candidate import Candidate
 from .components import uniform_component
+from .config import Config
 from .config_parts import STATES
 from .rate_control import step_parts
-from .tensor_job import TensorJob
+from .tensor_job import TensorJob, entries_of, level_mode
 
 
 @dataclass(frozen=True)
 class GivenLevels:
     """The levels of one tensor.
 
-    levels: int32 [rows, columns] of the matrix that is coded (SPEC 8.3), with one path through the trellis from the
-    first to the last (SPEC 8.5.4).  step: representable, or the nearest that is, is taken.  states: of the trellis.
-    column_scan: what the columns of the tensor's matrix are here: 0 columns, 1 rows.
+    levels: int32 [rows, columns] of the matrix that is coded (SPEC 8.3).  step: representable, or the nearest that is,
+    is taken.  states: of the trellis.  column_scan: what the columns of the tensor's matrix are here: 0 columns, 1
+    rows.  segments: entry points, in each of which the path through the trellis begins anew.  lanes: instead, each lane
+    of a chunk has a path of its own, and bins code the levels (SPEC 8.5.4).
     """
 
     levels: np.ndarray
     step: float
     states: int = 0
     column_scan: int = 0
+    segments: int = 1
+    lanes: bool = False
 
 
 def given_candidate(job: TensorJob, given: GivenLevels) -> Candidate:
@@ -44,5 +49,15 @@ def given_candidate(job: TensorJob, given: GivenLevels) -> Candidate:
                           f"integers {list(shape)}")
     if levels.size and max(int(levels.max()), -int(levels.min())) > LEVEL_MAX:
         raise ConfigError("BAD_CONFIG", f"levels of {name!r} are larger than {LEVEL_MAX}")
-    c = uniform_component(step_parts(given.step), given.states, job.config.tools.level_mode)
-    return job.direct(c, np.ascontiguousarray(levels, np.int32), column_scan=given.column_scan)
+    if not 1 <= given.segments <= max(1, shape[0]) or given.segments > 1 and given.lanes:
+        raise ConfigError("BAD_CONFIG", f"levels of {name!r} have {given.segments} segments; there are 1 to "
+                          f"{shape[0]}, or one in lanes")
+    mode = EntropyMode.BINS if given.lanes else job.config.tools.level_mode
+    c = uniform_component(step_parts(given.step), given.states, mode)
+    return job.direct(c, np.ascontiguousarray(levels, np.int32), entries=given.segments, column_scan=given.column_scan)
+
+
+def layout(size: int, shape: tuple[int, int], config: Config) -> tuple[bool, int]:
+    """(lanes, segments) of a tensor of so many elements, coded as a matrix of this shape, as a configuration asks."""
+    lanes = level_mode(size, config).facts.lanes
+    return lanes, 1 if lanes else entries_of(shape, config.units.entry_elements)

@@ -55,17 +55,17 @@ class _LaneSearch:
         """Rates from the levels that they lead to, round by round, on a sample."""
         size = max(1, min(flat.size // PIECES, SAMPLE // PIECES))
         u = scaled(np.concatenate([flat[k * flat.size // PIECES :][:size] for k in range(PIECES)]), self.step)
-        buckets, levels, model = _buckets(u), np.empty(len(u), np.int32), self.rates
+        buckets, levels, model = buckets_of(u), np.empty(len(u), np.int32), self.rates
         for _ in range(ROUNDS):
             self.path(u, buckets, levels)
             counts = np.zeros((BUCKETS, 2, MAGNITUDES), np.float64)
-            _count(levels, buckets, self.states, *self.trellis, counts)
+            count_path(levels, buckets, self.states, *self.trellis, counts)
             self.rates = counted_rates(counts, model)
 
     def chunk(self, x: np.ndarray, levels: np.ndarray) -> None:
         """The levels of a chunk."""
         u = scaled(x, self.step)
-        buckets = _buckets(u)
+        buckets = buckets_of(u)
         if self.states == 0:
             decide_plain(u, buckets, self.rates, self.lam, len(u), levels)
             return
@@ -86,7 +86,7 @@ class _LaneSearch:
                 levels)
 
 
-def _buckets(u: np.ndarray) -> np.ndarray:
+def buckets_of(u: np.ndarray) -> np.ndarray:
     buckets = np.empty(len(u), np.uint8)
     _fill_buckets(u, buckets)
     return buckets
@@ -105,11 +105,12 @@ def _fill_buckets(u: np.ndarray, buckets: np.ndarray) -> None:
 
 
 @compiled
-def _count(levels: np.ndarray, buckets: np.ndarray, states: int, a: int, b: int, counts: np.ndarray) -> None:
-    # Levels of one path by bucket, parity of the state and magnitude.
-    state = 0
+def count_path(levels: np.ndarray, buckets: np.ndarray, states: int, a: int, b: int, counts: np.ndarray,
+               state: int = 0) -> int:
+    """Counts the levels of one path by bucket, parity of the state and magnitude. Returns the state after them."""
     for i in range(len(levels)):
         k, odd = abs(int(levels[at(i)])), state & 1
         counts[at(buckets[at(i)]), at(odd), at(min(k, MAGNITUDES - 1))] += 1.0
         if states > 0:
             state = (state >> 1) ^ (a if odd else 0) ^ (b if k & 1 else 0)
+    return state

@@ -22,13 +22,12 @@ from .lane_search import quantise_in_lanes
 from .level_search import LAMBDA_SCALAR, default_lambda, quantise
 from .quantisers.coder import code_own_quantiser
 from .rate_control import finest_step, largest_magnitude, step_parts
-from .tensor_job import Choice, TensorJob
+from .tensor_job import Choice, TensorJob, level_mode
 from .treatment import Treatment, is_finite, step_of
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
 from .words_in_bins import WORTH, WORTH_BEST, may_repeat, words_in_bins
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
-LEVELS_FROM = 1 << 16       # elements from which levels are coded in bins
 FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step
 
 
@@ -229,19 +228,9 @@ def _sampled(job: TensorJob, values: np.ndarray, column_scan: int, step: float) 
         return bits, float(np.square(scaled - levels).sum())
 
 
-def _level_mode(job: TensorJob) -> EntropyMode:
-    """What codes the levels of a quantised tensor: bins if it is large and nothing else is asked for."""
-    tools = job.config.tools
-    if job.joined:
-        return tools.level_mode
-    if tools.levels_in_bins and job.tensor.size >= LEVELS_FROM:
-        return EntropyMode.BINS
-    return tools.trellis_mode if job.config.uniform.states else tools.level_mode
-
-
 def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, step: float) -> Candidate:
     matrix = job.matrix(_residual(values, choice.prediction), choice.column_scan)
-    mode = _level_mode(job)
+    mode = level_mode(job.tensor.size, job.config, joined=job.joined)
     if matrix.dtype not in (np.float32, np.float64) and not mode.facts.lanes:
         matrix = matrix.astype(np.float32)
     largest = largest_magnitude(matrix)

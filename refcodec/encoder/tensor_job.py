@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ..bitstream.derive import ENTRY_MIN_ELEMENTS, segment_borders
-from ..bitstream.structures import Component, Quantiser, TensorDescriptor
+from ..bitstream.structures import Component, EntropyMode, Quantiser, TensorDescriptor
 from ..dtypes import BY_NAME, DType
 from ..fold import Fold
 from ..model import Tensor
@@ -24,6 +24,7 @@ from .config import Config
 from .hybrid.operating_points import HybridPoint
 from .treatment import Treatment
 
+LEVELS_FROM = 1 << 16          # elements from which levels are coded in bins
 BINS_FROM = 1 << 13            # elements: of fewer, context coding takes some per cent less than bins
 
 
@@ -126,6 +127,17 @@ class TensorJob:
     def entries(self, matrix: np.ndarray) -> int:
         """Entry points of a matrix: about one per entry_elements, never one of fewer than 65536 elements."""
         return entries_of(matrix.shape, self.config.units.entry_elements)
+
+
+def level_mode(size: int, config: Config, *, joined: bool | None = None) -> EntropyMode:
+    """What codes the levels of a quantised tensor of so many elements: bins if it is large and nothing else is asked
+    for. joined: it shares a unit; None: if it is small."""
+    tools = config.tools
+    if size < config.units.join_below if joined is None else joined:
+        return tools.level_mode
+    if tools.levels_in_bins and size >= LEVELS_FROM:
+        return EntropyMode.BINS
+    return tools.trellis_mode if config.uniform.states else tools.level_mode
 
 
 def entries_of(shape: Sequence[int], entry_elements: int) -> int:

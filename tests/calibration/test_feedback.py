@@ -216,3 +216,15 @@ def test_a_large_ridge_leaves_the_weights():
     second = np.matmul(now.transpose(0, 2, 1), now) / 500
     np.testing.assert_allclose(corrected(w, drift, second, 1e9), w, atol=1e-6)
     np.testing.assert_allclose(corrected(w, drift, second, 0.0), w / 0.9)
+
+
+@pytest.mark.parametrize("states", [0, 4, 32])
+@pytest.mark.parametrize("outputs, inputs", [(1, 40), (7, 30), (300, 900)])
+def test_lanes_have_paths_of_their_own(states, outputs, inputs):
+    """What the levels stand for is what a decoder of bins makes of them; an inputs' column may lie in two chunks."""
+    weights = np.random.default_rng(0).normal(size=(outputs, inputs))
+    upper = cholesky(np.eye(inputs)[None], 0.01)
+    found = quantise_with_feedback(weights, upper, 0.3, states, lanes=True)
+    assert np.array_equal(found.values, 0.3 * indices(found.levels, states, lanes=True).T)
+    one = quantise_with_feedback(weights, upper, 0.3, states)
+    assert np.square(weights - found.values).mean() < 1.1 * np.square(weights - one.values).mean() + 1e-3

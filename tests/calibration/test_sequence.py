@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import network_model
 from helpers.networks import branches, classifier, images, loop, normal, recurrent, saved
 from onnx import helper
 
-from refcodec import Config, ConfigError, Model, Tensor, decode, encode
+from refcodec import Config, ConfigError, Model, decode, encode
 from refcodec.calibration import Method, Network, measure_of, quantise_network, sensitivities
 from refcodec.calibration.layer_moments import LEAST
 from refcodec.encoder.given_levels import GivenLevels
@@ -200,11 +202,29 @@ def test_no_price(tmp_path, price):
         quantise_network(net, found, price)
 
 
-def test_segments_of_given_levels_are_one():
-    """A large tensor of given levels has one entry point: its trellis has one path."""
-    model = Model([Tensor("w.weight", normal(600, 600))])
-    levels = np.random.default_rng(0).integers(-2, 3, (600, 600)).astype(np.int32)
-    stream = encode(model, Config(step=0.1, levels={"w.weight": GivenLevels(levels, 0.1, 8)}))
-    (tensor,) = describe_stream(stream)["models"][0]["tensors"]
-    assert tensor["entry_points"] == 1
-    np.testing.assert_allclose(decode(stream)["w.weight"].array, 0.1 * indices(levels, 8), rtol=1e-4)
+@pytest.mark.parametrize("settings", [{}, {"coder": "cc"}, {"coder": "cm", "states": 0}, {"states": 0}],
+                         ids=["default", "cc", "cm", "no trellis"])
+def test_large_tensors_are_quantised_for_what_codes_them(settings, tmp_path):
+    """In bins by lanes; else with entry points, from which the trellis begins anew."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = saved(tmp_path, nodes, {"x": ["n", 500]}, {"y": ["n", 400]}, {"w": normal(500, 400, scale=0.1)})
+    net = Network(model, [{"x": correlated(600, 500)}])
+    config = Config(step=1.0, entry_elements=65536, **settings)
+    made = quantise_network(net, sensitivities(net), 1e-7, Method(config.uniform.states), config=config)
+    stream = encode(made.model, replace(config, rules=made.config().rules, levels=made.levels))
+    (tensor,) = [t for t in describe_stream(stream)["models"][0]["tensors"] if t["name"] == "w"]
+    assert (tensor["entropy"], tensor["entry_points"]) == (
+        (settings["coder"], 3) if "coder" in settings else ("bins", 1))
+    given = made.levels["w"]
+    assert given.lanes == ("coder" not in settings)
+    x = net.courses[0].runs[0]["x"]
+    moved = np.square(x @ (decode(stream)["w"].array - model["w"].array)).mean() / (x @ model["w"].array).var()
+    assert moved == pytest.approx(made.predicted, rel=0.3)
+
+
+@pytest.mark.parametrize("given, said", [(GivenLevels(GOOD, 0.1, segments=0), "segments"),
+                                         (GivenLevels(GOOD, 0.1, segments=25), "there are 1 to 24"),
+                                         (GivenLevels(GOOD, 0.1, segments=2, lanes=True), "one in lanes")])
+def test_segments_that_there_are_not(given, said):
+    with pytest.raises(ConfigError, match=said):
+        encode(network_model(), Config(step=0.01, levels={"fc1.weight": given}))
