@@ -122,7 +122,7 @@ def calibrate_network(network: Network | CallableNetwork, found: Sensitivities, 
     tried = ways(candidates.states, layers=layers and not noise, graph=graph)
     result = search(candidates, tried, candidates.price_of(_guess(target, candidates)), effort, trying)
     of = judge.decision_count if target.kind == "decisions" else judge.inputs
-    return _calibrated(result, target, of, found.never_run)
+    return _calibrated(result, target, of, candidates.never_run)
 
 
 def _parts(model: Model, sequences: Sequence[Sequence[Arrays]], held_out: Sequence[Sequence[Arrays]], feed: Feed,

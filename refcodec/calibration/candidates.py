@@ -12,6 +12,8 @@ from ..api import decode, encode
 from ..encoder.config import Config
 from ..encoder.config_parts import Rule
 from ..encoder.level_search import default_lambda
+from ..encoder.model_encoder import quantised_tensors
+from ..encoder.rate_control import largest_magnitude, representable
 from ..model import Model
 from .callable import CallableNetwork
 from .layer_moments import Kept
@@ -25,6 +27,9 @@ from .targets import Target, octaves
 METADATA = "calibration"        # the key under which a stream tells what was asked for and found
 NOTE_BYTES = 116                # of its value, at most
 _BEFOREHAND = np.random.default_rng(0).bytes(NOTE_BYTES)       # in its place, as long as it is not known
+SAFE_BITS = 14                  # of tensors that are never run: their largest magnitude over 2^SAFE_BITS is the step
+FINE_BITS, FINE_BITS_MAX = 9, 14        # of biases and the like: at a distance of FINE_AT, and at most
+FINE_AT = 5e-3
 NOISE = {False: 12.0 / 0.115, True: 3.5 / 0.35}         # weights / distance * price, by whether there is a trellis
 
 
@@ -93,6 +98,7 @@ class Candidates:
 
     network: to quantise.  found: its sensitivities.  judge: on held-out inputs.
     config: how streams are coded: what it says of steps and rules is replaced.  references: of an update.
+    never_run: tensors that no input reaches. They get a step that is safe.
     """
 
     def __init__(self, network: Network | CallableNetwork, found: Sensitivities, judge: Judge, target: Target,
@@ -103,6 +109,10 @@ class Candidates:
         least = min(s.value for s in found.tensors if s.value > 0)
         self.value = {s.name: max(s.value, least) for s in found.tensors}
         self.weights = sum(s.elements for s in found.tensors)
+        weights = quantised_tensors(network.model, Config(step=1.0))
+        self.never_run = [t.name for t in map(network.model.tensors.__getitem__, weights) if t.name not in self.value]
+        self.safe = {name: representable((largest_magnitude(network.model[name].array) or 1.0) * 2.0**-SAFE_BITS)
+                     for name in self.never_run}
         self.moved = sum(self.value[s.name] * s.elements for s in found.tensors)       # for a squared error of 1 each
 
     @property
@@ -118,7 +128,7 @@ class Candidates:
         """A way at a price, log2 of it: coded, decoded, and judged."""
         made = self._made(way, 2.0**price)
         model = replace(made.model, metadata={**made.model.metadata, METADATA: _BEFOREHAND})
-        config = self._config(made)
+        config = self._config(made, price)
         stream = encode(model, config, self.references)
         decoded = decode(stream, self.references)
         names = {*self.network.weights, *(self.network.fine if isinstance(self.network, Network) else ())}
@@ -136,7 +146,7 @@ class Candidates:
         if way.method is not None:
             return quantise_network(self.network, self.found, price, way.method, kept=self.kept,
                                     config=self.config)
-        return Quantised(self.network.model, steps=self._steps(way, price), never_run=list(self.found.never_run))
+        return Quantised(self.network.model, steps=self._steps(way, price))
 
     def _steps(self, way: Way, price: float) -> dict[str, float]:
         def step(value: float) -> float:
@@ -148,12 +158,12 @@ class Candidates:
         common = step(self.moved / self.weights)
         return dict.fromkeys(self.value, within(common, np.concatenate([weights[n].reshape(-1) for n in self.value])))
 
-    def _config(self, made: Quantised) -> Config:
-        rules = [Rule(pattern_of(name), "fine") for name in made.never_run]
-        rules += [Rule(pattern_of(name), "quantise", scale=step) for name, step in made.steps.items()]
+    def _config(self, made: Quantised, price: float) -> Config:
+        rules = [Rule(pattern_of(name), "quantise", scale=step) for name, step in {**self.safe, **made.steps}.items()]
         rules += [Rule(pattern_of(name), "quantise") for name in made.levels]
+        finer = round(0.5 * (self.price_of(FINE_AT) - price))           # bits, than at FINE_AT
         return replace(self.config, step=1.0, snr=None, bits_per_weight=None, max_bytes=None, rules=rules,
-                       levels=made.levels)
+                       levels=made.levels, fine_bits=min(FINE_BITS + max(finer, 0), FINE_BITS_MAX))
 
 
 def _squares(array: np.ndarray, other: np.ndarray | float = 0.0) -> float:

@@ -70,6 +70,7 @@ class Config:
     entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).
     join_below: tensors of fewer elements share a unit.  index: write an index unit (None: for large models).
     lam: cost of a bit in the search for levels, in step^2.
+    fine_bits: of biases and the like, beside quantised weights: their largest magnitude over 2^fine_bits is the step.
     preset: a published system by one name (PRESETS); the fields that it sets can be given another value.
     profile: the highest profile whose tools may be used: 'baseline', 'main' or 'high' (None: any).
     entropy: one entropy mode for all that it can code, or 'auto': the smallest of all; None: bins and range coding.
@@ -102,6 +103,7 @@ class Config:
     join_below: int = 1024
     index: bool | None = None
     lam: float | None = None
+    fine_bits: int = 14
     preset: str | None = None
     profile: str | None = None
     entropy: str | None = None
@@ -124,6 +126,7 @@ class Config:
     def __post_init__(self) -> None:
         self._take_defaults()
         integer("threads", self.threads, 1)
+        integer("fine_bits", self.fine_bits, 1, 24)
         for part in ("aim", "uniform", "own_quantiser", "updating", "tools", "units", "set_of_models"):
             getattr(self, part)                            # is made, and so checked
         self._check_together()

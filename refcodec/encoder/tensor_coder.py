@@ -28,7 +28,6 @@ from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
 from .words_in_bins import WORTH, WORTH_BEST, may_repeat, words_in_bins
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
-FINE_BITS = 14              # finely coded tensors: largest magnitude / 2^14 is the step
 
 
 def code_tensor(job: TensorJob, step: float | None) -> Candidate:
@@ -129,11 +128,11 @@ def _structured(job: TensorJob, matrix: np.ndarray) -> Candidate | None:
 
 
 def code_fine(job: TensorJob, step: float) -> Candidate:
-    """Plain levels with a step of 2^-14 of the largest magnitude (or the global step, if that is finer)."""
+    """Plain levels with a step of 2^-fine_bits of the largest magnitude (or the global step, if that is finer)."""
     largest = float(np.abs(job.values.astype(np.float64)).max())
     if not np.isfinite(largest) or largest == 0:
         return code_lossless(job)
-    parts = step_parts(max(min(step, largest * 2.0**-FINE_BITS), finest_step(largest)))
+    parts = step_parts(max(min(step, largest * 2.0**-job.config.fine_bits), finest_step(largest)))
     levels = np.rint(job.matrix(job.words).view(job.dtype.numpy).astype(np.float64) / math.ldexp(*parts))
     return job.coded(job.direct(uniform_component(parts), levels.astype(np.int32)))
 

@@ -163,7 +163,7 @@ def test_answers_are_kept_on_new_inputs(network, target):
 def test_sizes_are_kept(network, target):
     made = calibrate(network, [[{"x": inputs(200)}]], target)
     limit = 1100 if target.kind == "max_bytes" else 5.0 * (32 * 40 + 32 * 5) / 8
-    assert 0.93 * limit < len(made.stream) <= limit
+    assert 0.85 * limit < len(made.stream) <= limit
     assert made.best.distance < made.one_step
 
 

@@ -393,3 +393,16 @@ def test_streams_from_paths_and_missing_files(tmp_path):
         with pytest.raises(OmcError) as error:
             action()
         assert error.value.code == "MISSING_FILE"
+
+
+@pytest.mark.parametrize("bits", [6, 14])
+def test_how_finely_biases_are_coded(bits):
+    model = network_model()
+    decoded = decode(encode(model, Config(step=1.0, fine_bits=bits)))
+    (name,) = [t.name for t in model.tensors if t.name == "fc1.bias"]
+    error = np.abs(decoded[name].array - model[name].array).max() / np.abs(model[name].array).max()
+    assert error <= 2.0 ** -(bits + 1) * 1.001
+    if bits == 6:
+        assert error > 2.0**-12
+    with pytest.raises(OmcError, match="fine_bits"):
+        Config(step=1.0, fine_bits=0)
