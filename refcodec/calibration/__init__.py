@@ -21,6 +21,7 @@ scores.py       how a quantised network answers them, and with what certainty
 targets.py      what is asked for: answers that are kept, or a size
 candidates.py   ways to code a network, each at any price
 search.py       the way and the price that meet a target with least
+subjects.py     the networks of a calibration
 calibrate.py    all of it, from inputs to a stream
 """
 

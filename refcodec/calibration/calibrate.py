@@ -15,23 +15,18 @@ from typing import Any
 from ..api import encode
 from ..encoder.config import Config
 from ..errors import ConfigError
-from ..integers.evaluate import network_of
 from ..model import Model
-from .cache import key_of, store, stored
 from .callable import CallableNetwork
 from .candidates import METADATA, NOTE_BYTES, Candidates, Trial, ways
 from .decisions import HOW, Decision, decision_of, decisions_of
-from .feeding import FedNetwork, Feed, chains_of, fed, split_fed
-from .inputs import check_runs
+from .feeding import Feed
 from .network import Network
 from .runtime import Arrays
 from .scores import Judge
 from .search import EFFORT, Found, Told, search
-from .sensitivity import Progress, Sensitivities, sensitivities
-from .splits import HeldOut, all_of, split, validation
+from .sensitivity import Progress, Sensitivities
+from .subjects import subjects_of
 from .targets import Target
-
-SMALL = 1 << 21                 # weights of a network that is quicker in one thread
 
 
 @dataclass
@@ -91,23 +86,15 @@ def calibrate(model: Model, sequences: Sequence[Sequence[Arrays]], target: Targe
     calibrate and to judge on, or that cannot show it; and as Network does. FormatError BAD_SIZE for inputs that do not
     fit the network.
     """
-    config, proto = _checked(config or Config(step=1.0), effort, seed), network_of(model)
-    check_runs([run for runs in (*sequences, *held_out) for run in runs], proto)
+    config = _checked(config or Config(step=1.0), effort, seed)
     if noise and not held_out and not target.by_size:
         raise ConfigError("BAD_CONFIG", f"noise does not show that {target} stay: give inputs with --validation, or "
                           "ask for a size (--bits-per-weight, --max-bytes)")
-    threads = config.threads if sum(t.size for t in model.tensors) > SMALL else 1
-    kept, held, chains = _parts(model, sequences, held_out, feed or {}, noise, seed)
-    network = Network(model, kept, threads)
-    found = _sensitivities(network, kept, outputs, seed, beside, measuring)
-    other: Network | FedNetwork
-    if feed:
-        other, blocks = FedNetwork(model, held.runs, chains, feed, threads), held.blocks
-    else:
-        other = Network(model, held.runs, threads, cut=False)
-        blocks = [held.blocks[n] for n in other.run_numbers]
-    judge = Judge(other, blocks, found.outputs, _decisions(decisions, found, target), seed)
-    return calibrate_network(network, found, judge, target, config=config, noise=noise, effort=effort, trying=trying)
+    subjects = subjects_of(model, sequences, held_out, feed or {}, noise=noise, seed=seed, threads=config.threads)
+    found = subjects.sensitivities(outputs, seed, beside, measuring)
+    judge = Judge(subjects.judged, subjects.blocks, found.outputs, _decisions(decisions, found, target), seed)
+    return calibrate_network(subjects.network, found, judge, target, config=config, noise=noise, effort=effort,
+                             trying=trying)
 
 
 def calibrate_network(network: Network | CallableNetwork, found: Sensitivities, judge: Judge, target: Target, *,
@@ -123,22 +110,6 @@ def calibrate_network(network: Network | CallableNetwork, found: Sensitivities, 
     result = search(candidates, tried, candidates.price_of(_guess(target, candidates)), effort, trying)
     of = judge.decision_count if target.kind == "decisions" else judge.inputs
     return _calibrated(result, target, of, candidates.never_run)
-
-
-def _parts(model: Model, sequences: Sequence[Sequence[Arrays]], held_out: Sequence[Sequence[Arrays]], feed: Feed,
-           noise: bool, seed: int) -> tuple[list[Arrays], HeldOut, list[list[int]]]:
-    """(runs to calibrate on, runs to judge on, chains of these where outputs are fed back)."""
-    proto = network_of(model)
-    runs, others = (fed(model, s, feed) if s and feed else [run for part in s for run in part]
-                    for s in (sequences, held_out))
-    if others:
-        return runs, validation(others, runs, proto), chains_of(held_out)
-    if noise:
-        return runs, all_of(runs, proto), []
-    if feed:
-        return split_fed(runs, chains_of(sequences), seed)
-    kept, held = split(runs, proto, seed)
-    return kept, held, []
 
 
 def _guess(target: Target, candidates: Candidates) -> float:
@@ -170,17 +141,6 @@ def _note(made: Calibrated) -> bytes:
     while len(text := json.dumps(note, separators=(",", ":"))) > NOTE_BYTES:
         note.popitem()
     return text.encode()
-
-
-def _sensitivities(network: Network, runs: Sequence[Arrays], outputs: Sequence[str], seed: int, beside: str | None,
-                   progress: Progress | None) -> Sensitivities:
-    key = key_of(network.model, runs, outputs, seed) if beside else ""
-    found = stored(beside, key) if beside else None
-    if found is None:
-        found = sensitivities(network, outputs, seed, progress)
-        if beside:
-            store(beside, key, found)
-    return found
 
 
 def _decisions(asked: Sequence[str | Decision], found: Sensitivities, target: Target) -> list[Decision]:

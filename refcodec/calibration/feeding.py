@@ -17,6 +17,7 @@ from .runtime import Arrays
 from .splits import BLOCKS, HeldOut, held_out_blocks
 
 BLOCKS_FED = BLOCKS // 2        # longer ones: a state takes time to go astray
+PIECE, PIECES = 40, 10          # runs of a chain on which sensitivities are measured, and how many
 
 Feed = Mapping[str, str]        # output to the input that it becomes in the next run
 
@@ -92,16 +93,24 @@ def fed(model: Model, sequences: Sequence[Sequence[Arrays]], feed: Feed, threads
     return FedNetwork(model, runs, chains_of(sequences), feed, threads).inputs()
 
 
-def chains_of(sequences: Sequence[Sequence[Arrays]]) -> list[list[int]]:
+def chains_of(sequences: Sequence[Sequence[object]]) -> list[list[int]]:
     """The numbers of the runs of each sequence, all counted through."""
     ends = np.cumsum([len(runs) for runs in sequences]).tolist()
     return [list(range(end - len(runs), end)) for end, runs in zip(ends, sequences)]
 
 
+def sampled(runs: Sequence[Arrays], chains: Sequence[Sequence[int]]) -> tuple[list[Arrays], list[list[int]]]:
+    """(some of the runs, their chains): pieces of PIECE runs side by side, spread evenly, PIECES at most."""
+    pieces = [list(chain[at:at + PIECE]) for chain in chains for at in range(0, max(len(chain) - PIECE, 0) + 1, PIECE)]
+    count = min(len(pieces), PIECES)
+    taken = [pieces[k * len(pieces) // count] for k in range(count)]
+    return [runs[n] for piece in taken for n in piece], chains_of(taken)
+
+
 def split_fed(runs: Sequence[Arrays], chains: Sequence[Sequence[int]], seed: int
-              ) -> tuple[list[Arrays], HeldOut, list[list[int]]]:
-    """(runs to calibrate on, runs held out, chains of these). What is held out begins with the runs of the block before
-    it, which are not judged, so that its state has gone astray by then.
+              ) -> tuple[list[Arrays], list[list[int]], HeldOut, list[list[int]]]:
+    """(runs to calibrate on, their chains, runs held out, their chains). What is held out begins with the runs of the
+    block before it, which are not judged, so that its state has gone astray by then.
 
     Raises ConfigError BAD_CONFIG for too few runs.
     """
@@ -119,4 +128,8 @@ def split_fed(runs: Sequence[Arrays], chains: Sequence[Sequence[int]], seed: int
                     new_chains[-1].append(len(held.runs))
                     held.runs.append(runs[n])
                     held.blocks.append(np.array([number if n >= inside[0] else -1]))
-    return [run for run, n in zip(runs, numbers) if not chosen[n]], held, new_chains
+    free = [[n for n in chain if not chosen[numbers[n]]] for chain in chains]
+    places = {n: k for k, n in enumerate(n for chain in free for n in chain)}
+    apart = [list(part) for chain in free for part in np.split(chain, np.flatnonzero(np.diff(chain) > 1) + 1)]
+    kept_chains = [[places[n] for n in part] for part in apart if part]
+    return [runs[n] for n in places], kept_chains, held, new_chains

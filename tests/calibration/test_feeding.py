@@ -9,7 +9,17 @@ from onnx import helper
 
 from refcodec import ConfigError, Tensor, decode
 from refcodec.calibration import Target, calibrate
-from refcodec.calibration.feeding import BLOCKS_FED, FedNetwork, chains_of, fed, feed_of, split_fed
+from refcodec.calibration.feeding import (
+    BLOCKS_FED,
+    PIECE,
+    PIECES,
+    FedNetwork,
+    chains_of,
+    fed,
+    feed_of,
+    sampled,
+    split_fed,
+)
 
 FEED = {"after": "state"}
 
@@ -56,7 +66,7 @@ def test_states_are_those_that_the_network_comes_to(network):
 
 def test_what_is_held_out_begins_before_it_is_judged():
     runs = [{"x": np.full(1, n)} for n in range(400)]
-    kept, held, chains = split_fed(runs, [list(range(150)), list(range(150, 400))], seed=0)
+    kept, kept_chains, held, chains = split_fed(runs, [list(range(150)), list(range(150, 400))], seed=0)
     long = 400 // BLOCKS_FED
     judged = [int(run["x"][0]) for run, b in zip(held.runs, held.blocks) if b[0] >= 0]
     assert sorted(judged + [int(run["x"][0]) for run in kept]) == list(range(400))
@@ -67,6 +77,15 @@ def test_what_is_held_out_begins_before_it_is_judged():
         before = sum(held.blocks[n][0] < 0 for n in chain)
         assert before == long or numbers[0] in (0, 150)
     assert held.count == len(judged) == 80
+    for chain in kept_chains:
+        numbers = [int(kept[n]["x"][0]) for n in chain]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert sorted(n for chain in kept_chains for n in chain) == list(range(len(kept)))
+    some, some_chains = sampled(kept, kept_chains)
+    assert len(some) == sum(map(len, some_chains)) and len(some_chains) <= PIECES and 100 < len(some) <= PIECE * PIECES
+    for chain in some_chains:
+        numbers = [int(some[n]["x"][0]) for n in chain]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def test_a_calibration_that_keeps_the_answers_of_sequences(network):
