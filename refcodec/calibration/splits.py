@@ -16,9 +16,9 @@ from ..errors import ConfigError
 from .inputs import batch_rows, digest_of
 from .runtime import Arrays
 
-ONE_IN = 5                      # inputs is held out
+ONE_IN, ONE_IN_FEW = 5, 3       # inputs is held out; and of so few that this would be less than HELD_OUT blocks
 BLOCKS = 100                    # of adjacent inputs, at most, in all
-HELD_OUT_MIN = 8                # blocks
+HELD_OUT, HELD_OUT_MIN = 8, 4   # blocks: that will do, and at least
 
 
 @dataclass
@@ -39,7 +39,7 @@ class HeldOut:
 
 
 def split(runs: Sequence[Arrays], proto: onnx.ModelProto, seed: int = 0) -> tuple[list[Arrays], HeldOut]:
-    """(runs to calibrate on, runs held out): one in ONE_IN blocks, by chance, of blocks side by side.
+    """(runs to calibrate on, runs held out): by chance one of ONE_IN (or of ONE_IN_FEW) blocks side by side.
 
     What is held out has no input that is calibrated on, too.
     Raises ConfigError BAD_CONFIG for too few inputs.
@@ -63,12 +63,13 @@ def split(runs: Sequence[Arrays], proto: onnx.ModelProto, seed: int = 0) -> tupl
 def held_out_blocks(count: int, inputs: int, seed: int) -> np.ndarray:
     """Which of `count` blocks are held out: bool [count]. Raises ConfigError BAD_CONFIG for too few. inputs: in all."""
     chance, chosen = np.random.default_rng(seed), np.zeros(count, bool)
-    for first in range(0, count - count % ONE_IN, ONE_IN):
-        chosen[first + chance.integers(ONE_IN)] = True
+    apart = ONE_IN if count >= ONE_IN * HELD_OUT else ONE_IN_FEW
+    for first in range(0, count - count % apart, apart):
+        chosen[first + chance.integers(apart)] = True
     if chosen.sum() < HELD_OUT_MIN:
-        raise ConfigError("BAD_CONFIG", f"{inputs} inputs are too few: a fifth is held out to judge on, and "
-                          f"{HELD_OUT_MIN} of these are the least; give {HELD_OUT_MIN * ONE_IN} or more, or others to "
-                          "judge on with --validation (an input is a row of a batch, or a run)")
+        raise ConfigError("BAD_CONFIG", f"{inputs} inputs are too few: {HELD_OUT_MIN} or more are held out to judge on; "
+                          f"give {HELD_OUT_MIN * ONE_IN_FEW} at least, some hundreds rather, or others to judge on with "
+                          "--validation (an input is a row of a batch, or a run)")
     return chosen
 
 

@@ -86,18 +86,23 @@ def test_what_is_calibrated_on_is_not_judged_on(tmp_path):
         validation([{"x": np.concatenate([normal(15, 6, seed=3), x[:5]])}], [{"x": x}], proto)
 
 
-@pytest.mark.parametrize("rows", [1, 39])
+@pytest.mark.parametrize("rows", [1, 11])
 def test_too_few_inputs(rows, tmp_path):
     proto = network_of(classifier(tmp_path))
-    with pytest.raises(ConfigError, match=f"{rows} inputs are too few: a fifth is held out"):
+    with pytest.raises(ConfigError, match=f"{rows} inputs are too few: 4 or more are held out"):
         split([{"x": normal(rows, 6)}], proto)
-    with pytest.raises(ConfigError, match="7 inputs to judge on are too few"):
+    with pytest.raises(ConfigError, match="3 inputs to judge on are too few"):
         validation([{"x": normal(HELD_OUT_MIN - 1, 6)}], [{"x": normal(50, 6, seed=1)}], proto)
 
 
 def test_all_the_same_input(tmp_path):
     with pytest.raises(ConfigError, match="only 0 inputs that are held out differ"):
         split([{"x": np.ones((100, 6), np.float32)}], network_of(classifier(tmp_path)))
+
+
+@pytest.mark.parametrize("rows, expected", [(12, 4), (39, 13), (40, 8)])
+def test_of_few_inputs_more_are_held_out(rows, expected, tmp_path):
+    assert split([{"x": normal(rows, 6)}], network_of(classifier(tmp_path)))[1].count == expected
 
 
 # Scores
