@@ -67,9 +67,9 @@ def held_out_blocks(count: int, inputs: int, seed: int) -> np.ndarray:
     for first in range(0, count - count % apart, apart):
         chosen[first + chance.integers(apart)] = True
     if chosen.sum() < HELD_OUT_MIN:
-        raise ConfigError("BAD_CONFIG", f"{inputs} inputs are too few: {HELD_OUT_MIN} or more are held out to judge on; "
-                          f"give {HELD_OUT_MIN * ONE_IN_FEW} at least, some hundreds rather, or others to judge on with "
-                          "--validation (an input is a row of a batch, or a run)")
+        raise ConfigError("BAD_CONFIG", f"{inputs} inputs are too few: {HELD_OUT_MIN} or more are held out to judge "
+                          f"on; give {HELD_OUT_MIN * ONE_IN_FEW} at least, some hundreds rather, or others to judge on "
+                          "with --validation (an input is a row of a batch, or a run)")
     return chosen
 
 
