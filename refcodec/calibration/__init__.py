@@ -11,6 +11,7 @@ moments.py      second moments of layer inputs, and what follows from them: colu
 feedback.py     levels column by column, each column making up for the error of those before
 sequence.py     all tensors of a network so, in the order of its graph
 layer_moments.py the moments of each layer's inputs, as the network was and as it is quantised so far
+layer_bias.py   what takes up the mean of a layer's errors
 steps.py        steps at a common price of bits, and a configuration with them
 cache.py        what was measured, kept beside the model
 callable.py     networks that are no ONNX graph

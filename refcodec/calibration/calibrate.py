@@ -70,7 +70,8 @@ class Calibrated:
 def calibrate(model: Model, sequences: Sequence[Sequence[Arrays]], target: Target, *,
               held_out: Sequence[Sequence[Arrays]] = (), feed: Feed | None = None,
               decisions: Sequence[str | Decision] = (), outputs: Sequence[str] = (), config: Config | None = None,
-              noise: bool = False, effort: int = EFFORT, seed: int = 0, beside: str | None = None,
+              references: Sequence[Model] = (), noise: bool = False, effort: int = EFFORT, seed: int = 0,
+              beside: str | None = None,
               measuring: Progress | None = None, trying: Told | None = None) -> Calibrated:
     """The smallest stream of an ONNX model that keeps its answers, or the best of a size.
 
@@ -79,6 +80,7 @@ def calibrate(model: Model, sequences: Sequence[Sequence[Arrays]], target: Targe
     feed: outputs that are inputs of the next run of the sequence; what is given for these is for the first alone.
     decisions: 'argmax:NAME', 'threshold:NAME:0.5'; none: those that follow from the outputs.  outputs: names of those
     that count; none: probabilities, else all.  config: how the stream is coded: states, coder, effort, profile, ...
+    references: models that the decoder will have: the stream is an update.
     effort: streams that are tried at most.  seed: of everything random.  beside: path of a file in which sensitivities
     are kept (cache.py).  measuring, trying: told how far it is.
 
@@ -94,22 +96,22 @@ def calibrate(model: Model, sequences: Sequence[Sequence[Arrays]], target: Targe
     found = subjects.sensitivities(outputs, seed, beside, measuring)
     judge = Judge(subjects.judged, subjects.blocks, found.outputs, _decisions(decisions, found, target), seed)
     return calibrate_network(subjects.network, found, judge, target, config=config, noise=noise, effort=effort,
-                             trying=trying)
+                             references=references, trying=trying)
 
 
 def calibrate_network(network: Network | CallableNetwork, found: Sensitivities, judge: Judge, target: Target, *,
                       config: Config | None = None, noise: bool = False, effort: int = EFFORT,
-                      trying: Told | None = None) -> Calibrated:
+                      references: Sequence[Model] = (), trying: Told | None = None) -> Calibrated:
     """The same of a network that is there, be it no graph: with its sensitivities, and a judge on other inputs."""
     config = _checked(config or Config(step=1.0), effort, 0)
     target.check(judge)
     graph = isinstance(network, Network)
     layers = graph or bool(isinstance(network, CallableNetwork) and network.inputs)
-    candidates = Candidates(network, found, judge, target, config)
+    candidates = Candidates(network, found, judge, target, config, references)
     tried = ways(candidates.states, layers=layers and not noise, graph=graph)
     result = search(candidates, tried, candidates.price_of(_guess(target, candidates)), effort, trying)
     of = judge.decision_count if target.kind == "decisions" else judge.inputs
-    return _calibrated(result, target, of, candidates.never_run)
+    return _calibrated(result, candidates, of)
 
 
 def _guess(target: Target, candidates: Candidates) -> float:
@@ -121,12 +123,13 @@ def _guess(target: Target, candidates: Candidates) -> float:
     return target.value if target.kind == "kl" else math.exp(-target.value / 10 * math.log(10))
 
 
-def _calibrated(result: Found, target: Target, of: int, never_run: Sequence[str]) -> Calibrated:
+def _calibrated(result: Found, candidates: Candidates, of: int) -> Calibrated:
     best = result.best
     assert best.made is not None
     model, config, plain = best.made
-    made = Calibrated(b"", target, best, result.trials, of, result.one_step, plain, list(never_run))
-    made.stream = encode(replace(model, metadata={**model.metadata, METADATA: _note(made)}), config)
+    made = Calibrated(b"", candidates.target, best, result.trials, of, result.one_step, plain, candidates.never_run)
+    noted = replace(model, metadata={**model.metadata, METADATA: _note(made)})
+    made.stream = encode(noted, config, candidates.references)
     return made
 
 

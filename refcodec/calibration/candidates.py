@@ -145,7 +145,7 @@ class Candidates:
     def _made(self, way: Way, price: float) -> Quantised:
         if way.method is not None:
             return quantise_network(self.network, self.found, price, way.method, kept=self.kept,
-                                    config=self.config)
+                                    config=self.config, references=self.references)
         return Quantised(self.network.model, steps=self._steps(way, price))
 
     def _steps(self, way: Way, price: float) -> dict[str, float]:

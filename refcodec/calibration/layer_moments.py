@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..reconstruction import folded
 from .callable import CallableNetwork
+from .layer_bias import Bias, bias_of
 from .layer_inputs import input_rows
 from .layers import GATES
 from .moments import Moments, with_floor
@@ -20,15 +21,6 @@ MOST = 8192                     # samples of a layer's inputs, over all runs
 TOGETHER = 2048                 # of them are multiplied at once
 LEAST = 16                      # from which feedback is tried at all
 KEPT_BYTES_MAX = 1 << 29        # of moments of the original network, for other candidates
-_BIASES = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "RNN": 3}      # which input is one
-
-
-@dataclass
-class Bias:
-    """elements: of the tensor, by the row of the coded matrix that each is added to."""
-
-    tensor: str
-    elements: np.ndarray
 
 
 @dataclass
@@ -175,7 +167,7 @@ class Inputs:
             rows = [self._rows(use, groups, MOST // (len(use.course.runs) * len(uses))) for use in several]
             for pairs in zip(*rows):
                 sums.add(*(np.concatenate(arrays, axis=2) for arrays in zip(*pairs)))
-        bias = self._bias_of(uses[0]) if len(uses) == 1 else None
+        bias = bias_of(self.network, uses[0]) if len(uses) == 1 else None
         return sums.settled(matrices, uses[0].place.scan, bias, correctable=self.following and len(uses) == 1)
 
     def _partner(self, uses: list[Use], measured: Mapping[str, float]) -> dict[str, list[Use]]:
@@ -210,26 +202,6 @@ class Inputs:
         else:
             for old, new in zip(before.data(use.layer), now.data(use.layer)):
                 yield vectors(old), vectors(new)
-
-    def _bias_of(self, use: Use) -> Bias | None:
-        """The tensor that is a layer's bias and nothing else's; None where there is none."""
-        layer, course, place = use.layer, use.course, use.place
-        at = _BIASES.get(layer.op, 0)
-        if not at or len(layer.node.input) <= at or place.column_groups is not None:
-            return None
-        if layer.attributes.get("alpha", 1.0) != 1.0 or layer.attributes.get("beta", 1.0) != 1.0:
-            return None
-        value = layer.node.input[at]
-        for tensor in sorted(course.wiring.sources.get(value, set()) & set(self.network.fine)):
-            users = [n for c in self.network.courses for n in c.wiring.users.get(tensor, [])]
-            numbered = self.network.numbers(course, replace(layer, weight=value, side=at), tensor)
-            if layer.op in GATES:                                    # of the inputs, and then of the hidden states
-                numbered = numbered[:, :numbered.shape[1] // 2]
-            outputs = numbered.size // len(set(place.groups.tolist()))
-            which = place.groups * outputs + place.outputs
-            if users == [layer.at] and which.max() < numbered.size and (numbered.reshape(-1)[which] >= 0).all():
-                return Bias(tensor, numbered.reshape(-1)[which])
-        return None
 
 
 class GivenInputs:

@@ -124,6 +124,12 @@ class Network:
         shapes = {name: array.shape for name, array in self._arrays.items()}
         return numbers(course.flat, layer, tensor, shapes, self.threads)
 
+    def static(self, course: Course, value: str) -> np.ndarray | None:
+        """A value that follows from weights and constants alone; None for another."""
+        if value not in course.wiring.sources:
+            return None
+        return course.static_value(value, {v: self._arrays[t] for v, t in course.flat.weights.items()})
+
     def walk(self) -> list[Walk]:
         """Walks of their own through all courses, from the inputs on."""
         return [Walk(course, self._arrays) for course in self.courses]

@@ -8,7 +8,7 @@ which directions; its step follows from the price of a bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..encoder.given_levels import GivenLevels, layout
 from ..encoder.level_search import default_lambda
 from ..errors import ConfigError
 from ..model import Model, Tensor
-from ..reconstruction import unfolded
+from ..reconstruction import folded, unfolded
 from .callable import CallableNetwork
 from .feedback import quantise_with_feedback
 from .layer_moments import GivenInputs, Inputs, Kept, LayerInputs
@@ -70,13 +70,14 @@ class Quantised:
 
 
 def quantise_network(network: Network | CallableNetwork, found: Sensitivities, price: float,
-                     method: Method = Method(), *, kept: Kept | None = None, config: Config | None = None
-                     ) -> Quantised:
+                     method: Method = Method(), *, kept: Kept | None = None, config: Config | None = None,
+                     references: Sequence[Model] = ()) -> Quantised:
     """Quantises all tensors of a network that were measured.
 
     price: the distance of the outputs (measure.py) that is worth one bit.  kept: moments of the original network, for
     methods that are not sequential; found ones are added.  config: with which the levels will be coded: they are
-    sought for its entropy modes and entry points; None: for range coding in one piece.
+    sought for its entropy modes and entry points; None: for range coding in one piece.  references: of an update, whose
+    tensors are quantised as differences where these are smaller; a tensor that is the reference's stays as it is.
     """
     if not price > 0:
         raise ConfigError("BAD_CONFIG", f"the price of a bit is positive, not {price}")
@@ -84,9 +85,11 @@ def quantise_network(network: Network | CallableNetwork, found: Sensitivities, p
     least = min(s.value for s in found.tensors if s.value > 0)
     value = {s.name: max(s.value, least) for s in found.tensors}
     sequence = _Sequence(network, method, price, Kept() if kept is None else kept, config)
+    sequence.bases = bases_of(network, references)
+    done: set[str] = set()
     for name in network.order():
-        if name in value and name not in made.levels:
-            sequence.quantise(name, value, made)
+        if name in value and name not in done:
+            done |= sequence.quantise(name, value, made)
     made.model = _with_arrays(network.model, sequence.biases)
     return made
 
@@ -96,8 +99,26 @@ def _with_arrays(model: Model, arrays: Mapping[str, np.ndarray]) -> Model:
     return Model(tensors, model.name, model.layers, model.source, model.metadata, model.origin)
 
 
+def bases_of(network: Network | CallableNetwork, references: Sequence[Model]) -> dict[str, tuple[int, np.ndarray]]:
+    """The tensors of references from which those of a network differ by less than they are large: by name, the number
+    of the reference, from 1 on, and its array."""
+    found: dict[str, tuple[int, np.ndarray]] = {}
+    for number, reference in enumerate(references, 1):
+        there = {t.name: t for t in reference.tensors}
+        for name, array in network.weights.items():
+            other = there.get(name)
+            if other is None or name in found or other.shape != array.shape or other.dtype.numpy != array.dtype:
+                continue
+            base, own = other.array.astype(np.float64), array.astype(np.float64)
+            if np.isfinite(base).all() and np.square(own - base).sum() < np.square(own).sum():
+                found[name] = number, other.array
+    return found
+
+
 class _Sequence:
-    """A walk from layer to layer."""
+    """A walk from layer to layer. bases: as bases_of() has them."""
+
+    bases: Mapping[str, tuple[int, np.ndarray]] = {}
 
     def __init__(self, network: Network | CallableNetwork, method: Method, price: float, kept: Kept,
                  config: Config | None):
@@ -106,17 +127,17 @@ class _Sequence:
                        else Inputs(network, method.sequential, kept))
         self.biases: dict[str, np.ndarray] = {}
 
-    def quantise(self, name: str, value: Mapping[str, float], made: Quantised) -> None:
+    def quantise(self, name: str, value: Mapping[str, float], made: Quantised) -> set[str]:
         """One tensor, or two of a recurrent layer: levels, or a step where what it is multiplied with is not known.
 
-        value: sensitivities.
+        value: sensitivities.  Returns the names of what is quantised by this.
         """
         try:
             layer = self.inputs.of(name, value)
         except ConfigError as error:
             made.plain[name] = error.message
-            made.steps[name] = self._step(self.network.weights[name], value[name])
-            return
+            made.steps[name] = self._step(self._difference(name), value[name])
+            return {name}
         weights, inputs = layer.weights.copy(), layer.weights.shape[1]
         if layer.drift is not None:
             ridge = min(max(5 * self.method.shrink * inputs / layer.count, 0.01), 10.0)
@@ -131,13 +152,27 @@ class _Sequence:
             cost = value[part.tensor] / part.moment              # of a squared error, times its column weight
             step = self._step(weights[:, here], cost * d)
             lanes, segments = self._layout(weights[:, here])
-            best = quantise_with_feedback(weights[:, here], own, step, states, lam=self.price / (step**2 * cost * d),
-                                          mean_weight=d, segments=segments, lanes=lanes)
+            number, base = self._base(part.tensor, layer.scan)
+            if number and np.array_equal(base, layer.weights[:, here]):           # a copy of the reference's
+                values[:, here] = base
+                continue
+            best = quantise_with_feedback(weights[:, here] - base, own, step, states,
+                                          lam=self.price / (step**2 * cost * d), mean_weight=d, segments=segments,
+                                          lanes=lanes)
             weights[:, later] -= best.carried(upper[:, here, later])
-            values[:, here] = best.values
-            made.levels[part.tensor] = GivenLevels(best.levels, step, states, 1 - layer.scan, segments, lanes)
+            values[:, here] = best.values + base
+            made.levels[part.tensor] = GivenLevels(best.levels, step, states, 1 - layer.scan, segments, lanes, number)
             made.predicted += cost * error_of((values - wanted)[:, here], layer.second[:, here, here])
         self._go_on(values, layer)
+        return {part.tensor for part in layer.parts}
+
+    def _base(self, name: str, scan: int) -> tuple[int, np.ndarray]:
+        """(number of the reference that a tensor is predicted from, or 0; its matrix, as the tensor's is)."""
+        number, array = self.bases.get(name, (0, np.zeros(self.network.weights[name].shape)))
+        return number, folded(array.reshape(-1).astype(np.float64), array.shape, 1, self.network.folds[name], scan)
+
+    def _difference(self, name: str) -> np.ndarray:
+        return self.network.weights[name] - self.bases.get(name, (0, 0.0))[1]
 
     def _step(self, weights: np.ndarray, value: float) -> float:
         """The step at which a bit is worth its price, where a squared error costs `value`."""
@@ -157,8 +192,8 @@ class _Sequence:
         if layer.bias is not None and isinstance(self.network, Network):
             old = self.network.fine[layer.bias.tensor]
             new = old.astype(np.float64).reshape(-1)
-            new[layer.bias.elements] += (layer.product(layer.weights, layer.mean_before)
-                                         - layer.product(values, layer.mean))
+            new[layer.bias.elements] += layer.bias.factor * (
+                layer.product(layer.weights, layer.mean_before) - layer.product(values, layer.mean))
             changes[layer.bias.tensor] = self.biases[layer.bias.tensor] = new.reshape(old.shape).astype(old.dtype)
         self.inputs.go_on(changes)
 

@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> None:
     before = _input_size(arguments.input, models)
     made = None
     if is_calibrated(arguments):
-        made = calibrated(models[0], arguments, config)
+        made = calibrated(models[0], references, arguments, config)
         with atomic_file(arguments.output) as sink:
             after = sink.write(made.stream)
     else:

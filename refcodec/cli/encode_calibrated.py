@@ -77,8 +77,8 @@ def check_options(arguments: argparse.Namespace) -> None:
     if len(asked) != 1:
         _refuse(f"--calibration needs one target: {ASKED} (or --preset s5-hybrid, for formats of activations)"
                 + (f"; not {' and '.join('--' + a.replace('_', '-') for a in asked)}" if asked else ""))
-    if len(arguments.input) > 1 or arguments.reference:
-        _refuse("--calibration is of one model without a reference; encode each by itself")
+    if len(arguments.input) > 1:
+        _refuse("--calibration is of one model; encode each by itself, with --reference what the receiver has")
 
 
 def target_of(arguments: argparse.Namespace) -> Target:
@@ -91,7 +91,7 @@ def target_of(arguments: argparse.Namespace) -> Target:
     raise AssertionError("check_options() has seen to it")
 
 
-def calibrated(model: Model, arguments: argparse.Namespace, config: Config) -> Calibrated:
+def calibrated(model: Model, references: Sequence[Model], arguments: argparse.Namespace, config: Config) -> Calibrated:
     """The stream that meets the target."""
     from ..calibration.cache import ENDING
     from ..calibration.calibrate import calibrate
@@ -112,7 +112,8 @@ def calibrated(model: Model, arguments: argparse.Namespace, config: Config) -> C
     with progress_bar(weights, "measure", "") as measuring, progress_bar(effort, "try", " streams") as trying:
         return calibrate(model, sequences, target_of(arguments), held_out=held_out,
                          feed=feed_of(arguments.feed or ()), decisions=arguments.decision or (),
-                         outputs=arguments.output_name or (), config=config, noise=noise, effort=effort,
+                         outputs=arguments.output_name or (), config=config, references=references,
+                         noise=noise, effort=effort,
                          seed=arguments.calibration_seed or 0, beside=arguments.input[0] + ENDING,
                          measuring=measuring, trying=trying)
 

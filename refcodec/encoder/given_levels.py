@@ -24,7 +24,8 @@ class GivenLevels:
     levels: int32 [rows, columns] of the matrix that is coded (SPEC 8.3).  step: representable, or the nearest that is,
     is taken.  states: of the trellis.  column_scan: what the columns of the tensor's matrix are here: 0 columns, 1
     rows.  segments: entry points, in each of which the path through the trellis begins anew.  lanes: instead, each lane
-    of a chunk has a path of its own, and bins code the levels (SPEC 8.5.4).
+    of a chunk has a path of its own, and bins code the levels (SPEC 8.5.4).  reference: 0, or the number, from 1 on, of
+    the external reference whose tensor of this name they are differences from.
     """
 
     levels: np.ndarray
@@ -33,6 +34,7 @@ class GivenLevels:
     column_scan: int = 0
     segments: int = 1
     lanes: bool = False
+    reference: int = 0
 
 
 def given_candidate(job: TensorJob, given: GivenLevels) -> Candidate:
@@ -54,7 +56,12 @@ def given_candidate(job: TensorJob, given: GivenLevels) -> Candidate:
                           f"{shape[0]}, or one in lanes")
     mode = EntropyMode.BINS if given.lanes else job.config.tools.level_mode
     c = uniform_component(step_parts(given.step), given.states, mode)
-    return job.direct(c, np.ascontiguousarray(levels, np.int32), entries=given.segments, column_scan=given.column_scan)
+    prediction = next((p for p in job.predictions if p.same_shape and p.reference_index == given.reference), None)
+    if given.reference and prediction is None:
+        raise ConfigError("BAD_CONFIG", f"levels of {name!r} are differences from reference {given.reference}, "
+                          "which has no such tensor")
+    return job.direct(c, np.ascontiguousarray(levels, np.int32), prediction, entries=given.segments,
+                      column_scan=given.column_scan)
 
 
 def layout(size: int, shape: tuple[int, int], config: Config) -> tuple[bool, int]:

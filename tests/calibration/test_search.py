@@ -11,7 +11,7 @@ import pytest
 from helpers.networks import branches, classifier, images, loop, normal, recurrent, saved
 from onnx import helper
 
-from refcodec import Config, ConfigError, FormatError, Model, Rule, Tensor, decode
+from refcodec import Config, ConfigError, FormatError, Model, OmcError, Rule, Tensor, decode
 from refcodec.calibration import (
     CallableNetwork,
     Judge,
@@ -27,6 +27,7 @@ from refcodec.calibration import (
 from refcodec.calibration.candidates import METADATA, NOTE_BYTES, ONE_STEP, STEPS, Trial, Way, ways
 from refcodec.calibration.decisions import decisions_of
 from refcodec.calibration.search import CLOSE, search
+from refcodec.inspection.describe import describe_stream
 
 # Ways that are known
 
@@ -165,6 +166,27 @@ def test_sizes_are_kept(network, target):
     limit = 1100 if target.kind == "max_bytes" else 5.0 * (32 * 40 + 32 * 5) / 8
     assert 0.85 * limit < len(made.stream) <= limit
     assert made.best.distance < made.one_step
+
+
+def changed_a_little(model: Model) -> Model:
+    """The same network after some training: one tensor differs."""
+    def of(t):
+        return Tensor(t.name, t.array + (0.05 * normal(*t.shape, seed=8) if t.name == "w1" else 0).astype("f4"))
+    return Model([of(t) if t.name == "w1" else t for t in model.tensors], model.name, model.layers, model.source)
+
+
+def test_an_update_is_quantised_as_a_difference(network):
+    """Fewer bytes at the same target than alone; what is the reference's is a copy of it."""
+    new, runs = changed_a_little(network), [[{"x": inputs(400)}]]
+    alone = calibrate(new, runs, Target("kl", 0.001), effort=8)
+    update = calibrate(new, runs, Target("kl", 0.001), references=[network], effort=8)
+    assert update.bound <= 0.001 and len(update.stream) < 0.8 * len(alone.stream)
+    decoded = decode(update.stream, [network])
+    assert np.array_equal(decoded["w2"].words, network["w2"].words)
+    tensors = {t["name"]: t for t in describe_stream(update.stream)["models"][0]["tensors"]}
+    assert tensors["w2"]["prediction"].startswith("copy") and tensors["w1"]["prediction"].startswith("inter")
+    with pytest.raises(OmcError, match="was not given"):
+        decode(update.stream)
 
 
 def test_inputs_to_judge_on(network):

@@ -149,6 +149,41 @@ def test_biases_take_up_what_errors_do_to_means(perceptron):
     assert np.array_equal(net.model["b1"].array, net.fine["b1"])            # the original stays
 
 
+@pytest.mark.parametrize("kind", ["Add", "Add, other way round", "BatchNormalization", "Conv and Add", "two users",
+                                  "output", "map"])
+def test_biases_behind_a_layer(kind, tmp_path):
+    """An addition or a normalisation behind it takes up the means, if it is for this layer and its outputs alone."""
+    x, tensors = correlated(400, 48), {"w": normal(48, 32, scale=0.2), "b": normal(32, seed=1)}
+    add = helper.make_node("Add", ["h", "b"] if kind != "Add, other way round" else ["b", "h"], ["c"])
+    first = [helper.make_node("MatMul", ["x", "w"], ["h"]), add]
+    outputs, shape = {"y": ["n", 32]}, ["n", 48]
+    if kind == "BatchNormalization":
+        tensors |= {"scale": np.abs(normal(32, seed=2)) + 1, "mean": normal(32, seed=3), "var": np.abs(normal(32)) + 1}
+        first[0] = helper.make_node("Gemm", ["x", "w"], ["h"])
+        first[1] = helper.make_node("BatchNormalization", ["h", "scale", "b", "mean", "var"], ["c"], epsilon=0.1)
+    elif kind in ("Conv and Add", "map"):
+        x, shape, outputs = x.reshape(400, 3, 4, 4), ["n", 3, 4, 4], {"y": ["n", 4, 4, 4]}
+        tensors = {"w": normal(4, 3, 3, 3, scale=0.2), "b": normal(*((4, 1, 1) if kind != "map" else (4, 4)), seed=1)}
+        first[0] = helper.make_node("Conv", ["x", "w"], ["h"], pads=[1, 1, 1, 1])
+    elif kind == "two users":
+        first[1:] = [add, helper.make_node("Mul", ["c", "h"], ["d"]), helper.make_node("Identity", ["d"], ["c2"])]
+    elif kind == "output":
+        outputs["h"] = ["n", 32]
+    last = first[-1].output[0]
+    model = saved(tmp_path, [*first, helper.make_node("Tanh", [last], ["y"])], {"x": shape}, outputs, tensors)
+    net = Network(model, [{"x": x}])
+    made = quantise_network(net, sensitivities(net), 1e-3)
+    corrected = not np.array_equal(made.model["b"].array, model["b"].array)
+    assert corrected == (kind not in ("two users", "output", "map"))
+    if corrected:
+        new = {n: decode(encode(made.model, made.config()))[n].array for n in ("w", "b")}
+        (old,), (now,), (uncorrected,) = (net.answers(c) for c in ({}, new, {"w": new["w"]}))
+        axes = (0, 2, 3) if old["y"].ndim == 4 else 0
+        moved = [np.abs(np.arctanh(old["y"] * 0.999).mean(axes) - np.arctanh(a["y"] * 0.999).mean(axes)).mean()
+                 for a in (now, uncorrected)]
+        assert moved[0] < 0.5 * moved[1]
+
+
 def test_both_weights_of_a_recurrent_layer_and_its_bias(tmp_path):
     """Inputs and hidden states are one vector; the bias of the inputs takes up what their errors do to means."""
     nodes = [helper.make_node("LSTM", ["x", "w", "r", "b"], ["y", "last"], hidden_size=16),
@@ -224,7 +259,8 @@ def test_large_tensors_are_quantised_for_what_codes_them(settings, tmp_path):
 
 @pytest.mark.parametrize("given, said", [(GivenLevels(GOOD, 0.1, segments=0), "segments"),
                                          (GivenLevels(GOOD, 0.1, segments=25), "there are 1 to 24"),
-                                         (GivenLevels(GOOD, 0.1, segments=2, lanes=True), "one in lanes")])
+                                         (GivenLevels(GOOD, 0.1, segments=2, lanes=True), "one in lanes"),
+                                         (GivenLevels(GOOD, 0.1, reference=1), "no such tensor")])
 def test_segments_that_there_are_not(given, said):
     with pytest.raises(ConfigError, match=said):
         encode(network_model(), Config(step=0.01, levels={"fc1.weight": given}))

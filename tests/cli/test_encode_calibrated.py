@@ -82,7 +82,7 @@ def test_branches_that_are_never_run_are_told(files, command):
     (("--target-output-snr", 20, "--validation", "noise"), 13, "noise shows nothing"),
     (("--target-output-snr", 20, "--validation", "none.npz"), 12, "MISSING_FILE"),
     (("--target-output-snr", 20, "--calibration", "noise"), 13, "leave it out beside others"),
-    (("--target-output-snr", 20, "--reference", "digits.onnx"), 13, "without a reference"),
+    (("--target-output-snr", 20, "--reference", "none.onnx"), 12, "MISSING_FILE"),
     (("--target-output-snr", 20, "--quality-layers", 2), 13, "one layer"),
     (("--target-output-snr", 20, "--output-name", "labels"), 13, "no output 'labels'"),
     (("--target-output-snr", 20, "--feed", "scores"), 13, "--feed OUTPUT:INPUT"),
