@@ -75,7 +75,8 @@ def _added(network: Network, course: Course, layer: Layer) -> Iterator[_Added]:
         values, weight = network.static(course, other), network.static(course, layer.weight)
         if values is not None and weight is not None and _only_along(values.shape, axis, weight.ndim):
             yield _Added(other, number)
-    elif node.op_type == "BatchNormalization" and layer.op in ("Conv", "Gemm") and node.input[0] == layer.node.output[0]:
+    elif (node.op_type == "BatchNormalization" and layer.op in ("Conv", "Gemm")
+          and node.input[0] == layer.node.output[0]):
         scale, variance = (network.static(course, node.input[k]) for k in (1, 4))
         epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), _EPSILON)
         if scale is not None and variance is not None:
