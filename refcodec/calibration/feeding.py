@@ -33,6 +33,11 @@ def feed_of(texts: Sequence[str]) -> Feed:
     return feed
 
 
+def asked_for(outputs: Sequence[str], feed: Feed) -> list[str]:
+    """What a measurement is of, as the key of its file has it: outputs, and what is fed back."""
+    return [*outputs, *(f"{output}>{name}" for output, name in feed.items())]
+
+
 class FedNetwork:
     """A network on sequences of runs: what it puts out in one is an input of the next. A Subject, as Network is one.
 

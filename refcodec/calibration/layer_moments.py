@@ -105,6 +105,7 @@ class Sums:
         return LayerInputs(weights, parts, scan, self.count, with_floor(second), drift if correctable else None, mean,
                             before, bias)
 
+
 @dataclass
 class Kept:
     """Moments of the inputs of layers in the original network, by tensor name; or why there are none."""
@@ -121,11 +122,11 @@ class Inputs:
     """Two walks through a network side by side: as it was, and as it is quantised so far; or only the one.
 
     following: the inputs are those of the network as it is quantised so far, and drift says how far they are from the
-    original's. kept: where they are the original's, what was found before.
+    original's. kept: where they are the original's, what was found before. biases: False: none is changed.
     """
 
-    def __init__(self, network: Network, following: bool, kept: Kept):
-        self.network, self.following, self.kept = network, following, kept
+    def __init__(self, network: Network, following: bool, kept: Kept, *, biases: bool = True):
+        self.network, self.following, self.kept, self.biases = network, following, kept, biases
         self.before = network.walk()
         self.now = network.walk() if following else self.before
 
@@ -167,7 +168,7 @@ class Inputs:
             rows = [self._rows(use, groups, MOST // (len(use.course.runs) * len(uses))) for use in several]
             for pairs in zip(*rows):
                 sums.add(*(np.concatenate(arrays, axis=2) for arrays in zip(*pairs)))
-        bias = bias_of(self.network, uses[0]) if len(uses) == 1 else None
+        bias = bias_of(self.network, uses[0]) if self.biases and len(uses) == 1 else None
         return sums.settled(matrices, uses[0].place.scan, bias, correctable=self.following and len(uses) == 1)
 
     def _partner(self, uses: list[Use], measured: Mapping[str, float]) -> dict[str, list[Use]]:

@@ -36,12 +36,14 @@ class Method:
 
     states: of the trellis.  shrink: of the damping, more for few or narrow inputs (moments.damping).
     feedback: carry errors on to later columns.  sequential: correct each layer for the errors before it.
+    biases: let them take up the means of errors.
     """
 
     states: int = 8
     shrink: float = 0.05
     feedback: bool = True
     sequential: bool = True
+    biases: bool = True
 
 
 @dataclass
@@ -124,7 +126,7 @@ class _Sequence:
                  config: Config | None):
         self.network, self.method, self.price, self.config = network, method, price, config
         self.inputs = (GivenInputs(network) if isinstance(network, CallableNetwork)
-                       else Inputs(network, method.sequential, kept))
+                       else Inputs(network, method.sequential, kept, biases=method.biases))
         self.biases: dict[str, np.ndarray] = {}
 
     def quantise(self, name: str, value: Mapping[str, float], made: Quantised) -> set[str]:

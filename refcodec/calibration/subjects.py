@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..integers.evaluate import network_of
 from ..model import Model
 from .cache import key_of, store, stored
-from .feeding import FedNetwork, Feed, chains_of, fed, sampled, split_fed
+from .feeding import FedNetwork, Feed, asked_for, chains_of, fed, sampled, split_fed
 from .inputs import check_runs
 from .network import Network
 from .runtime import Arrays
@@ -39,8 +39,7 @@ class Subjects:
     def sensitivities(self, outputs: Sequence[str], seed: int, beside: str | None, progress: Progress | None
                       ) -> Sensitivities:
         """As measured, or as kept in the file `beside` the model."""
-        asked = [*outputs, *(f"{output}>{name}" for output, name in self.feed.items())]
-        key = key_of(self.network.model, self.key_runs, asked, seed) if beside else ""
+        key = key_of(self.network.model, self.key_runs, asked_for(outputs, self.feed), seed) if beside else ""
         found = stored(beside, key) if beside else None
         if found is None:
             found = sensitivities(self.measured, outputs, seed, progress)

@@ -46,7 +46,7 @@ SYSTEMS = (
 def add(commands: Commands) -> argparse.ArgumentParser:
     e = add_command(
         commands, "encode", "a model file to an OMC stream",
-        "Encode a model. Without --step, --snr or --bits-per-weight nothing is lost: decoding "
+        "Encode a model. Without --step, --snr, --bits-per-weight or a target nothing is lost: decoding "
         f"an {exact_formats()} file gives back the same file, byte for byte.",
         {"refcodec encode model.onnx -o model.omc": "without loss",
          "refcodec encode model.onnx --snr 30 -o small.omc": "weights with an error 30 dB below them",

@@ -45,6 +45,8 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     p.add_argument("--calibration", required=True, action="append", metavar="X.npz",
                    help="inputs of the network by name, a few dozen; one more axis in front counts runs; may be given "
                    "again, for inputs of other shapes. 'noise': made up, where the graph states their shapes")
+    p.add_argument("--feed", action="append", metavar="OUTPUT:INPUT",
+                   help="an output that is an input of the next run, as a state; may be given again")
     p.add_argument("--output", action="append", default=[], metavar="NAME",
                    help="an output that counts; may be given again (default: those that are probabilities, else all)")
     p.add_argument("--bits-per-weight", type=float, default=4.0, metavar="B",
@@ -91,17 +93,22 @@ def run(arguments: argparse.Namespace) -> None:
 def _found(model: Model, arguments: argparse.Namespace) -> Sensitivities:
     """Measured, or read from beside the model."""
     from ..calibration.cache import ENDING, key_of, store, stored
-    from ..calibration.inputs import read_runs
+    from ..calibration.feeding import FedNetwork, asked_for, chains_of, fed, feed_of, sampled
+    from ..calibration.inputs import read_sequences
     from ..calibration.network import Network
     from ..calibration.sensitivity import sensitivities
     from ..integers.evaluate import network_of
 
-    runs = read_runs(arguments.calibration, network_of(model))
-    path, key = arguments.input + ENDING, key_of(model, runs, arguments.output, arguments.seed)
+    sequences, feed = read_sequences(arguments.calibration, network_of(model)), feed_of(arguments.feed or ())
+    runs = [run for part in sequences for run in part]
+    if feed:
+        runs, chains = sampled(fed(model, sequences, feed), chains_of(sequences))
+    path, key = arguments.input + ENDING, key_of(model, runs, asked_for(arguments.output, feed), arguments.seed)
     kept = None if arguments.no_cache else stored(path, key)
     if kept is not None:
         return kept
-    network = Network(model, runs, threads_of(arguments))
+    threads = threads_of(arguments)
+    network = FedNetwork(model, runs, chains, feed, threads) if feed else Network(model, runs, threads)
     with progress_bar(sum(w.size for w in network.weights.values()), "measure") as progress:
         found = sensitivities(network, arguments.output, arguments.seed, progress)
     if not arguments.no_cache and not store(path, key, found):

@@ -9,7 +9,8 @@ import tomllib
 import numpy as np
 import pytest
 from helpers import DATA
-from helpers.networks import branches, normal
+from helpers.networks import branches, normal, saved
+from onnx import helper
 
 
 @pytest.fixture
@@ -63,6 +64,20 @@ def test_steps_for_encode(digits, run):
         common = common or steps["0.Conv.weight"] / scales["0.Conv.weight"]
         for name, scale in scales.items():
             assert steps[name] == pytest.approx(common * scale, rel=1e-3)
+
+
+def test_networks_that_are_fed_back(files, run):
+    """The state goes from run to run: an error in what makes it counts for more."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("MatMul", ["state", "r"], ["b"]),
+             helper.make_node("Add", ["a", "b"], ["after"]), helper.make_node("MatMul", ["after", "v"], ["y"])]
+    r = (0.98 * np.linalg.qr(normal(12, 12, seed=1))[0]).astype(np.float32)
+    saved(files, nodes, {"x": [2, 6], "state": [2, 12]}, {"y": [2, 5], "after": [2, 12]}, {
+        "w": normal(6, 12, scale=0.1), "r": r, "v": normal(12, 5, seed=2)})
+    np.savez(files / "x.npz", x=normal(60, 2, 6), state=np.zeros((2, 12), np.float32))
+    options = ("sensitivity", "net.onnx", "--calibration", "x.npz", "--output", "y", "--json")
+    apart, together = ({t["name"]: t["value"] for t in json.loads(run(*options, *more))["tensors"]}
+                       for more in ((), ("--feed", "after:state")))
+    assert together["r"] / together["v"] > 5 * apart["r"] / apart["v"]
 
 
 def test_noise(digits, run):
