@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +32,8 @@ class Session:
         runtime.set_default_logger_severity(_FATAL)
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, _FATAL
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        _share_memory(runtime)
         try:
             self._session = runtime.InferenceSession(proto.SerializeToString(), options,
                                                      providers=["CPUExecutionProvider"])
@@ -53,6 +57,16 @@ class Session:
                 raise ConfigError("UNSUPPORTED_LAYER", f"value {name[:100]!r} of the network is no array but "
                                   f"{type(value).__name__}: it cannot be carried from layer to layer")
         return {name: np.asarray(value) for name, value in zip(outputs, found)}
+
+
+@functools.lru_cache
+def _share_memory(runtime: Any) -> None:
+    """One arena for the many sessions of a network that is run piece by piece: each would keep the most that it ever
+    needed."""
+    with contextlib.suppress(Exception):               # there is one already, or the runtime knows of none
+        cpu = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0,
+                                    runtime.OrtMemType.DEFAULT)
+        runtime.create_and_register_allocator(cpu, None)
 
 
 def _line(error: Exception) -> str:
