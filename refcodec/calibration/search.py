@@ -6,6 +6,7 @@ a way has been tried there, else by how bytes and answers follow the price. What
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ EACH = 3                        # for each way that is tried, on average
 BOLD = 1.0                      # octaves more, where few trials are left and none has met the target
 CLOSE = 0.08                    # octaves of the price between a trial that meets the target and one that does not
 FARTHEST = 4.0                  # octaves from one trial to the next
+SECONDS = 30 * 60.0             # of the whole search
 RANGE = 60.0                    # and from the first
 BITS = -0.5                     # of a weight, for an octave of the price
 GAIN = 0.01                     # bits of a weight, or octaves of a distance, for which it is worth to go on
@@ -91,10 +93,10 @@ class Course:
         assert t is not None
         if self.closed and self.best:
             return self.best.sought(self.target)
-        octaves = self._octaves(t)
+        octaves = self.octaves_left(t)
         return t.sought(self.target) + octaves * (1.0 if self.target.by_size else BITS)
 
-    def _octaves(self, t: Trial) -> float:
+    def octaves_left(self, t: Trial) -> float:
         """From a trial to the price at which the target is just met."""
         met, missed = self.met, self.missed
         slope, left = self.slope, self.limit - t.limited(self.target)
@@ -112,65 +114,84 @@ class Course:
         """Where the next trial tells most."""
         met, missed = self.met, self.missed
         if met is not None and missed is not None:
-            at = met.price + self._octaves(met)
+            at = met.price + self.octaves_left(met)
             share = (at - met.price) / (missed.price - met.price) - SAFE
             return met.price + min(max(share, 0.15), 0.85) * (missed.price - met.price)
         t = met or missed
         assert t is not None
-        octaves = self._octaves(t)
+        octaves = self.octaves_left(t)
         step = max(abs(octaves), CLOSE / 2) + (0.0 if met else CLOSE / 2)
         return t.price + step * (-self.inner if met else self.inner)
 
 
-def search(candidates: Candidates, ways: Sequence[Way], start: float, effort: int = EFFORT, told: Told | None = None
-           ) -> Found:
+def search(candidates: Candidates, ways: Sequence[Way], start: float, effort: int = EFFORT, told: Told | None = None,
+           *, seconds: float = SECONDS) -> Found:
     """The best trial of at most `effort`, from a price on (log2).
 
-    ways: one step is among the first two.
+    ways: one step is among the first two.  seconds: after which no trial begins that would take longer, if one has met
+    the target.
     Raises ConfigError RATE where no trial meets the target.
     """
-    target, limit, trials = candidates.target, candidates.limit, list[Trial]()
-    courses = [Course(way, target, limit) for way in ways[:max(2, effort // EACH)]]
+    return _Search(candidates, ways, start, effort, told, seconds).found()
 
-    def attempt(course: Course, price: float) -> None:
-        if told is not None:
-            told(len(trials), effort, course.way.name)
-        made = candidates.trial(course.way, price)
+
+class _Search:
+
+    def __init__(self, candidates: Candidates, ways: Sequence[Way], start: float, effort: int, told: Told | None,
+                 seconds: float):
+        self.candidates, self.start, self.effort, self.told = candidates, start, effort, told
+        self.target, self.limit = candidates.target, candidates.limit
+        self.courses = [Course(way, self.target, self.limit) for way in ways[:max(2, effort // EACH)]]
+        self.trials: list[Trial] = []
+        self.until, self.longest = time.monotonic() + seconds, 0.0
+
+    def found(self) -> Found:
+        # The likeliest way first, until it is near the target; then each of the others there.
+        first, others = self.courses[0], self.courses[1:]
+        self._attempt(first, self.start)
+        while len(self.trials) < min(3, self.effort - 1) and abs(first.octaves_left(first.trials[-1])) > 1.0:
+            self._attempt(first, first.next_price())
+        for course in others:
+            if self.goes_on or course.way == ONE_STEP:
+                nearest = min(first.trials, key=lambda t: abs(t.limited(self.target) - self.limit))
+                self._attempt(course, nearest.price + max(min(first.octaves_left(nearest), 1.0), -1.0))
+        while self.goes_on and (promising := self._most_promising()) is not None:
+            few_left = self.best is None and self.effort - len(self.trials) <= 2
+            self._attempt(promising, promising.next_price() + (BOLD * promising.inner if few_left else 0.0))
+        best = self.best
+        if best is None:
+            _refuse(self.target, self.trials, self.effort)
+        assert best is not None
+        return Found(best, _one_step(self.courses, self.candidates), self.trials)
+
+    @property
+    def best(self) -> Trial | None:
+        met = [c.best for c in self.courses if c.best is not None]
+        return min(met, key=lambda t: t.sought(self.target), default=None)
+
+    @property
+    def goes_on(self) -> bool:
+        in_time = time.monotonic() + self.longest < self.until
+        return len(self.trials) < self.effort and (in_time or self.best is None)
+
+    def _attempt(self, course: Course, price: float) -> None:
+        if self.told is not None:
+            self.told(len(self.trials), self.effort, course.way.name)
+        begin = time.monotonic()
+        made = self.candidates.trial(course.way, price)
+        self.longest = max(self.longest, time.monotonic() - begin)
         course.trials.append(made)
-        trials.append(made)
-        best = _best(courses)
-        for t in trials:
+        self.trials.append(made)
+        best = self.best
+        for t in self.trials:
             if t is not best:
                 t.made = None
 
-    # The likeliest way first, until it is near the target; then each of the others there.
-    first, price = courses[0], start
-    attempt(first, price)
-    while len(trials) < min(3, effort - 1) and abs(first._octaves(first.trials[-1])) > 1.0:
-        attempt(first, first.next_price())
-    for course in courses[1:]:
-        if len(trials) < effort:
-            nearest = min(first.trials, key=lambda t: abs(t.limited(target) - limit))
-            attempt(course, nearest.price + max(min(first._octaves(nearest), 1.0), -1.0))
-    while len(trials) < effort:
-        best = _best(courses)
-        open_ones = [c for c in courses if c.trials and not c.closed and abs(c.next_price() - start) <= RANGE
-                     and (best is None or c.promise() < best.sought(target) - GAIN)]
-        if not open_ones:
-            break
-        course = min(open_ones, key=Course.promise)
-        bold = BOLD * courses[0].inner if best is None and effort - len(trials) <= 2 else 0.0
-        attempt(course, course.next_price() + bold)
-    best = _best(courses)
-    if best is None:
-        _refuse(target, trials, effort)
-    assert best is not None
-    return Found(best, _one_step(courses, candidates), trials)
-
-
-def _best(courses: Sequence[Course]) -> Trial | None:
-    met = [c.best for c in courses if c.best is not None]
-    return min(met, key=lambda t: t.sought(courses[0].target), default=None)
+    def _most_promising(self) -> Course | None:
+        best = self.best
+        return min((c for c in self.courses if c.trials and not c.closed and abs(c.next_price() - self.start) <= RANGE
+                    and (best is None or c.promise() < best.sought(self.target) - GAIN)),
+                   key=Course.promise, default=None)
 
 
 def _one_step(courses: Sequence[Course], candidates: Candidates) -> float | None:

@@ -90,6 +90,15 @@ def test_one_step_is_always_tried_and_its_size_told():
     assert found.best.way == A
 
 
+def test_a_search_that_has_no_time_ends_with_what_it_has():
+    curves = {"a": (5.0, -3.0), "b": (4.5, -1.0), "one step": (7.0, -3.0)}
+    known = Known(Target("kl", 0.01), curves)
+    assert search(known, [A, ONE_STEP, B], -8.0, seconds=0.0).best.way == A
+    assert [name for name, _ in known.asked] == ["a", "a", "one step"]
+    late = Known(Target("kl", 0.01), curves)
+    assert search(late, [A, ONE_STEP, B], 20.0, seconds=0.0).best.bound <= 0.01          # but not without any
+
+
 def test_one_step_wins_where_it_is_best():
     known = Known(Target("kl", 0.01), {"a": (5.0, -3.0), "one step": (4.0, -3.0)})
     assert search(known, [A, ONE_STEP], 3.0).best.way == ONE_STEP
