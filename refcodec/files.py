@@ -209,3 +209,23 @@ def _copy(source: str, target: str) -> None:
             rest = memoryview(block)
             while rest:
                 rest = rest[into.write(rest):]
+
+
+def read_bounded(path: str | os.PathLike[str], most: int) -> bytes:
+    """The bytes of a regular file of at most `most` bytes; no device or pipe is read, nor waited for.
+
+    Raises ValueError, which says what it is instead; OSError.
+    """
+    data = read_head(path, most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return data
+
+
+def read_head(path: str | os.PathLike[str], most: int) -> bytes:
+    """The first `most` bytes of a regular file. Raises ValueError where it is none, OSError."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as f:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no regular file")
+        return f.read(most)

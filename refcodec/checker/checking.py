@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import queue
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -15,7 +15,7 @@ from .manifest import Manifest, Stream
 from .report import Report
 from .session import Session, decoder_files, selected
 from .verdicts import Result, Verdict
-from .workspace import State, snapshot, state
+from .workspace import Flood, State, remove, snapshot, state
 
 __all__ = ["check", "selected"]
 
@@ -40,7 +40,7 @@ def check(command: str, manifest: Manifest, *, profile: str = "high", only: Sequ
         manifest[name]
     streams = selected(manifest, profile, only, optional)
     root = Path(tempfile.mkdtemp(prefix="omc-check-"))
-    jobs = max(1, jobs)
+    jobs = min(max(1, jobs), max(1, len(streams)))
     report = Report(command, manifest, jobs=jobs, files=decoder_files(command))
     began, suite = time.monotonic(), _suite(manifest)
 
@@ -62,11 +62,12 @@ def check(command: str, manifest: Manifest, *, profile: str = "high", only: Sequ
             report.results, report.strays = _run_all(streams, set(passed), session, jobs, finish)
         else:
             report.results = [Result(s, Verdict.NOT_RUN, "the smoke stream did not pass") for s in streams]
-        report.strays += sorted(f"{root}/{name}" for name in snapshot(root) if not name.startswith(("smoke", "worker")))
+        report.strays += _elsewhere(root)
         changed = _suite(manifest)
         report.strays += sorted(name for name in {*suite, *changed} if suite.get(name) != changed.get(name))
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        with suppress(OSError):
+            remove(root)
     report.seconds = time.monotonic() - began
     return report
 
@@ -79,6 +80,14 @@ def _choose_form(decoder: Session, persistent: bool | None, report: Report) -> N
     if persistent and hello.fault:
         raise ConfigError("BAD_CONFIG", f"'{report.command} serve' does not answer hello: {hello.fault}")
     report.hello, report.persistent, report.not_served = hello.record, not hello.fault, hello.fault
+
+
+def _elsewhere(root: Path) -> list[str]:
+    """What stands beside the folders of the workers."""
+    try:
+        return sorted(f"{root}/{name}" for name in snapshot(root) if not name.startswith(("smoke", "worker")))
+    except Flood as flood:
+        return [f"{root}: {flood}"]
 
 
 def _suite(manifest: Manifest) -> dict[str, State]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,12 @@ import numpy as np
 
 from ..dtypes import BY_NAME, DType
 from ..errors import FormatError
+from ..files import read_bounded
 from ..model import Model, Tensor
 
 INDEX = "index.json"
 INDEX_BYTES_MAX = 1 << 26
+DIMENSIONS_MAX = 64
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class DumpTensor:
     def words(self) -> np.ndarray:
         """The words, row-major, of the type's word. Raises FormatError BAD_SIZE."""
         try:
-            size = self.path.stat().st_size               # before anything is read: it may be of any size
-            data = self.path.read_bytes() if size == self.nbytes else b""
+            if self.path.is_symlink():
+                raise ValueError("it is a link")
+            data = read_bounded(self.path, self.nbytes)
         except OSError as error:
             raise FormatError("MISSING_FILE", f"cannot read {self.path.name}: {error.strerror}") from None
-        if size != self.nbytes:
-            raise FormatError("BAD_SIZE", f"{self.path.name} has {size} bytes, {self.name!r} needs {self.nbytes}")
+        except ValueError as error:
+            raise FormatError("BAD_SIZE", f"{self.path.name}: {error}; {self.name!r} needs {self.nbytes}") from None
+        if len(data) != self.nbytes:
+            raise FormatError("BAD_SIZE", f"{self.path.name} has {len(data)} bytes, {self.name!r} needs {self.nbytes}")
         return np.frombuffer(data, self.dtype.word.newbyteorder("<")).astype(self.dtype.word)
 
 
@@ -78,11 +82,10 @@ def read_index(folder: str | os.PathLike[str]) -> tuple[str, list[DumpTensor]]:
     folder = Path(folder)
     try:
         path = folder / INDEX
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > INDEX_BYTES_MAX:
-            raise ValueError("it is no file, or too large")
-        index = json.loads(path.read_text(encoding="utf-8"))
-        return str(index["model_digest"]), [_entry(folder, e) for e in index["tensors"]]
+        if path.is_symlink():
+            raise ValueError("it is a link")
+        index = json.loads(read_bounded(path, INDEX_BYTES_MAX).decode("utf-8"))
+        return str(index["model_digest"])[:64], [_entry(folder, e) for e in index["tensors"]]
     except FileNotFoundError:
         raise FormatError("MISSING_FILE", f"there is no {INDEX}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -90,13 +93,15 @@ def read_index(folder: str | os.PathLike[str]) -> tuple[str, list[DumpTensor]]:
 
 
 def _entry(folder: Path, e: dict[str, Any]) -> DumpTensor:
-    shape = tuple(e["shape"])
-    if not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"shape {e['shape']!r}")
-    path = folder / e["file"]
-    if Path(e["file"]).name != e["file"] or path.is_symlink() or not path.is_file():
-        raise ValueError(f"{e['file']!r} is no file of this folder")
-    return DumpTensor(e["name"], BY_NAME[e["dtype"]], shape, path, str(e["sha256"]))
+    name, dtype, shape, file, digest = (e[key] for key in ("name", "dtype", "shape", "file", "sha256"))
+    if not all(isinstance(text, str) for text in (name, dtype, file, digest)) or not isinstance(shape, list):
+        raise ValueError("a member of a tensor has another type than it should")
+    if len(shape) > DIMENSIONS_MAX or not all(type(n) is int and 0 <= n < 1 << 63 for n in shape):
+        raise ValueError(f"the shape of {name[:100]!r}")
+    path = folder / file
+    if Path(file).name != file or path.is_symlink() or not path.is_file():
+        raise ValueError(f"{file[:100]!r} is no file of this folder")
+    return DumpTensor(name, BY_NAME[dtype], tuple(shape), path, digest)
 
 
 def read_dump(folder: str | os.PathLike[str]) -> Model:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ..model import Model
 from ..validator import validate
 from .adapter import DECODED, UNSUPPORTED
 from .dump import read_dump
+from .processes import Supervisor
 from .report import ALL_PASSED, NOT_ALL_PASSED
 from .runner import Run, run_once
 from .verdicts import Verdict
@@ -93,11 +96,14 @@ def check_encoder(command: str, models: Sequence[str | Path], *, timeout: float 
     """
     loaded = {Path(path): load(str(path)) for path in models}
     report, root = EncoderReport(command), Path(tempfile.mkdtemp(prefix="omc-check-"))
+    place = _Place(root / "worker", root)
+    supervisor = Supervisor(place.mark)
     try:
-        place = _Place(root / "worker", root)
         for path, model in loaded.items():
             for lossless in (False, True):
-                run = _run(command, path, lossless, place, timeout or SECONDS, MEMORY if memory is None else memory)
+                copy = place.begin_model(path)
+                run = run_once(functools.partial(encode_command, command, copy, place.out, lossless), place, supervisor,
+                               MEMORY if memory is None else memory, timeout or SECONDS)
                 verdict, detail = judge(run, place.out, model, lossless)
                 stream = place.out / STREAM
                 size = stream.stat().st_size if stream.is_file() else 0
@@ -106,7 +112,9 @@ def check_encoder(command: str, models: Sequence[str | Path], *, timeout: float 
                 report.results.append(result)
                 progress(result)
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        supervisor.close()
+        with suppress(OSError):
+            remove(root)
     return report
 
 
@@ -115,18 +123,11 @@ class _Place(Workspace):
 
     def begin_model(self, path: Path) -> Path:
         """A fresh copy of the model, under its name, and an empty out/."""
-        remove(self.run)
+        self.clear_run()
         self.clear_tmp()
-        self.out.mkdir(parents=True)
         copy = Path(shutil.copyfile(path, self.run / path.name))
         self.before = self._snapshot()
         return copy
-
-
-def _run(command: str, model: Path, lossless: bool, place: _Place, seconds: float, memory: int) -> Run:
-    """One run of an encoder; its output is in place.out until the next."""
-    copy = place.begin_model(model)
-    return run_once(lambda: encode_command(command, copy, place.out, lossless), place, memory, seconds)
 
 
 def judge(run: Run, folder: Path, model: Model, lossless: bool) -> tuple[Verdict, str]:

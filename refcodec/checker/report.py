@@ -95,7 +95,7 @@ class Report:
     def text(self) -> str:
         """The table for the terminal."""
         lines = self._smoke_lines() or [line for r in self.results for line in self._lines(r)]
-        lines += [f"wrote elsewhere: {name}" for name in self.strays]
+        lines += [f"wrote elsewhere: {_line(name)}" for name in self.strays]
         for kind in sorted({r.stream.kind for r in self.results}):
             of_kind = [r for r in self.results if r.stream.kind == kind]
             lines.append(f"{kind:14}{sum(r.passed for r in of_kind):5} of {len(of_kind):4} PASS")
@@ -117,7 +117,7 @@ class Report:
     def _smoke_lines(self) -> list[str]:
         if self.smoke is None or self.smoke.passed:
             return []
-        return [f"smoke stream {self.smoke.stream.id}: {self.smoke.verdict.value}: {self.smoke.detail}",
+        return [f"smoke stream {self.smoke.stream.id}: {self.smoke.verdict.value}: {_line(self.smoke.detail)}",
                 f"    {self.smoke.command}", *_indented(self.smoke.stderr)]
 
     def _lines(self, r: Result) -> list[str]:
@@ -127,7 +127,7 @@ class Report:
             return []
         if r.known:
             return [f"known {r.verdict.value:13}{r.stream.id}: {r.known}"]
-        return [f"{r.verdict.value:13}{r.stream.id}", f"    {r.stream.purpose}", f"    {r.detail}",
+        return [f"{r.verdict.value:13}{r.stream.id}", f"    {_line(r.stream.purpose)}", f"    {_line(r.detail)}",
                 *([f"    {r.note}"] if r.note else []), *_indented(r.stderr), f"    {self.check_command(r)}",
                 f"    {r.command}"]
 
@@ -179,6 +179,11 @@ class Report:
 
 def _indented(stderr: str) -> list[str]:
     return [f"    | {line}" for line in stderr.splitlines()[-3:]]
+
+
+def _line(text: str) -> str:
+    # What comes from a decoder or a manifest makes no lines of its own in the table
+    return " ".join(text[:2000].split())
 
 
 def _printable(text: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from pathlib import Path
 
-from ..files import atomic_file
+from ..files import atomic_file, read_bounded
 from .session import decoder_files
 from .verdicts import Result
 
+FILE_BYTES_MAX = 1 << 24
 SECONDS = 1.0                     # between two writings of the file
 
 
@@ -25,7 +25,7 @@ class Resume:
                       "options": options}
         self._lock, self._written = threading.Lock(), time.monotonic()
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = json.loads(read_bounded(path, FILE_BYTES_MAX).decode("utf-8"))
             if all(data[name] == value for name, value in self.about.items()):
                 self.passed = {name for name in data["passed"] if isinstance(name, str)}
         except FileNotFoundError:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import queue
-import resource
 import shlex
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from os import killpg
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from ..files import read_head
 from .manifest import Stream
-from .workspace import OUTPUT_BYTES_MAX, Workspace
+from .processes import Ended, Supervisor, SupervisorLost
+from .workspace import OUTPUT_BYTES_MAX, Flood, Workspace
 
 TEXT_BYTES_MAX = 1 << 16          # of standard output and error that are looked at
 LINES_MAX = 16                    # replies that may wait: there is one per request
 SLICE = 0.25                      # seconds between looks at what a decoder writes
-GRACE = 0.3                       # seconds in which what a decoder started has to end after it
+STOP_SECONDS = 1.0                # in which a served process has to end after 'stop'
 
 T = TypeVar("T")
-Process = subprocess.Popen[bytes]
 Request = dict[str, Any]          # of the contract, as JSON
-Pipe = int | IO[bytes]            # what a stream of a process may be bound to
 
 
 @dataclass
@@ -43,43 +43,12 @@ class Run:
     stderr: str = ""
 
 
-class Flood(Exception):
-    """A decoder writes more than it may."""
-
-    def __str__(self) -> str:
-        return f"it wrote more than {OUTPUT_BYTES_MAX >> 20} MiB"
-
-
 def decode_command(command: str, stream: Path | str, folder: Path | str, references: Sequence[Path] = (),
                    model: int | None = None) -> list[str]:
     """The one-shot command line of the contract."""
     options = [] if model is None else ["--model", str(model)]
     options += [part for r in references for part in ("--reference", str(r))]
     return [*shlex.split(command), "decode", str(stream), str(folder), *options]
-
-
-def start(command: list[str], place: Workspace, memory: int, *, stdin: Pipe, stdout: Pipe, stderr: Pipe) -> Process:
-    """Start a decoder in a session of its own. memory: bytes of its address space, 0: no limit."""
-    process = subprocess.Popen(command, cwd=place.cwd, env=place.environment(), start_new_session=True, stdin=stdin,
-                               stdout=stdout, stderr=stderr)
-    try:
-        # From outside: code between fork and exec is not safe in a process with threads
-        resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (OUTPUT_BYTES_MAX, OUTPUT_BYTES_MAX))
-        if memory:
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
-    except ProcessLookupError:
-        pass                                            # it is over already
-    return process
-
-
-def end(process: Process) -> None:
-    """Kill a decoder and its session."""
-    try:
-        killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
 
 
 def watched(wait: Callable[[float], T], place: Workspace, seconds: float) -> T:
@@ -89,44 +58,48 @@ def watched(wait: Callable[[float], T], place: Workspace, seconds: float) -> T:
         try:
             return wait(min(left, SLICE))
         except (subprocess.TimeoutExpired, queue.Empty):
-            if place.floods():
-                raise Flood from None
+            place.check_written()
     raise TimeoutError
 
 
-def left_behind(place: Workspace) -> bool:
-    """Whether processes of a decoder outlive it; they are killed."""
-    ends = time.monotonic() + GRACE
-    while place.processes():
-        if time.monotonic() > ends:
-            place.kill_processes()
-            return True
-        time.sleep(GRACE / 10)
-    return False
+def fault_of(ended: Ended) -> str:
+    """What was wrong with the end of a decoder, '' if nothing was."""
+    if ended.stuck:
+        return f"it left {ended.stuck} processes behind that cannot be ended"
+    return "it left a process behind" if ended.left else ""
 
 
-def run_once(command: Callable[[], list[str]], place: Workspace, memory: int, seconds: float) -> Run:
-    """One process from start to end. command: makes the command line, or raises ValueError where it cannot be split."""
+def run_once(command: Callable[[], list[str]], place: Workspace, supervisor: Supervisor, memory: int,
+             seconds: float) -> Run:
+    """One process from start to end. command: makes the command line, or raises ValueError where it cannot be split.
+
+    memory: bytes of address space, 0: no limit.
+    """
     run, began = Run(), time.monotonic()
     out, err = place.tmp / ".stdout", place.tmp / ".stderr"
-    with open(out, "wb") as stdout, open(err, "wb") as stderr:
+    try:
+        with open(out, "wb") as stdout, open(err, "wb") as stderr, open(os.devnull, "rb") as stdin:
+            supervisor.start(command(), place.cwd, place.environment(), (memory, OUTPUT_BYTES_MAX),
+                             [stdin.fileno(), stdout.fileno(), stderr.fileno()])
+    except (OSError, ValueError, IndexError) as error:
+        return Run(fault=f"cannot be started: {error}")
+    except SupervisorLost as lost:
+        return Run(fault=str(lost))
+    try:
         try:
-            process = start(command(), place, memory, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-        except (OSError, ValueError) as error:
-            return Run(fault=f"cannot be started: {error}")
-        try:
-            run.exit = watched(process.wait, place, seconds)
-            run.fault = "it left a process behind" if left_behind(place) else ""
+            ended = watched(supervisor.wait, place, seconds)
+            run.exit, run.fault = ended.exit, fault_of(ended)
         except TimeoutError:
             run.timed_out = True
+            supervisor.end()
         except Flood as flood:
             run.fault = str(flood)
-        finally:
-            end(process)
-            place.kill_processes()
-    run.seconds, run.strays = time.monotonic() - began, place.strays()
-    if not run.fault and place.floods():
-        run.fault = str(Flood())
+            supervisor.end()
+        run.seconds = time.monotonic() - began
+        run.strays = place.strays()
+        place.check_written()
+    except (Flood, SupervisorLost) as fault:
+        run.fault = run.fault or str(fault)
     run.record, run.stderr = _one_record(_head(out)), _head(err)
     return run
 
@@ -136,35 +109,46 @@ class OneShot:
 
     def __init__(self, command: str, place: Workspace, memory: int | None):
         self.command, self.place, self.memory = command, place, memory
+        self.supervisor = Supervisor(place.mark)
 
     def decode(self, stream: Stream, seconds: float, model: int | None = None) -> Run:
         """Run one stream; its output is in place.out until the next. model: the one to dump, the last by default."""
-        copy, references = self.place.begin(stream)
         self.place.clear_tmp()
+        copy, references = self.place.begin(stream)
         memory = stream.memory if self.memory is None else self.memory
         return run_once(lambda: decode_command(self.command, copy, self.place.out, references, model), self.place,
-                        memory, seconds)
+                        self.supervisor, memory, seconds)
 
     def close(self) -> bool:
         """Whether processes were left behind that belong to no run: never."""
+        self.supervisor.close()
         return False
 
 
 def _head(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
-            return file.read(TEXT_BYTES_MAX).decode("utf-8", "replace")
-    except OSError:
-        return ""                                       # the decoder removed it
+        return read_head(path, TEXT_BYTES_MAX).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""                                       # the decoder removed it, or put something else in its place
 
 
 def _one_record(text: str) -> object:
     """The JSON value of a single line, None where there is no such line or more than one."""
     lines = [line for line in text.splitlines() if line.strip()]
     try:
-        return json.loads(lines[0]) if len(lines) == 1 else None
+        return _plain(json.loads(lines[0])) if len(lines) == 1 else None
     except (ValueError, RecursionError):
         return None
+
+
+def _plain(value: object) -> object:
+    # What the contract and reports look at: an object of numbers and texts. Others could be nested as deep as they like
+    if not isinstance(value, dict):
+        return None
+    texts = {k.encode("utf-8", "replace").decode(): v for k, v in value.items()}
+    texts |= {k: v.encode("utf-8", "replace").decode() for k, v in texts.items() if isinstance(v, str)}
+    return {k: v for k, v in texts.items() if isinstance(v, (str, int)) or v is None
+            or isinstance(v, float) and math.isfinite(v)}
 
 
 class Persistent:
@@ -172,31 +156,40 @@ class Persistent:
 
     def __init__(self, command: str, place: Workspace, memory: int):
         self.command, self.place, self.memory = command, place, memory
-        self.process: Process | None = None
+        self.supervisor = Supervisor(place.mark)
+        self.pipe: IO[bytes] | None = None                 # to the process that runs
         self.lines: queue.Queue[bytes] = queue.Queue(LINES_MAX)
         self.left = False
 
     def decode(self, stream: Stream, seconds: float, model: int | None = None) -> Run:
         """Run one stream; its output is in place.out until the next. model: the one to dump, the last by default."""
-        copy, references = self.place.begin(stream)
+        try:
+            copy, references = self.place.begin(stream)
+        except Flood as flood:
+            self.stop()
+            return Run(fault=str(flood))
         request: Request = {"op": "decode", "stream": str(copy), "outdir": str(self.place.out),
                    "references": [str(r) for r in references]}
         if model is not None:
             request["model"] = model
         began = time.monotonic()
         run = self._asked(request, seconds)
-        run.seconds, run.strays = time.monotonic() - began, self.place.strays()
+        run.seconds = time.monotonic() - began
+        try:
+            run.strays = self.place.strays()
+        except Flood as flood:
+            run.fault = run.fault or str(flood)
         if run.fault or run.timed_out or run.strays:
-            self.close()
+            self.stop()
         return run
 
     def hello(self, seconds: float) -> Run:
         """What the decoder says of itself: the reply is the run's record."""
-        run = Run() if self.process is not None else self._start()
+        run = Run() if self.pipe is not None else self._start()
         return run if run.fault else self._exchange({"op": "hello"}, seconds)
 
     def _asked(self, request: Request, seconds: float) -> Run:
-        if self.process is None:
+        if self.pipe is None:
             hello = self.hello(seconds)
             if hello.fault or hello.timed_out:
                 return hello
@@ -210,14 +203,21 @@ class Persistent:
         return run
 
     def _start(self) -> Run:
+        self.place.clear_tmp()
         self.lines = queue.Queue(LINES_MAX)
+        (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
+        ours, theirs = os.fdopen(ours_in, "wb"), (os.fdopen(theirs_in, "rb"), os.fdopen(theirs_out, "wb"))
+        listened = os.fdopen(ours_out, "rb")
         try:
-            with open(self.place.tmp / ".stderr", "wb") as stderr:
-                self.process = start([*shlex.split(self.command), "serve"], self.place, self.memory,
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
-        except (OSError, ValueError) as error:
-            return Run(fault=f"cannot be started: {error}")
-        threading.Thread(target=_listen, args=(self.process.stdout, self.lines), daemon=True).start()
+            with theirs[0], theirs[1], open(self.place.tmp / ".stderr", "wb") as stderr:
+                self.supervisor.start([*shlex.split(self.command), "serve"], self.place.cwd, self.place.environment(),
+                                      (self.memory, OUTPUT_BYTES_MAX), [theirs_in, theirs_out, stderr.fileno()])
+        except (OSError, ValueError, SupervisorLost) as error:
+            ours.close()
+            listened.close()
+            return Run(fault=str(error) if isinstance(error, SupervisorLost) else f"cannot be started: {error}")
+        self.pipe = ours
+        threading.Thread(target=_listen, args=(listened, self.lines), daemon=True).start()
         return Run()
 
     def _exchange(self, request: Request, seconds: float) -> Run:
@@ -225,44 +225,60 @@ class Persistent:
             early = self.lines.get_nowait() if not self.lines.empty() else b""
             if early:
                 return Run(fault="it printed more than one line for a request")
-            assert self.process is not None and self.process.stdin is not None
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
-            line = watched(lambda slice: self.lines.get(timeout=slice), self.place, seconds)
+            assert self.pipe is not None
+            self.pipe.write(json.dumps(request).encode() + b"\n")
+            self.pipe.flush()
+            line = watched(self._line, self.place, seconds)
         except TimeoutError:
             return Run(timed_out=True)
-        except Flood as flood:
-            return Run(fault=str(flood))
+        except (Flood, SupervisorLost) as fault:
+            return Run(fault=str(fault))
         except OSError:
             line = b""
         if not line:
             return Run(fault=f"the process ended ({self._exit_code()})", stderr=_head(self.place.tmp / ".stderr"))
         return Run(record=_one_record(line.decode("utf-8", "replace")))
 
+    def _line(self, seconds: float) -> bytes:
+        self.supervisor.watch()
+        return self.lines.get(timeout=seconds)
+
     def _exit_code(self) -> str:
-        assert self.process is not None
         try:
-            code = self.process.wait(1)
+            ended = self.supervisor.wait(1)
         except subprocess.TimeoutExpired:
             return "its output was closed"
-        return f"exit code {code}" if code >= 0 else f"signal {-code}"
+        except SupervisorLost as lost:
+            return str(lost)
+        self.left |= ended.left
+        return f"exit code {ended.exit}" if ended.exit >= 0 else f"signal {-ended.exit}"
+
+    def stop(self) -> None:
+        """End the process, and what it started."""
+        if self.pipe is None:
+            return
+        try:
+            self.pipe.write(b'{"op": "stop"}\n')
+            self.pipe.close()
+        except OSError:
+            pass
+        self.pipe = None
+        try:
+            if self.supervisor.running:
+                ended = self.supervisor.wait(STOP_SECONDS)
+                self.left |= bool(ended.left or ended.stuck)
+        except subprocess.TimeoutExpired:
+            with suppress(SupervisorLost):
+                self.left |= bool(self.supervisor.end().stuck)
+        except SupervisorLost:
+            self.left = True
+        self.place.clear_run()
+        self.place.clear_tmp()
 
     def close(self) -> bool:
         """Stop the process; whether processes were left behind, by this one or one before it."""
-        if self.process is not None:
-            assert self.process.stdin is not None
-            try:
-                self.process.stdin.write(b'{"op": "stop"}\n')
-                self.process.stdin.close()
-            except OSError:
-                pass
-            try:
-                self.process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                pass
-            end(self.process)
-            self.left |= left_behind(self.place)
-            self.process = None
+        self.stop()
+        self.supervisor.close()
         return self.left
 
 

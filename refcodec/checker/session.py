@@ -7,7 +7,9 @@ import os
 import shlex
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +67,12 @@ class Session:
             self._runner = self._new_runner(stream)
         result = self._judged(stream, self._runner)
         if not result.passed and isinstance(self._runner, Persistent):
-            place = Workspace(self.root / "alone", watched=self.root)
-            alone = self._judged(stream, OneShot(self.command, place, self.memory))
-            remove(place.root)
+            place = Workspace(self.root / f"alone-{uuid.uuid4().hex}", watched=self.root)
+            runner = OneShot(self.command, place, self.memory)
+            alone = self._judged(stream, runner)
+            runner.close()
+            with suppress(OSError):
+                remove(place.root)
             if not alone.passed:
                 return alone
             result.note = "passes in a process of its own: state is kept from stream to stream"
@@ -106,7 +111,8 @@ class Session:
         """End the decoder and remove its folder; whether processes of it had been left behind."""
         left = self._runner.close() if self._runner else False
         if self._own_root:
-            shutil.rmtree(self.root, ignore_errors=True)
+            with suppress(OSError):
+                remove(self.root)
         return left
 
 
@@ -135,9 +141,14 @@ def decoder_files(command: str) -> dict[str, str]:
     try:
         words = shlex.split(command)
         paths = [shutil.which(words[0]), *words[1:]] if words else []
-        return {p: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths if p and Path(p).is_file()}
+        return {p: _sha256(p) for p in paths if p and Path(p).is_file()}
     except (OSError, ValueError):
         return {}
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def selected(manifest: Manifest, profile: str = "high", only: Iterable[str] = (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -76,7 +77,7 @@ def judge(stream: Stream, run: Run, folder: Path, model: int | None = None) -> t
     wanted = "code" if run.exit == REJECTED else "feature"
     if not isinstance(record, dict) or not isinstance(record.get(wanted), str):
         return Verdict.CRASH, f"exit code {run.exit} without a record that has a {wanted!r}"
-    if (folder / "index.json").exists():
+    if os.path.lexists(folder / "index.json"):
         return Verdict.FAIL, f"exit code {run.exit}, but an index.json was left behind"
     if run.exit == UNSUPPORTED:
         return Verdict.UNSUPPORTED, record["feature"]
@@ -130,10 +131,15 @@ def _first_element(stream: Stream, i: int, words: np.ndarray, found: DumpTensor,
     try:
         with StreamDecoder(stream.file, [read_dump(r) for r in stream.references]) as decoder:
             right = decoder.model(-1 if model is None else model).tensors[i].words
+        wrong_ones = np.flatnonzero(words != right)
     except OmcError as error:
         return f"its words have another SHA-256 (the reference decoder: {error})"
-    at = int(np.flatnonzero(words != right)[0])
+    except IndexError:
+        wrong_ones = np.empty(0, np.intp)
+    if not wrong_ones.size:
+        return "its words have another SHA-256; they are those of the reference decoder, so the manifest is at fault"
+    at = int(wrong_ones[0])
     digits = -(-found.dtype.bits // 4)
     wrong, expected = (f"0x{int(w[at]):0{digits}x}" for w in (words, right))
     return (f"element {at // found.dtype.parts} is {wrong}, expected {expected} "
-            f"({int((words != right).sum())} of {words.size} words differ)")
+            f"({wrong_ones.size} of {words.size} words differ)")

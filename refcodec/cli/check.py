@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bitstream.limits import Profile
 from ..shipped import shipped
-from .shared import Commands, add_command
+from .shared import Commands, add_command, refuse_overwriting
 
 if TYPE_CHECKING:
     from ..checker.report import Report
 
 MANIFEST = shipped("conformance/manifest.json")
+INPUT_BYTES_MAX = 1 << 28        # of a report or a list of known failures
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -87,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..checker.verdicts import Result
     from ..errors import ConfigError
 
+    _check_numbers(arguments)
+    refuse_reports_over_inputs(arguments)
     manifest = load_manifest(arguments.manifest)
     others, known = _inputs(arguments)
     try:
@@ -116,12 +118,32 @@ def run(arguments: argparse.Namespace) -> int:
     return report.exit_code
 
 
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError BAD_CONFIG for limits that are none."""
+    from ..errors import ConfigError
+
+    if arguments.timeout is not None and not 0 < arguments.timeout <= 10**6:
+        raise ConfigError("BAD_CONFIG", f"--timeout is a number of seconds above 0, not {arguments.timeout}")
+    if arguments.memory is not None and not 0 <= arguments.memory < 1 << 40:
+        raise ConfigError("BAD_CONFIG", f"--memory is a number of megabytes, 0 or more, not {arguments.memory}")
+
+
+def refuse_reports_over_inputs(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError BAD_CONFIG where a report would take the place of what is read."""
+    inputs = [arguments.manifest, arguments.known, *arguments.others, *arguments.models]
+    for path in (arguments.junit, arguments.json, arguments.html, arguments.badge, arguments.resume):
+        if path and path != "-":
+            refuse_overwriting(path, inputs)
+
+
 def _check_encoder(arguments: argparse.Namespace) -> int:
     from ..checker.encoder_check import check_encoder
     from ..checker.progress import Progress
     from ..errors import ConfigError
     from ..files import atomic_file
 
+    _check_numbers(arguments)
+    refuse_reports_over_inputs(arguments)
     if not arguments.models:
         raise ConfigError("BAD_CONFIG", "--encoder needs --models: the files that it is to code")
     if refused := [name for name in ("junit", "html", "badge", "resume", "known") if getattr(arguments, name)]:
@@ -140,10 +162,11 @@ def _check_encoder(arguments: argparse.Namespace) -> int:
 def _inputs(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """(reports of other runs, known failures), before anything is run. Raises ConfigError where they are damaged."""
     from ..errors import ConfigError
+    from ..files import read_bounded
 
     def read(path: str) -> dict[str, Any]:
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = json.loads(read_bounded(path, INPUT_BYTES_MAX).decode("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError("BAD_CONFIG", f"cannot read {path}: {error}") from None
         if not isinstance(data, dict):
@@ -155,9 +178,26 @@ def _inputs(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
     others, known = [read(path) for path in arguments.others], read(arguments.known) if arguments.known else {}
     if not all(isinstance(reason, str) and reason for reason in known.values()):
         raise ConfigError("BAD_CONFIG", f"{arguments.known}: each known failure needs a reason")
-    if bad := [path for path, run in zip(arguments.others, others) if not isinstance(run.get("results"), list)]:
+    if bad := [path for path, run in zip(arguments.others, others) if not _is_report(run)]:
         raise ConfigError("BAD_CONFIG", f"{bad[0]} is no report of 'refcodec check --json'")
     return others, known
+
+
+def _is_report(run: dict[str, Any]) -> bool:
+    """Whether all that a page looks at is there, as Report.data() gives it."""
+    from ..checker.verdicts import Verdict
+
+    texts = ("id", "verdict", "detail", "note", "known", "command", "check_command", "stderr")
+    results, hello = run.get("results"), run.get("decoder_hello", {})
+    verdicts = {verdict.value for verdict in Verdict}
+    kinds = {"passed": bool, "exit_code": int, "suite_version": str, "spec_version": str, "seconds": float,
+             "persistent": bool}
+    return (all(isinstance(run.get(name), kind) for name, kind in kinds.items())
+            and isinstance(results, list) and isinstance(hello, dict) and isinstance(run.get("decoder"), str)
+            and all(isinstance(r, dict) and all(isinstance(r.get(name), str) for name in texts)
+                    and r["verdict"] in verdicts and type(r.get("seconds")) in (int, float) for r in results)
+            and isinstance(run.get("strays"), list) and isinstance(run.get("verdicts"), dict)
+            and all(type(n) is int for n in run["verdicts"].values()))
 
 
 def _write_reports(arguments: argparse.Namespace, report: Report, others: list[dict[str, Any]]) -> None:

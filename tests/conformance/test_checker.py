@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,6 +18,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from helpers import ROOT, all_types_model, same_tensors
+from helpers.suites import copied_suite
 
 from refcodec.checker import Verdict, check, load_manifest, runner, session, workspace
 from refcodec.checker.adapter import decode_to
@@ -223,18 +223,6 @@ def test_a_decoder_that_changes_the_suite_is_caught(manifest, truth, tmp_path, m
     report = check(f"{LIAR} meddler", load_manifest(tmp_path / "manifest.json"))
     assert report.exit_code == NOT_ALL_PASSED
     assert str(tmp_path / name) in report.strays
-
-
-def copied_suite(folder: Path, ids: Collection[str], change: Callable[[dict], None] = lambda entry: None) -> Path:
-    """A part of the suite in a folder of its own; returns its manifest."""
-    data = json.loads((SUITE / "manifest.json").read_text())
-    data["streams"] = [e for e in data["streams"] if e["id"] in ("smoke", *ids)]
-    (folder / "streams").mkdir()
-    for e in data["streams"]:
-        shutil.copy(SUITE / e["file"], folder / e["file"])
-        change(e)
-    (folder / "manifest.json").write_text(json.dumps(data))
-    return folder / "manifest.json"
 
 
 # Served, or once per stream
