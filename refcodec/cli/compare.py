@@ -11,9 +11,9 @@ from .shared import Commands, add_budget, add_command, add_json, add_references,
 def add(commands: Commands) -> argparse.ArgumentParser:
     p = add_command(
         commands, "compare", "two models (or streams), tensor by tensor: equal bits, SNR, largest error",
-        "Compare two models, files or streams, tensor by tensor; tensors are paired by their names. Where less than "
-        "half can be compared, the models are said to be unlike. The exit code is 0 whether they differ or not; --json "
-        "has 'equal' and 'unlike'.",
+        "Compare two models, files or streams, tensor by tensor, the worst first; tensors are paired by their names. "
+        "Where less than half can be compared, the models are said to be unlike. The exit code is 0 whether they "
+        "differ or not; --json has 'equal' and 'unlike', and the tensors in the order of the model.",
         {"refcodec compare model.onnx model.omc": "what coding has changed",
          "refcodec compare v2.onnx update.omc --reference v1.onnx": "the same of an update"})
     p.add_argument("a", metavar="A")

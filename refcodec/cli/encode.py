@@ -14,6 +14,7 @@ from ..encoder.config import PRESETS, QUANTISERS, Config
 from ..encoder.config_parts import CODERS, ENTROPY, PROFILES, STATES
 from ..errors import ConfigError
 from ..formats.table import exact_formats, readable_endings
+from . import encode_quality
 from .encode_calibrated import add_calibration, add_targets, calibrated, is_calibrated, notes_of, told, with_formats
 from .shared import (
     Commands,
@@ -46,9 +47,11 @@ SYSTEMS = (
 def add(commands: Commands) -> argparse.ArgumentParser:
     e = add_command(
         commands, "encode", "a model file to an OMC stream",
-        "Encode a model. Without --step, --snr, --bits-per-weight or a target nothing is lost: decoding "
+        "Encode a model. Without --lossy, --step, --snr, --bits-per-weight or a target nothing is lost: decoding "
         f"an {exact_formats()} file gives back the same file, byte for byte.",
         {"refcodec encode model.onnx -o model.omc": "without loss",
+         "refcodec encode model.onnx --lossy --check x.npz -o small.omc":
+             "with loss, and how many answers to the inputs in x.npz stay as they were",
          "refcodec encode model.onnx --snr 30 -o small.omc": "weights with an error 30 dB below them",
          "refcodec encode v2.onnx --reference v1.onnx -o update.omc": "an update, for those who have v1",
          "refcodec encode v1.onnx v2.onnx v3.onnx -o versions.omc": "several versions in one stream",
@@ -69,6 +72,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     aim.add_argument("--bits-per-weight", type=float, metavar="B",
                      help="size of the whole stream over quantised weights")
     add_targets(aim)
+    encode_quality.add_quality(e, aim)
     e.add_argument("--states", type=int, choices=STATES,
                    help="trellis states; 0: plain quantiser (default 8; --best 32, --fast 0)")
     e.add_argument("--coder", choices=CODERS, help="context coding or mixed coding of levels (default: bins for large "
@@ -118,7 +122,7 @@ def _add_systems(e: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.calibration:
+    if arguments.calibration or arguments.check:
         calm_libraries()
     from ..encoder.encoding import encode_to
     from ..files import atomic_file
@@ -148,17 +152,23 @@ def run(arguments: argparse.Namespace) -> None:
             encode_to(sink, models, config, references, progress=progress)
             after = sink.tell()
     seconds = time.perf_counter() - start
+    found = encode_quality.quality(arguments.output, models, config, references)
+    check = (encode_quality.checked(arguments.output, models[0], references, arguments) if arguments.check else None)
     notes = _notes(arguments.output, config) if made is None else notes_of(made)
+    notes += encode_quality.of_reference(models[-1], references, config) + (
+        encode_quality.warned(found) if made is None else [])       # a calibrated one was judged by its answers
     result = {"input": arguments.input, "output": arguments.output, "input_bytes": before, "output_bytes": after,
               "ratio": before / after, "seconds": round(seconds, 3), "notes": notes}
     if made is not None:
         result["calibration"] = made.as_json()
+    result |= encode_quality.as_json(found, check)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print_result(
         arguments, result,
         f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
-        f"{seconds:.1f} s" + "".join("\n" + line for line in (told(made) if made else ())))
+        f"{seconds:.1f} s" + "".join("\n" + line for line in [*(told(made) if made else ()),
+                                                              *encode_quality.told(found, check)]))
 
 
 def _notes(path: str, config: Config) -> list[str]:
@@ -184,7 +194,7 @@ def _refuse_output(arguments: argparse.Namespace, inputs: Sequence[tuple[str, Mo
     from ..inputs import is_stream
 
     refuse_overwriting(arguments.output, [arguments.config, *(arguments.calibration or ()),
-                                          *(arguments.validation or ())])
+                                          *(arguments.validation or ()), *(arguments.check or ())])
     for path, model in inputs:
         refuse_overwriting(arguments.output, files_of(path, model))
     output = arguments.output

@@ -67,6 +67,8 @@ def is_calibrated(arguments: argparse.Namespace) -> bool:
 def check_options(arguments: argparse.Namespace) -> None:
     """Raises ConfigError BAD_CONFIG for options that do not go together."""
     given = [name for name in ONLY if getattr(arguments, name) is not None]
+    if arguments.check:
+        given = [name for name in given if name not in ("decision", "output_name")]
     if given and not is_calibrated(arguments):
         what = "--" + given[0].replace("_", "-")
         _refuse(f"{what} needs --calibration X.npz" if not arguments.calibration else

@@ -9,9 +9,10 @@ from typing import NoReturn
 
 from ..bitstream.structures import EntropyMode
 from ..encoder.config import Config, settings_of
-from ..encoder.config_parts import FITTED, in_profile
+from ..encoder.config_parts import FITTED, LOSSY_BITS, in_profile
 from ..errors import ConfigError
 from ..model import Model
+from . import encode_quality
 from .encode_calibrated import check_options, is_calibrated
 
 FIELDS = ("step", "snr", "bits_per_weight", "states", "coder", "quality_layers", "preset", "profile", "entropy",
@@ -33,7 +34,10 @@ SERVES = {
 def config_of(arguments: argparse.Namespace) -> Config:
     """The configuration that the options ask for. Raises ConfigError BAD_CONFIG where they contradict each other."""
     check_options(arguments)
+    encode_quality.check_options(arguments)
     changes = {name: getattr(arguments, name) for name in FIELDS}
+    if arguments.lossy:
+        changes["bits_per_weight"] = LOSSY_BITS
     if is_calibrated(arguments):                           # which finds the steps
         changes |= {"step": 1.0, "bits_per_weight": None, "max_bytes": None}
     changes["effort"] = "fast" if arguments.fast else "best" if arguments.best else None
@@ -43,7 +47,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
         settings = {k: v for k, v in settings.items() if k not in AIMS}     # the file's aim gives way
     config = Config.of(arguments.config or "", settings | {k: v for k, v in changes.items() if v is not None})
     _check(config, arguments)
-    return config
+    return config if is_calibrated(arguments) else encode_quality.guarded(config, arguments)
 
 
 def _check(config: Config, arguments: argparse.Namespace) -> None:

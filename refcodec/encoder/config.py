@@ -18,6 +18,7 @@ from .config_parts import (
     EFFORTS,
     LED_BY_SNR,
     PROFILES,
+    SNR_OF,
     UPDATES,
     Aim,
     FixedPointQuantiser,
@@ -65,6 +66,10 @@ class Config:
     'cm' with effort 'best'.
     effort: 'fast': large tensors in bins, no trellis; 'default': in bins, or context coded where they repeat
     themselves; 'best': the smallest.
+    protect: steps by tensor in place of one: finer for small tensors, which one step may destroy (protection.py).
+    scales: of the step, by tensor name, where no rule names the tensor; made by protect.
+    snr_of: 'model', or 'difference': the SNR that is asked for is over the difference from the references, where that
+    is smaller than the model: so that an update is not lost in the error.
     quality_layers: number of layers, the last as asked, those before it coarser.
     rules: the first that fits a tensor's name decides its treatment.
     entry_elements: elements per entry point, at least 65536 (None: 2^18 when lossy, 2^20 when lossless).
@@ -96,6 +101,9 @@ class Config:
     states: int | None = None
     coder: str | None = None
     effort: str = "default"
+    protect: bool = False
+    scales: Mapping[str, float] = field(default_factory=dict)
+    snr_of: str = "model"
     quality_layers: int = 1
     threads: int = 1
     rules: Sequence[Rule] = ()
@@ -139,6 +147,7 @@ class Config:
                     object.__setattr__(self, name, value)
 
         one_of("preset", self.preset, (None, *PRESETS))
+        one_of("snr_of", self.snr_of, SNR_OF)
         settle(PRESETS[self.preset] if self.preset else {})
         settle({"quantiser": "uniform"})
         rules = [r if isinstance(r, Rule) else Rule(**r) for r in self.rules]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STATES = (0, 4, 8, 16, 32, 64)
 CODERS = tuple(mode.name.lower() for mode in RANGE_CODED if mode.facts.levels)
+SNR_OF = ("model", "difference")
+LOSSY_BITS = 9.0                                # a weight, with loss and nothing else said: 98 % of decisions stay
 EFFORTS = ("fast", "default", "best")
 TREATMENTS = ("quantise", "fine", "lossless")
 PROFILES = tuple(profile.name.lower() for profile in Profile)

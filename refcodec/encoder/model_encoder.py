@@ -29,6 +29,7 @@ from .config_parts import HybridQuantiser
 from .copies_and_joins import JOIN_ELEMENTS, find_copies, joined_units
 from .hybrid.coder import plan_hybrid
 from .hybrid.operating_points import HybridPoint
+from .protection import protected
 from .rate_control import finest_step, largest_magnitude, representable, search_step, step_for_snr
 from .sets.coding_order import SetPlan, chain_plan
 from .stream_writer import CodedTensor, StreamWriter, Structure, lowest_level
@@ -42,6 +43,7 @@ LARGE_MODEL = 1 << 24          # elements
 SNR_SAMPLE = 1 << 23          # elements on which a signal-to-noise ratio is measured,
 ROWS_MIN = 1 << 16            # elements of a tensor, if it has them, so that it is coded as the whole is
 SNR_PART = 1 / 4              # unless that is more than this part of them
+SNR_PIECE = 1 << 20           # elements of which differences are made at a time
 LAYER_RATIO = 4.0              # step of a quality layer over that of the next
 
 Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name
@@ -61,6 +63,9 @@ class ModelEncoder:
         self.roles, self.folds = roles_of(model), folds_of(model)
         self.choices: dict[int, Choice] = {}          # made while a step was sought, for the references alone
         self.treatments = self._treatments()
+        if config.protect and not config.scales and not config.own_quantiser:
+            self.config = protected(model, [i for i, t in enumerate(self.treatments) if t is Treatment.QUANTISE],
+                                    config)
         # Of a large model the small matrices are no part of the size, but of the time if they are context coded.
         self.bins_from = 0 if sum(t.size for t in model.tensors) >= LARGE_MODEL else BINS_FROM
         self.copies = find_copies(model, self.treatments)
@@ -100,6 +105,8 @@ class ModelEncoder:
         config = replace(self.config, step=1.0, snr=None)
         names = [{t.name: i for i, t in enumerate(r.tensors)} for r in self.references]
         jobs = [self._job(i, config, self.references, names) for i in self._quantised()]
+        if self.config.snr_of == "difference" and self.references:
+            target += max(0.0, _snr_of_predictions(jobs))
         jobs = [job for job in jobs if not any(p.equals(job.tensor.words) for p in job.predictions)]
 
         share = SNR_SAMPLE / max(1, sum(job.tensor.size for job in jobs))
@@ -305,8 +312,9 @@ class ModelEncoder:
             if source is None or source.encoder is self or not p.same_shape:
                 continue
             theirs, k = source.encoder, job.index + p.tensor_delta
-            alike = theirs.treatments[k] == self.treatments[job.index]
-            as_fine = source.step is None or job.config.aim.step is None or source.step <= job.config.aim.step
+            alike, step = theirs.treatments[k] == self.treatments[job.index], job.config.aim.step
+            as_fine = source.step is None or step is None or (
+                step_of(theirs.model.tensors[k], theirs.config, source.step) <= step_of(job.tensor, job.config, step))
             if alike and as_fine and np.array_equal(job.words, theirs.model.tensors[k].words):
                 return copy_candidate(p, job.dtype)
         return None
@@ -334,6 +342,25 @@ class ModelEncoder:
                     words = fitted(other.words.reshape(*other.shape, parts), (*tensor.shape, parts)).reshape(-1)
                     job.predictions.append(Prediction(number + 1, k - i, words, other.shape == tensor.shape))
         return job
+
+
+def _snr_of_predictions(jobs: Sequence[TensorJob]) -> float:
+    """10 log10(variance / mean squared error) of tensors where what is known of each, as far as it is, stands for it;
+    0.0 where nothing is known, or all."""
+    elements, total, squares, error = 0, 0.0, 0.0, 0.0
+    for job in jobs:
+        flat = job.tensor.array.reshape(-1)
+        for first in range(0, flat.size, SNR_PIECE):
+            part = slice(first, first + SNR_PIECE)
+            values = flat[part].astype(np.float64)
+            known = [values - p.words.view(job.dtype.numpy)[part].astype(np.float64) for p in job.predictions]
+            elements, total, squares = elements + values.size, total + float(values.sum()), squares + float(
+                np.square(values).sum())
+            error += min((float(np.square(d).sum()) for d in known), default=float(np.square(values).sum()))
+    variance = squares / max(elements, 1) - (total / max(elements, 1))**2
+    if not (variance > 0 and 0 < error < math.inf):
+        return 0.0
+    return 10 * math.log10(variance * elements / error)
 
 
 def _rows_of(tensor: Tensor, share: float) -> Tensor:

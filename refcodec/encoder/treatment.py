@@ -51,9 +51,9 @@ def rule_of(tensor: Tensor, config: Config) -> Rule | None:
 
 
 def step_of(tensor: Tensor, config: Config, step: float) -> float:
-    """The step of a quantised tensor, where that of those without a rule is `step`."""
+    """The step of a quantised tensor, where that of those without a rule or a scale is `step`."""
     rule = rule_of(tensor, config)
-    return step if rule is None else step * rule.scale
+    return step * (config.scales.get(tensor.name, 1.0) if rule is None else rule.scale)
 
 
 def treatment(tensor: Tensor, role: Role, config: Config) -> Treatment:

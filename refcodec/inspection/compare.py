@@ -91,10 +91,11 @@ def _compare_tensor(a: Tensor, b: Tensor) -> tuple[dict[str, Any], _Sums]:
 
 
 def print_comparison(x: dict[str, Any], first: str = "the first", second: str = "the second") -> None:
-    """compare_models() as a table: of tensors that differ, only.  first, second: what the models are called."""
+    """compare_models() as a table: of tensors that differ, only, the worst first.  first, second: what the models are
+    called."""
     if x["unlike"]:
         _print_unlike(x, first, second)
-    for r in x["per_tensor"]:
+    for r in sorted(x["per_tensor"], key=_badness):
         if not r["equal"] and "difference" not in r:
             print(f"{_db(r.get('snr_db'))} dB  max {r.get('max_error', 0.0):<12.6g} {shown(r['name'])} {r['shape']}")
         elif r.get("difference") == OTHER_TYPE:
@@ -108,6 +109,12 @@ def print_comparison(x: dict[str, Any], first: str = "the first", second: str = 
     elif x["compared"]:
         print(f"{x['changed']} of {x['tensors']} tensors differ; total SNR{compared} {_db(x['snr_db']).strip()} dB, "
               f"largest error {x['max_error']:.6g}")
+
+
+def _badness(row: dict[str, Any]) -> float:
+    """What tensors are told in the order of: those that cannot be compared, then by SNR; without one, the last."""
+    snr = row.get("snr_db")
+    return -math.inf if "difference" in row else math.inf if snr is None else float(snr)
 
 
 def _print_unlike(x: dict[str, Any], first: str, second: str) -> None:

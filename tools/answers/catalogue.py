@@ -92,8 +92,8 @@ class Entry:
 
     task: what it does.  network: its file, or that of its weights (then `graph` names a function of graphs.py, to which
     the tensors go).  inputs: a function of prepare.py, which makes both sets.
-    decision: what counts as an answer: `argmax:OUTPUT`, `threshold:OUTPUT:T`, or `peak:OUTPUT:T`, the largest of chances
-    where it is T or more, else none.
+    decision: what counts as an answer: `argmax:OUTPUT`, `threshold:OUTPUT:T`, or `peak:OUTPUT:T`, the largest of
+    chances where it is T or more, else none.
     carry: inputs that take an output of the run before (on test inputs).
     """
 

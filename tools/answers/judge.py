@@ -8,9 +8,9 @@ import tempfile
 from typing import NamedTuple
 
 import numpy as np
-from refcodec.calibration import measure_of, network_of, read_runs
 
 import refcodec
+from refcodec.calibration import measure_of, network_of, read_runs
 
 from .catalogue import Entry
 from .evaluate import decisions, run, session
@@ -41,7 +41,7 @@ class Judge:
         output = entry.decision.partition(":")[2]
         self.output = output if entry.decision.startswith("argmax") else output.rpartition(":")[0]
         kind = "" if entry.decision.startswith("argmax") else "Sigmoid"
-        self._measure = measure_of(self._answers, {name: kind for name in self._answers[0]}, [self.output])
+        self._measure = measure_of(self._answers, dict.fromkeys(self._answers[0], kind), [self.output])
         self.decided = decisions(entry.decision, self._answers)
 
     def _run(self, network: bytes) -> list:

@@ -13,7 +13,6 @@ import zipfile
 from typing import NamedTuple
 
 
-
 class Pinned(NamedTuple):
     """A file in a package. sha256: of the file; sdist: it stands in the source archive, not in the wheel."""
 
