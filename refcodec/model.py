@@ -27,6 +27,7 @@ class Tensor:
     array: of a type that numpy or ml_dtypes has and SPEC 5.2 lists; dtype and shape are its own then.
     dtype, shape, load: of a lazy tensor; load() gives an array of dtype.numpy with as many elements. Where only type
     and shape are asked for (as by a writer), load may be None.
+    load_part: load_part(first, count) gives some of its words, where they are read without the others.
 
     Equal tensors have equal names, element types, shapes and words: NaN payloads and -0 differ. They have no hash.
     A pickle holds the array of a lazy tensor, too.
@@ -34,7 +35,8 @@ class Tensor:
     """
 
     def __init__(self, name: str, array: npt.ArrayLike | None = None, *, dtype: DType | None = None,
-                 shape: Sequence[int] | None = None, load: Callable[[], np.ndarray] | None = None):
+                 shape: Sequence[int] | None = None, load: Callable[[], np.ndarray] | None = None,
+                 load_part: Callable[[int, int], np.ndarray] | None = None):
         self._array: np.ndarray | None = None
         if array is not None:
             self._array = _plain(name, array)
@@ -44,7 +46,7 @@ class Tensor:
         self.name: str = name
         self.dtype: DType = dtype
         self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
-        self._load = load
+        self._load, self._load_part = load, load_part
 
     @property
     def array(self) -> np.ndarray:
@@ -68,6 +70,12 @@ class Tensor:
     def words(self) -> np.ndarray:
         """The elements as unsigned words `dtype.word`, one dimension, row-major (complex: real, imaginary, ...)."""
         return np.ascontiguousarray(self.array).reshape(-1).view(self.dtype.word)
+
+    def some_words(self, first: int, count: int) -> np.ndarray:
+        """words[first:first + count], read without the others where they lie in a file as they are."""
+        if self._array is None and self._load_part is not None:
+            return self._load_part(first, count)
+        return self.words[first : first + count]
 
     def digest(self, threads: int = 1) -> bytes:
         """SHA-256 over name, dtype, shape and the digests of the pieces of its values (SPEC 8.8)."""

@@ -20,9 +20,10 @@ from ..dtypes import BY_NAME, DType
 from ..entropy.words import choose_parameters
 
 
-def words_component(words: np.ndarray, dtype: DType, predictor: np.ndarray | None = None) -> Component:
-    """Words [rows, columns] as they are, or as differences from those of a predictor."""
-    parameters = choose_parameters(words, dtype, predictor)
+def words_component(words: np.ndarray, dtype: DType, predictor: np.ndarray | None = None, *, trials: bool = True
+                    ) -> Component:
+    """Words [rows, columns] as they are, or as differences from those of a predictor. trials: see choose_parameters."""
+    parameters = choose_parameters(words, dtype, predictor, trials=trials)
     return Component(Quantiser.NONE, EntropyMode.CC, word=parameters, word_offset_flag=int(parameters.offset != 0))
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
-import numpy as np
-
+from ..digests import piece_digests
 from ..model import Model, Tensor
 from .stream_writer import CodedTensor
 from .treatment import Treatment
 
 JOIN_ELEMENTS = 1 << 16        # elements of a joined unit
 JOIN_TENSORS = 512
+COMPARED = 256                # words in the middle of tensors that say which may be equal
 
 
 def joined_units(entries: Sequence[CodedTensor], tensors: Sequence[Tensor]) -> list[list[CodedTensor]]:
@@ -30,20 +30,27 @@ def joined_units(entries: Sequence[CodedTensor], tensors: Sequence[Tensor]) -> l
 
 def find_copies(model: Model, treatments: Sequence[Treatment]) -> dict[int, int]:
     """Tensors that repeat an earlier one of the same type, shape and treatment: index to index."""
-    seen: dict[tuple[int, tuple[int, ...], Treatment, bytes], list[int]] = {}
-    groups: dict[tuple[int, tuple[int, ...], Treatment], list[int]] = {}
-    for i, t in enumerate(model.tensors):
-        if t.size:
-            groups.setdefault((t.dtype.code, t.shape, treatments[i]), []).append(i)
-    copies: dict[int, int] = {}
-    for kind, group in groups.items():
-        for i in group if len(group) > 1 else ():
-            words = model.tensors[i].words
-            key = (*kind, words[:: max(1, words.size // 64)].tobytes())
-            for k in seen.setdefault(key, []):
-                if np.array_equal(model.tensors[k].words, words):
-                    copies[i] = k
-                    break
-            else:
-                seen[key].append(i)
-    return copies
+    tensors = model.tensors
+
+    def kind(i: int) -> Hashable:
+        return tensors[i].dtype.code, tensors[i].shape, treatments[i]
+
+    def middle(i: int) -> Hashable:
+        size = tensors[i].size * tensors[i].dtype.parts
+        return tensors[i].some_words(max(0, size - COMPARED) // 2, min(size, COMPARED)).tobytes()
+
+    def whole(i: int) -> Hashable:
+        return tensors[i].size * tensors[i].dtype.parts > COMPARED and tuple(piece_digests(tensors[i].words))
+
+    groups = [[i for i, t in enumerate(tensors) if t.size]]
+    for key in (kind, middle, whole):                  # each reads more, of fewer tensors
+        groups = [alike for group in groups for alike in _alike(group, key)]
+    return {i: group[0] for group in groups for i in group[1:]}
+
+
+def _alike(numbers: Sequence[int], key: Callable[[int], Hashable]) -> list[list[int]]:
+    # Those with the same key, where there are several.
+    found: dict[Hashable, list[int]] = {}
+    for i in numbers:
+        found.setdefault(key(i), []).append(i)
+    return [group for group in found.values() if len(group) > 1]

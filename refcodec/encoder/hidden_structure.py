@@ -12,9 +12,10 @@ import numpy as np
 
 from ..dtypes import DType
 from ..entropy.words import estimate_bits
+from .first_looks import has_more_values, is_constant, is_off_grid
 
 CODEBOOK_MAX = 4096
-LEVEL_LIMIT = 1 << 16           # larger levels on a uniform grid gain nothing over words
+LEVEL_BITS = 16                 # larger levels on a uniform grid gain nothing over words
 SAMPLE = 8192
 STRUCTURED_FROM = 256           # floats: fewer have hardly a structure that pays for its description
 WORTHWHILE = 0.95               # a codebook must save 5 % of the estimate for words
@@ -71,8 +72,8 @@ def find_structure(words: np.ndarray, dtype: DType) -> Structure | None:
     """
     if words.size == 0:
         return None
-    if (words.reshape(-1)[:SAMPLE] == words.flat[0]).all() and (words == words.flat[0]).all():
-        return Constant(int(words.flat[0]))
+    if is_constant(words):
+        return Constant(int(words[0, 0]))
     if words.size < STRUCTURED_FROM and dtype.kind == "f":
         return None
     return _multiples(words, dtype) or _listed(words, dtype) or _scaled_halves(words, dtype)
@@ -99,6 +100,10 @@ def _integers(words: np.ndarray, dtype: DType) -> tuple[np.ndarray, int] | None:
 
 
 def _multiples(words: np.ndarray, dtype: DType) -> Multiples | None:
+    # Of a narrow float type every small tensor lies on some grid: a real one is no finer than the mantissa.
+    octaves = min(LEVEL_BITS, dtype.mantissa + 1) if dtype.kind == "f" else LEVEL_BITS
+    if dtype.kind == "f" and dtype.sign and is_off_grid(words.reshape(-1)[:SAMPLE], dtype, octaves):
+        return None
     if words.size > 2 * SAMPLE:                     # an ordinary tensor shows in a part of it
         part = words.reshape(-1)[:SAMPLE][None]
         if part.any() and _multiples(part, dtype) is None:
@@ -113,9 +118,7 @@ def _multiples(words: np.ndarray, dtype: DType) -> Multiples | None:
     while divisor % 2 == 0:
         divisor, exponent, values = divisor // 2, exponent + 1, values >> 1
     levels = values // divisor
-    # Of a narrow float type every small tensor lies on some grid: a real one is no finer than the mantissa.
-    limit = min(LEVEL_LIMIT, 2 << dtype.mantissa) if dtype.kind == "f" else LEVEL_LIMIT
-    if divisor > 65535 or int(np.abs(levels).max()) >= limit:
+    if divisor > 65535 or int(np.abs(levels).max()) >= 1 << octaves:
         return None
     middle = int(np.median(levels.reshape(-1)[:: max(1, levels.size // 65536)]))
     spread = int(np.median(np.abs(levels - middle))) + 1
@@ -138,11 +141,10 @@ def _by_value(words: np.ndarray, dtype: DType) -> np.ndarray:
 
 def _many_values(flat: np.ndarray, dtype: DType) -> bool:
     # What a codebook is not for, as far as the first words tell. Of 16 bits, no word takes much more than its bins do.
-    if dtype.bits <= 16 and flat.size > SAMPLE:
-        return bool(np.count_nonzero(np.bincount(flat[:SAMPLE])) > MANY_HALVES)
-    if np.unique(flat[:FEW]).size > FEW - FEW // 16:
-        return True
-    return np.unique(flat[:2 * CODEBOOK_MAX]).size > CODEBOOK_MAX
+    few, sample = flat[:FEW], flat[:SAMPLE]
+    if dtype.bits <= 16 and (dtype.kind == "f" or flat.size > SAMPLE):
+        return has_more_values(sample, min(sample.size // 4, MANY_HALVES))
+    return has_more_values(few, FEW - FEW // 16) or has_more_values(sample, sample.size // 2)
 
 
 def _listed(words: np.ndarray, dtype: DType) -> Listed | None:
@@ -207,10 +209,12 @@ def _row_halves(row: np.ndarray) -> tuple[np.ndarray, np.float32] | None:
     scales = top / (MANTISSAS * 16.0)                  # the largest half lies in 2^14 .. 2^15
     if not np.isfinite(scales).all() or scales.min() < 2.0 ** -126:
         return None
-    fraction = np.frexp(others[None, :] / scales[:, None])[0] * 2048.0
-    off = np.abs(fraction - np.rint(fraction))
-    candidates = scales[(off <= fraction * TOLERANCE).all(axis=1)]
-    solutions = [s for s in (_solve_row(row, w, magnitude, scale) for scale in candidates[:64]) if s is not None]
+    for other in others:                               # the first leaves few scales
+        fraction = np.frexp(other / scales)[0] * 2048.0
+        scales = scales[np.abs(fraction - np.rint(fraction)) <= fraction * TOLERANCE]
+        if scales.size == 0:
+            return None
+    solutions = [s for s in (_solve_row(row, w, magnitude, scale) for scale in scales[:64]) if s is not None]
     # Several scales can fit where the halves have few bits: take the halves with the most trailing zeros.
     return max(solutions, key=lambda s: _common_zeros(s[0]), default=None)
 

@@ -34,7 +34,7 @@ from .rate_control import finest_step, largest_magnitude, representable, search_
 from .sets.coding_order import SetPlan, chain_plan
 from .stream_writer import CodedTensor, StreamWriter, Structure, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
-from .tensor_job import BINS_FROM, Choice, TensorJob
+from .tensor_job import Choice, TensorJob
 from .treatment import Treatment, folds_of, is_finite, roles_of, step_of, treatment
 from .updates.coder import FACTOR_SIDE
 
@@ -66,8 +66,7 @@ class ModelEncoder:
         if config.protect and not config.scales and not config.own_quantiser:
             self.config = protected(model, [i for i, t in enumerate(self.treatments) if t is Treatment.QUANTISE],
                                     config)
-        # Of a large model the small matrices are no part of the size, but of the time if they are context coded.
-        self.bins_from = 0 if sum(t.size for t in model.tensors) >= LARGE_MODEL else BINS_FROM
+        self.large = sum(t.size for t in model.tensors) >= LARGE_MODEL
         self.copies = find_copies(model, self.treatments)
         self.topology = topology_of(model.source) if model.source else None
         self.layers = layer_structure(model)
@@ -332,7 +331,7 @@ class ModelEncoder:
     def _job(self, i: int, config: Config, references: list[Model], names: list[dict[str, int]]) -> TensorJob:
         tensor = self.model.tensors[i]
         job = TensorJob(i, tensor, self.folds[i], treatment(tensor, self.roles[i], config), config, self._joins(i),
-                        self.bins_from)
+                        self.large)
         for number, (reference, by_name) in enumerate(zip(references, names)):
             k = by_name.get(tensor.name, i)
             if k < len(reference.tensors) and tensor.size:

@@ -117,7 +117,7 @@ class StreamWriter:
     @staticmethod
     def _payloads(candidates: list[Candidate]) -> list[Payload]:
         if len(candidates) == 1:
-            return [payload for part in candidates[0].parts for payload in part.payloads]
+            return [payload for part in candidates[0].parts for payload in part.code().payloads]
         parts = [part for c in candidates for part in c.parts]
         blocks = [part.block() for part in parts if part.array is not None and part.array.size]
         if not blocks:

@@ -14,7 +14,7 @@ from ..entropy.words import estimate_bits
 from ..errors import ConfigError
 from ..prediction.neighbours import Neighbours
 from .candidate import Candidate, Prediction, copy_candidate
-from .components import codebook_component, grid_component, uniform_component, words_component
+from .components import codebook_component, grid_component, is_constant, uniform_component, words_component
 from .config_parts import UniformQuantiser
 from .given_levels import given_candidate
 from .hidden_structure import Constant, Listed, Multiples, ScaledHalves, find_structure
@@ -25,7 +25,7 @@ from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob, level_mode
 from .treatment import Treatment, is_finite, step_of
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
-from .words_in_bins import WORTH, WORTH_BEST, may_repeat, words_in_bins
+from .words_in_bins import WORTH, WORTH_BEST, may_repeat, mostly_unchanged, words_in_bins
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
 
@@ -54,9 +54,9 @@ def code_tensor(job: TensorJob, step: float | None) -> Candidate:
 
 def code_lossless(job: TensorJob) -> Candidate:
     """Words as they are, with structure where there is some, or as a difference."""
-    if not job.joined and job.config.tools.words_in_bins and job.words.size >= job.bins_from:
+    if job.in_bins:
         return _in_bins(job)
-    return _in_any_mode(job)
+    return job.at_once and _at_once(job) or _in_any_mode(job)
 
 
 def _in_bins(job: TensorJob) -> Candidate:
@@ -74,6 +74,18 @@ def _in_bins(job: TensorJob) -> Candidate:
         other = _in_any_mode(job)
         return other if other.size < found.size * (WORTH_BEST if tools.effort == "best" else WORTH) else found
     return found
+
+
+def _at_once(job: TensorJob) -> Candidate | None:
+    """A joined tensor as a look at it says, to be coded with its unit; None where it takes a trial."""
+    matrix, prediction = job.matrix(job.words), mostly_unchanged(job)
+    if job.predictions and prediction is None:
+        return None
+    predictor = None if prediction is None else job.matrix(prediction.words)
+    structured = None if prediction else _structured(job, matrix)
+    if structured is not None:
+        return structured if is_constant(structured.parts[0].component) else None
+    return job.direct(words_component(matrix, job.dtype, predictor, trials=False), matrix, prediction)
 
 
 def _in_any_mode(job: TensorJob) -> Candidate:

@@ -46,7 +46,7 @@ class TensorJob:
     treatment: Treatment
     config: Config
     joined: bool = False                   # it will share a unit with others
-    bins_from: int = BINS_FROM             # elements from which words are coded in bins
+    large_model: bool = False              # whose small tensors are no part of its size, but of the time
     predictions: list[Prediction] = field(default_factory=list)
     choice: Choice | None = None           # made before, or when the tensor is coded
     point: HybridPoint | None = None       # of the hybrid pipeline
@@ -59,6 +59,19 @@ class TensorJob:
     def words(self) -> np.ndarray:
         """The words of the tensor, row-major, one dimension; they stay in memory while the job does."""
         return self.tensor.words
+
+    @property
+    def in_bins(self) -> bool:
+        """True if words are coded in bins, where nothing else is asked for."""
+        return (not self.joined and self.config.tools.words_in_bins
+                and (self.large_model or self.words.size >= BINS_FROM))
+
+    @property
+    def at_once(self) -> bool:
+        """True for a small tensor that is coded without trials."""
+        tools = self.config.tools
+        return (self.joined and self.large_model and self.treatment == Treatment.LOSSLESS
+                and tools.entropy is None and tools.effort != "best")
 
     @property
     def values(self) -> np.ndarray:

@@ -38,6 +38,12 @@ def words_in_bins(job: TensorJob) -> tuple[Candidate, bool]:
     return job.direct(bins_component(), job.matrix(job.words), prediction), unchanged
 
 
+def mostly_unchanged(job: TensorJob) -> Prediction | None:
+    """The prediction from which fewest words differ, if most do not."""
+    changed = [int(np.count_nonzero(job.words != prediction.words)) for prediction in job.predictions]
+    return job.predictions[changed.index(min(changed))] if changed and 2 * min(changed) < job.words.size else None
+
+
 def _best_prediction(job: TensorJob) -> tuple[Prediction | None, bool]:
     if not job.predictions:
         return None, False

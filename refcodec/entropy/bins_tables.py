@@ -13,11 +13,13 @@ from .bins_search import FASTER, ONE, log2_of
 GROUPS = (6, 8, 10)          # log2 of the elements of a group that are tried
 TABLES = (1, 2, 4)           # numbers of tables that are tried: four costs fit a word of 64 bits,
 SUMMED = 256                 # and so do the costs of so many symbols
-ROUNDS = 3                   # of grouping and counting in turn
-PIECE = 1 << 10              # elements that stay together in a sample
+USUAL_GROUP = 8              # of them the one whose tables are sought
+ROUNDS = 2                   # of grouping and counting in turn
+PIECE_LOG2 = 10
+PIECE = 1 << PIECE_LOG2      # elements that stay together in a sample
 SAMPLED = 8                  # a part of the elements in so many is the sample, but
-SAMPLE_MIN = 1 << 15         # no fewer elements
-SAMPLE_MAX = 1 << 18         # and no more
+SAMPLE_MIN = 1 << 14         # no fewer elements
+SAMPLE_MAX = 1 << 17         # and no more
 TABLE_BITS = 6               # of a frequency in the header
 COST_MAX = 255               # of a symbol, in 1/16 bit
 LOSS = np.log2(np.maximum(np.arange(TOTAL + 1), 1))
@@ -46,40 +48,50 @@ def pieces_of_sample(count: int) -> np.ndarray:
 def share_tables(symbols: np.ndarray, count: int, part: float, numbers: tuple[int, ...] = TABLES) -> list[Shared]:
     """For each length of group the tables that cost least. part: of the elements that the sample has.
 
-    symbols: of a sample of whole pieces, uint8.  count: of different symbols.  numbers: of tables, ascending.
+    symbols: of a sample of whole pieces, uint8.  count: of different symbols.  numbers: of tables, ascending from 1.
     """
-    one = np.bincount(symbols, minlength=SYMBOLS_MAX)[None]
-    usual = _shared(symbols, count, part, GROUPS[1], numbers, one)
-    others = tuple(n for n in numbers if n in (1, max(usual.tables, 2)))       # the length matters less than the number
-    return [_shared(symbols, count, part, GROUPS[0], others, one), usual,
-            _shared(symbols, count, part, GROUPS[2], others, one)]
-
-
-def _shared(symbols: np.ndarray, count: int, part: float, group: int, numbers: tuple[int, ...], one: np.ndarray
-            ) -> Shared:
-    # The best of the numbers of tables for groups of one length. one: counts of all symbols.
-    best = Shared(group, 1, None, _bits(one, 0, count, part))
-    means = np.empty(len(symbols) >> group, np.int64)
-    _sums(symbols, group, means)
-    order = np.argsort(means, kind="stable")
+    one = np.zeros((1, SYMBOLS_MAX), np.int64)
+    count_by_choice(symbols, PIECE_LOG2, np.zeros(len(symbols) >> PIECE_LOG2, np.uint8), one)
+    alone = _bits(one, 0, count, part)
+    usual = Shared(USUAL_GROUP, 1, None, alone)
+    order = _by_mean(symbols, USUAL_GROUP)
     for n in numbers:
         if n > 1:
             choices = np.empty(len(order), np.uint8)
             choices[order] = np.arange(len(order)) * n // len(order)
             counts = np.zeros((n, SYMBOLS_MAX), np.int64)
-            count_by_choice(symbols, group, choices, counts)
-            for _ in range(ROUNDS):
-                costs = packed_costs(counts, count)
-                counts[:] = 0
-                choose_and_count(symbols, group, costs, choices, counts)
-            bits = _bits(counts, len(order) * (n.bit_length() - 1), count, part)
-            if bits * FASTER < best.bits:
-                best = Shared(group, n, packed_costs(counts, count), bits)
-    return best
+            count_by_choice(symbols, USUAL_GROUP, choices, counts)
+            tried = _grouped(symbols, count, part, USUAL_GROUP, packed_costs(counts, count), n, ROUNDS)
+            if tried.bits * FASTER >= usual.bits:
+                break                                  # more tables would hardly gain more
+            usual = tried
+    if usual.costs is None:
+        return [Shared(group, 1, None, alone) for group in GROUPS]
+    # Of other lengths with the tables found: the length matters less than the number.
+    return [usual if group == USUAL_GROUP else _grouped(symbols, count, part, group, usual.costs, usual.tables, 1)
+            for group in GROUPS]
+
+
+def _by_mean(symbols: np.ndarray, group: int) -> np.ndarray:
+    # The groups in ascending order of their mean symbol.
+    sums = np.empty(len(symbols) >> group, np.int64)
+    _sums(symbols, group, sums)
+    return np.argsort(sums, kind="stable")
+
+
+def _grouped(symbols: np.ndarray, count: int, part: float, group: int, costs: np.ndarray, tables: int, rounds: int
+             ) -> Shared:
+    # Tables of groups that choose the cheapest by turns with their counts, from the costs of some on.
+    choices, counts = np.empty(len(symbols) >> group, np.uint8), np.zeros((tables, SYMBOLS_MAX), np.int64)
+    for _ in range(rounds):
+        counts[:] = 0
+        choose_and_count(symbols, group, costs, choices, counts)
+        costs = packed_costs(counts, count)
+    return Shared(group, tables, costs, _bits(counts, len(choices) * (tables.bit_length() - 1), count, part))
 
 
 def _bits(counts: np.ndarray, choices: int, count: int, part: float) -> float:
-    return float(sum(map(ideal, counts))) / ONE + choices + TABLE_BITS * count * len(counts) * part
+    return float(ideal(counts)) / ONE + choices + TABLE_BITS * count * len(counts) * part
 
 
 def packed_costs(counts: np.ndarray, symbols: int) -> np.ndarray:
@@ -101,13 +113,16 @@ def normalised(counts: np.ndarray) -> np.ndarray:
 
 @compiled
 def ideal(counts):
-    """Bits of an ideal code for symbols of these counts, in 1/1024."""
-    total = cost = 0
-    for s in range(len(counts)):
-        total += counts[at(s)]
-    for s in range(len(counts)):
-        if counts[at(s)] > 0:
-            cost += counts[at(s)] * (log2_of(total) - log2_of(counts[at(s)]))
+    """Bits of an ideal code for the symbols of tables of these counts (int64 [tables, symbols]), in 1/1024."""
+    cost = 0
+    for t in range(counts.shape[0]):
+        total = 0
+        for s in range(counts.shape[1]):
+            total += counts[at(t), at(s)]
+        log2_total = log2_of(max(total, 1))
+        for s in range(counts.shape[1]):
+            if counts[at(t), at(s)] > 0:
+                cost += counts[at(t), at(s)] * (log2_total - log2_of(counts[at(t), at(s)]))
     return cost
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..compiler import at, compiled, inlined
@@ -162,3 +164,27 @@ def decode_rows(values: np.ndarray, exponents: np.ndarray, layout: np.ndarray, c
     """Decode into values (int64) what encode_rows coded."""
     return _code_rows(DECODE, values, exponents, layout, columns, above, past, table, state, contexts, r, buf, raw,
                       raw_bit)
+
+
+class Survey(NamedTuple):
+    """How many values are of which kind. zeros: of both signs.  gathered: all values, put together by OR."""
+
+    negative: int
+    positive: int
+    zeros: int
+    minus_zeros: int
+    gathered: int
+
+
+@compiled
+def survey(values: np.ndarray, magnitude: int, sign: int, found: np.ndarray) -> None:
+    """Adds values (int64, flat) to `found` (int64, fields of Survey). magnitude: mask of it.  sign: its bit's place."""
+    for i in range(len(values)):
+        v = values[at(i)]
+        below = v >> sign & 1
+        if v & magnitude:
+            found[at(1 - below)] += 1
+        else:
+            found[2] += 1
+            found[3] += below
+        found[4] |= v

@@ -17,7 +17,7 @@ from ..bitstream.structures import WordParameters
 from ..dtypes import DType
 from .bins_coding import subtract_predictor
 from .range_coder import Coder, Strings, encoder_start, new_contexts
-from .word_loop import decode_rows, encode_rows
+from .word_loop import Survey, decode_rows, encode_rows, survey
 from .word_parts import BUFFER_FULL, MALFORMED, OCTAVE, OK, RAW_EXHAUSTED
 from .word_steps import CONTEXTS, MODELLED_SIGNS, NO_SIGNS, WEIGHT_START, WINDOW_MAX
 
@@ -184,33 +184,21 @@ def decode_words(words: np.ndarray, predictor: np.ndarray | None, dtype: DType, 
 
 # The encoder's choices (informative).
 
-def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | None = None) -> WordParameters:
-    """Parameters that suit the words [rows, cols]; predictor: None or an array like them."""
-    params = WordParameters()
+def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | None = None, *, trials: bool = True
+                      ) -> WordParameters:
+    """Parameters that suit the words [rows, cols]; predictor: None or an array like them.
+
+    trials: code a part of them with each choice that may pay; else only what one look at the words tells is chosen.
+    """
+    params, is_float = WordParameters(), dtype.kind == "f" and predictor is None
     if predictor is None and dtype.kind != "f" and words.size:
         params.offset = median(words, dtype)
-    is_float = dtype.kind == "f" and predictor is None
-    gathered, negative, positive, zeros = 0, 0, 0, 0
-    magnitude = (1 << (dtype.bits - dtype.sign)) - 1
-    for rows in _chunks(words.shape):
-        values = _values(words[rows], None if predictor is None else predictor[rows], dtype, params)
-        gathered |= int(np.bitwise_or.reduce(values, axis=None))
-        nonzero = (values & magnitude if is_float else values) != 0
-        below = (values >> (dtype.bits - 1)) & 1 if is_float else values < 0
-        below = below.astype(bool) if dtype.sign or not is_float else np.zeros_like(nonzero)
-        zeros += values.size - int(nonzero.sum())
-        negative += int((nonzero & below).sum())
-        positive += int((nonzero & ~below).sum())
-        params.signs |= int((below & ~nonzero).any()) << 8     # a -0 somewhere
-    minus_zero, params.signs = params.signs >> 8, params.signs & 255
-    params.zeros = int(zeros > 0)
-    if negative == 0 and not minus_zero:
-        params.signs = NO_SIGNS
-    elif min(negative, positive) < 0.45 * (negative + positive):
-        params.signs = MODELLED_SIGNS
+    gathered = _choose_signs(params, words, dtype, predictor)
     bits = dtype.mantissa if is_float else dtype.bits - 1
     while params.shift < bits and not gathered >> params.shift & 1:
         params.shift += 1
+    if not trials:
+        return params
     if words.size >= TRIED_FROM and words.shape[1] >= 16:
         plain = estimate_bits(words, predictor, dtype, params)
         params.row_shifts = 1
@@ -230,6 +218,24 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
             costs[rule] = estimate_bits(words, predictor, dtype, params)
         params.scale_rule = min(costs, key=costs.__getitem__)
     return params
+
+
+def _choose_signs(params: WordParameters, words: np.ndarray, dtype: DType, predictor: np.ndarray | None) -> int:
+    # Enters how zeros and signs are coded; returns all values, put together by OR.
+    is_float = dtype.kind == "f" and predictor is None
+    magnitude = (1 << (dtype.bits - dtype.sign)) - 1 if is_float else -1
+    sign = dtype.bits - 1 if is_float and dtype.sign else 63 if not is_float else 62
+    found = np.zeros(len(Survey._fields), np.int64)
+    for rows in _chunks(words.shape):
+        values = _values(words[rows], None if predictor is None else predictor[rows], dtype, params)
+        survey(values.reshape(-1), magnitude, sign, found)
+    seen = Survey(*found.tolist())
+    params.zeros = int(seen.zeros > 0)
+    if seen.negative == 0 and not seen.minus_zeros:
+        params.signs = NO_SIGNS
+    elif min(seen.negative, seen.positive) < 0.45 * (seen.negative + seen.positive):
+        params.signs = MODELLED_SIGNS
+    return seen.gathered
 
 
 def _has_skewed_low_bits(words: np.ndarray, dtype: DType, params: WordParameters) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..dtypes import DType
 from ..errors import FormatError
-from ..model import Literal, Slot, SlotCoding
+from ..model import Literal, Slot, SlotCoding, Tensor
 from . import slots
 
 PATH_BYTES_MAX, PART_BYTES_MAX = 1024, 255
@@ -88,27 +89,54 @@ def file_inside(folder: str, path: str) -> str:
 
 def read_range(path: str, offset: int, size: int) -> np.ndarray:
     """`size` bytes at `offset` as a uint8 array; FormatError TRUNCATED if the file is shorter."""
+    data, done = np.empty(size, np.uint8), 0
     try:
-        data = np.fromfile(path, np.uint8, size, offset=offset)
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            while done < size and (n := os.preadv(file, [data.data[done:]], offset + done)):
+                done += n
+        finally:
+            os.close(file)
     except OSError as error:
         raise FormatError("MISSING_FILE", f"cannot read {os.path.basename(path)!r}: {error.strerror}") from error
-    if data.size != size:
+    if done != size:
         raise FormatError("TRUNCATED", f"{os.path.basename(path)!r} ends before byte {offset + size}")
     return data
 
 
-def array_reader(path: str, offset: int, size: int, dtype: DType, count: int,
-                 coding: SlotCoding) -> Callable[[], np.ndarray]:
-    """A loader for Tensor: reads the slot's bytes anew at each call, gives a flat array of dtype.numpy."""
+@dataclass(frozen=True)
+class ArrayReader:
+    """What loads a Tensor: reads the bytes of a slot anew at each call. count: of elements."""
 
-    def read() -> np.ndarray:
+    path: str
+    offset: int
+    size: int
+    dtype: DType
+    count: int
+    coding: SlotCoding
+
+    def __call__(self) -> np.ndarray:
+        """All elements, a flat array of dtype.numpy."""
+        data = read_range(self.path, self.offset, self.size)
         try:
-            words = slots.decode_words(read_range(path, offset, size), dtype, coding, count)
+            words = slots.decode_words(data, self.dtype, self.coding, self.count)
         except ValueError as error:
-            raise FormatError("BAD_SIZE", f"{os.path.basename(path)!r} changed while it was read: {error}") from error
-        return words.view(dtype.numpy)
+            name = os.path.basename(self.path)
+            raise FormatError("BAD_SIZE", f"{name!r} changed while it was read: {error}") from error
+        return words.view(self.dtype.numpy)
 
-    return read
+    def part(self, first: int, count: int) -> np.ndarray:
+        """Some of the words."""
+        if self.coding != SlotCoding.PLAIN:
+            return self().view(self.dtype.word)[first : first + count]
+        size = self.dtype.word_bytes
+        data = read_range(self.path, self.offset + first * size, count * size)
+        return slots.decode_words(data, self.dtype, self.coding, count // self.dtype.parts)
+
+
+def lazy_tensor(name: str, shape: Sequence[int], reader: ArrayReader) -> Tensor:
+    """A tensor that is read from its file at each access."""
+    return Tensor(name, dtype=reader.dtype, shape=shape, load=reader, load_part=reader.part)
 
 
 def cut(placed: Sequence[tuple[int, Slot]], file_size: int, read: Callable[[int, int], bytes]) -> list[Literal | Slot]:

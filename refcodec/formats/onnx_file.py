@@ -21,7 +21,7 @@ from ..dtypes import BY_NAME, DType
 from ..errors import FormatError
 from ..model import Model, Slot, SlotCoding, Source, SourceFile, Tensor
 from . import slots
-from .files import array_reader, check_path, cut, file_inside, main_name, read_range
+from .files import ArrayReader, check_path, cut, file_inside, lazy_tensor, main_name, read_range
 from .onnx_layers import find_layers
 from .onnx_records import (
     DIMS_MAX,
@@ -112,8 +112,8 @@ class _Placing:
             record.index = len(tensors)
             self.taken[place.path][place.offset] = place, record.index
             insort(self.offsets[place.path], place.offset)
-            load = array_reader(file_path, place.offset, place.size, place.dtype, place.count, place.coding)
-            tensors.append(Tensor(name, dtype=place.dtype, shape=record.dims, load=load))
+            tensors.append(lazy_tensor(name, record.dims, ArrayReader(file_path, place.offset, place.size, place.dtype,
+                                                                      place.count, place.coding)))
 
     def overlaps(self, place: _Place) -> bool:
         offsets, taken = self.offsets[place.path], self.taken[place.path]

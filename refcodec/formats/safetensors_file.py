@@ -13,7 +13,7 @@ from ..dtypes import BY_NAME, DType
 from ..errors import FormatError
 from ..model import Literal, Model, Slot, SlotCoding, Source, SourceFile, Tensor
 from . import slots
-from .files import array_reader, cut, is_text, main_name, read_range
+from .files import ArrayReader, cut, is_text, lazy_tensor, main_name, read_range
 from .writer import SourceWriter
 
 HEADER_BYTES_MAX = 100_000_000
@@ -52,8 +52,7 @@ def load_safetensors(path: str, budget: Budget) -> Model:
             continue
         count, coding = math.prod(shape), _coding(dtype)
         placed.append((start + first, Slot(len(tensors), coding, last - first)))
-        load = array_reader(full, start + first, last - first, dtype, count, coding)
-        tensors.append(Tensor(name, dtype=dtype, shape=shape, load=load))
+        tensors.append(lazy_tensor(name, shape, ArrayReader(full, start + first, last - first, dtype, count, coding)))
     segments = cut(placed, file_size, lambda a, b: read_range(full, a, b - a).tobytes())
     source = Source("safetensors", [SourceFile(main_name(full, "model.safetensors"), segments)])
     return Model(tensors=tensors, source=source)
