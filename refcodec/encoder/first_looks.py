@@ -34,7 +34,7 @@ def has_more_values(words: np.ndarray, limit: int) -> bool:
 
 
 @compiled
-def _is_constant(words):
+def _is_constant(words: np.ndarray) -> bool:
     i = 1
     while i < len(words) and words[at(i)] == words[0]:
         i += 1
@@ -42,7 +42,7 @@ def _is_constant(words):
 
 
 @inlined
-def _odd_divisor(a, b):
+def _odd_divisor(a: int, b: int) -> int:
     # The greatest common divisor of odd a, b > 0.
     while b:
         a, b = b, a % b
@@ -50,7 +50,7 @@ def _odd_divisor(a, b):
 
 
 @compiled
-def _is_off_grid(words, mantissa, exponent_bits, octaves):
+def _is_off_grid(words: np.ndarray, mantissa: int, exponent_bits: int, octaves: int) -> bool:
     # The step divides all values: it is at most `divisor` (odd) times 2^lowest, their greatest common divisor so far.
     divisor, lowest, highest = 0, 0, 0
     for i in range(len(words)):
@@ -75,7 +75,7 @@ def _is_off_grid(words, mantissa, exponent_bits, octaves):
 
 
 @compiled
-def _has_more_values(words, limit, seen):
+def _has_more_values(words: np.ndarray, limit: int, seen: np.ndarray) -> bool:
     # seen: room, zeros, of a power of two of more than twice the limit.
     count, zero = 0, False
     for i in range(len(words)):

@@ -407,9 +407,9 @@ def write_stream(sink: BinaryIO, encoders: Sequence[ModelEncoder], steps: Sequen
     profile = max(encoder.profile(step) for encoder, step in zip(encoders, steps))
     layers = [len(encoder.layer_steps(step)) for encoder, step in zip(encoders, steps)]
     units = 2 + sum((len(e.model.tensors) + 6) * n for e, n in zip(encoders, layers))
-    headers = [x for e, r in zip(encoders, plan.references) for x in e.structures(profile, len(r))]
     side = max(encoder.decomposition_size() for encoder in encoders)
-    level = lowest_level(headers, profile, units, sum(layers), side)
+    level = lowest_level([x for e, r in zip(encoders, plan.references) for x in e.structures(profile, len(r))],
+                         profile, units, sum(layers), side)
     nesting = max(plan.depths()) * max(layers)
     level = next((x for x in LEVELS.values() if x.number >= level.number and x.nesting >= nesting), level)
     writer = StreamWriter(sink, level, profile)

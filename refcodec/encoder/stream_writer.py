@@ -112,6 +112,7 @@ class StreamWriter:
         unit = self.unit(UnitType.TENSOR_DATA, syntax.tensor_data, x, model.state)
         for d in descriptors:
             model.unit_of[d.tensor_index] = len(model.tensor_units)
+            d.component = []                                   # of what is written the index asks the number alone
         model.tensor_units.append(TensorUnit(unit, descriptors, []))
 
     @staticmethod

@@ -25,7 +25,7 @@ from .rate_control import finest_step, largest_magnitude, step_parts
 from .tensor_job import Choice, TensorJob, level_mode
 from .treatment import Treatment, is_finite, step_of
 from .updates.coder import code_update, low_rank_candidates, row_mask_candidate
-from .words_in_bins import WORTH, WORTH_BEST, may_repeat, mostly_unchanged, words_in_bins
+from .words_in_bins import WORTH, WORTH_BEST, WORTH_LARGE, may_repeat, mostly_unchanged, words_in_bins
 
 SAMPLE = 1 << 16            # elements whose cost decides between scans and predictions
 
@@ -70,9 +70,10 @@ def _in_bins(job: TensorJob) -> Candidate:
     if structured is not None:
         structured.code(config.threads, [EntropyMode.BINS], only=tools.effort != "best")
         found = min(found, structured, key=lambda c: c.size)
-    if tools.effort == "best" or tools.effort == "default" and may_repeat(job):
+    worth = WORTH_BEST if tools.effort == "best" else WORTH_LARGE if job.large_model else WORTH
+    if tools.effort == "best" or tools.effort == "default" and may_repeat(job, found.size * worth):
         other = _in_any_mode(job)
-        return other if other.size < found.size * (WORTH_BEST if tools.effort == "best" else WORTH) else found
+        return other if other.size < found.size * worth else found
     return found
 
 

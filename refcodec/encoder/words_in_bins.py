@@ -11,13 +11,14 @@ import numpy as np
 from ..bitstream.structures import Component, EntropyMode, Quantiser
 from ..compiler import at, compiled, signed
 from ..entropy.modes import Whole, whole_array
-from ..entropy.words import difference
+from ..entropy.words import choose_parameters, difference, estimate_bits
 from .candidate import Candidate, Prediction
 from .tensor_job import TensorJob
 
 REPEATS_TO = 1 << 22        # elements: of more, nobody wants to wait for CC
 REPEATED = 0.25             # part of a sample that comes again, from which CC is tried
 WORTH = 0.98                # what CC may take of the bytes of bins then,
+WORTH_LARGE = 0.75          # of a large model, for which its time of decoding counts as well,
 WORTH_BEST = 0.99           # and where size is what is asked for
 SAMPLE = 1 << 14            # elements that say whether a difference pays,
 PIECE = 1 << 10             # so many in a row
@@ -70,10 +71,18 @@ def _best_prediction(job: TensorJob) -> tuple[Prediction | None, bool]:
     return best, False
 
 
-def may_repeat(job: TensorJob) -> bool:
-    """True if context coding is worth a trial: a tensor that does not take long, and seems to repeat itself."""
+def may_repeat(job: TensorJob, most: float) -> bool:
+    """True if context coding is worth a trial: a tensor that does not take long, seems to repeat itself, and of a large
+    model a part tells that `most` bytes will do."""
     dtype, words = job.dtype, job.words
-    return dtype.kind == "f" and dtype.bits >= 16 and words.size <= REPEATS_TO and repeats_itself(words)
+    if not (dtype.kind == "f" and dtype.bits >= 16 and words.size <= REPEATS_TO and repeats_itself(words)):
+        return False
+    if not job.large_model:
+        return True
+    matrix = job.matrix(words)
+    parameters = choose_parameters(matrix, dtype, trials=False)
+    parameters.repeats = 1
+    return estimate_bits(matrix, None, dtype, parameters) < 8 * most
 
 
 def repeats_itself(words: np.ndarray) -> bool:

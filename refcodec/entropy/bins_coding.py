@@ -82,10 +82,12 @@ def octave_cell(value):
 
 @compiled
 def count_values(values, counts):
-    """Adds the values to counts (int64 [2, values there are]); like neighbours are counted apart, which is faster."""
+    """Adds the values to counts (int64 [1 or 2, values there are]); with two rows like neighbours are counted apart,
+    which is faster."""
+    other = at(counts.shape[0] - 1)
     for i in range(0, len(values) - 1, 2):
         counts[0, at(values[at(i)])] += 1
-        counts[1, at(values[at(i + 1)])] += 1
+        counts[other, at(values[at(i + 1)])] += 1
     if len(values) & 1:
         counts[0, at(values[at(len(values) - 1)])] += 1
 
@@ -93,8 +95,9 @@ def count_values(values, counts):
 @compiled
 def count_octave_cells(values, counts):
     """The same with octave cells."""
+    other = counts.shape[0] - 1
     for i in range(len(values)):
-        counts[at(i & 1), at(octave_cell(signed(values[at(i)])))] += 1
+        counts[at(i & other), at(octave_cell(signed(values[at(i)])))] += 1
 
 
 @compiled

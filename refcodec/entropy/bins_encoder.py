@@ -48,6 +48,7 @@ OCTAVES_FROM = 17            # bits of a plane's values from which octave cells 
 EXPONENT_TABLES = 16
 EXPONENT_STEP = 7            # one exponent in so many of a long array is counted
 RARE = 0.001                 # part of the exponents above the top one
+SHARED_FROM = 8              # pieces of an array; fewer have no groups that pay for tables of their own
 TAIL_PART = 8                # of so many chunks one tells whether a tail is more than raw bits
 
 
@@ -55,7 +56,8 @@ TAIL_PART = 8                # of so many chunks one tells whether a tail is mor
 class Plan:
     """How a plane is coded. shift: of its values in a word.  tables: None as long as they are not chosen.
 
-    choices: the table of each group, uint8; empty where there is one.
+    choices: the table of each group, uint8; empty where there is one.  only_values, only_symbols: of an array of one
+    chunk, kept when they are first made.
     """
 
     p: int
@@ -64,6 +66,8 @@ class Plan:
     bins: Bins
     tables: Shared | None = None
     choices: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    only_values: np.ndarray | None = None
+    only_symbols: np.ndarray | None = None
 
     @property
     def octaves(self) -> bool:
@@ -152,9 +156,12 @@ class BinsEncoder:
         plan = Plan(p, shift, width, Bins(0, 0, none, none, none, 0.0))
         cells, count_cells = (OCTAVE_CELLS, count_octave_cells) if plan.octaves else (1 << width, count_values)
 
+        rows = 2 if self.coded.count >= CHUNK_ELEMENTS else 1
+
         def bins_of(chunks: range) -> Bins:
-            counts = self._summed(lambda c, counts: count_cells(self._values(plan, c), counts), chunks, (2, cells))
-            return octave_bins(counts.sum(0)) if plan.octaves else best_bins(counts[0] + counts[1], width)
+            counts = self._summed(lambda c, counts: count_cells(self._values(plan, c), counts), chunks, (rows, cells))
+            total = counts[0] + counts[1] if rows == 2 else counts[0]
+            return octave_bins(total) if plan.octaves else best_bins(total, width)
 
         every = range(0, self.coded.chunks, TAIL_PART)
         if p and len(every) > 1:                           # bins of the raw bits alone hold all values there can be
@@ -165,7 +172,18 @@ class BinsEncoder:
         return plan
 
     def _values(self, plan: Plan, c: int) -> np.ndarray:
-        return plan.values(self.words, self.coded, self.coded.chunk(c))
+        if plan.only_values is not None:
+            return plan.only_values
+        values = plan.values(self.words, self.coded, self.coded.chunk(c))
+        plan.only_values = values if self.coded.chunks == 1 else None
+        return values
+
+    def _symbols(self, plan: Plan, c: int) -> np.ndarray:
+        if plan.only_symbols is not None:
+            return plan.only_symbols
+        symbols = plan.symbols(self._values(plan, c))
+        plan.only_symbols = symbols if self.coded.chunks == 1 else None
+        return symbols
 
     # Tables
 
@@ -181,7 +199,7 @@ class BinsEncoder:
     def _sampled(self, plan: Plan) -> list[Shared]:
         # The best tables of each length of group; none where one table does, or each element says its own.
         pieces = self.coded.count // PIECE
-        if not plan.bins.coded or self._by_context(plan) or pieces < 2:
+        if not plan.bins.coded or self._by_context(plan) or pieces < SHARED_FROM:
             return []
         chosen = pieces_of_sample(self.coded.count)
         values: np.ndarray = np.empty((len(chosen), PIECE), plan.dtype)
@@ -199,7 +217,7 @@ class BinsEncoder:
             return normalised(plan.bins.counts[None])
 
         def add(c: int, counts: np.ndarray) -> None:
-            symbols = plan.symbols(self._values(plan, c))
+            symbols = self._symbols(plan, c)
             if plan.tables is None:
                 count_in_contexts(symbols, self._contexts(plan, c), counts)
             else:
@@ -234,7 +252,7 @@ class BinsEncoder:
             plane, values = coder.plane, self._values(plan, c)
             symbols, words, used = np.zeros(0, np.uint8), 0, 0
             if plane.coded:
-                symbols = plan.symbols(values)
+                symbols = self._symbols(plan, c)
                 words, before = self._coded_symbols(plan, coder, c, symbols)
                 parts += before
             raw = np.zeros((len(values) * plane.raw_bits + 7) // 8, np.uint8)

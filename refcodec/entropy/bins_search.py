@@ -75,11 +75,13 @@ def best_bins(counts: np.ndarray, width: int) -> Bins:
 
     counts: int64 of each value of `width` bits, not all 0.
     """
-    cells = {r: merged(counts, r) if r else counts for r in RAW_BITS if r <= width}
-    least = {r: _least(cells[r]) for r in cells}
-    total = int(least[0][2])
+    cells = {0: counts}
+    for before, r in zip(RAW_BITS, (r for r in RAW_BITS if 0 < r <= width)):
+        cells[r] = merged(cells[before], r - before)
+    total = int(cells[max(cells)].sum())
+    least = {r: _least(cells[r], cells.get(4, counts), total) for r in cells}
     # Where many cells are in use no 256 bins tell them apart, and raw bits are cheaper.
-    ideal = {r: (cost + BIN_PRICE * min(used, SYMBOLS_MAX)) / ONE + r * total for r, (cost, used, _) in least.items()
+    ideal = {r: (cost + BIN_PRICE * min(used, SYMBOLS_MAX)) / ONE + r * total for r, (cost, used) in least.items()
              if r or used <= 4 * SYMBOLS_MAX or len(cells) == 1}
     chosen = max(r for r in ideal if ideal[r] <= min(ideal.values()) * FASTER)
     found = find_bins(cells[chosen], chosen)
@@ -142,17 +144,18 @@ def _fill(low, log, out):
 
 
 @compiled
-def _least(counts):
-    # (cost of an ideal code for symbols of these counts, how many there are, the sum of the counts)
-    total = used = cost = 0
-    for i in range(len(counts)):
-        total += counts[at(i)]
-    log2_total = log2_of(total)
-    for i in range(len(counts)):
-        if counts[at(i)] > 0:
-            used += 1
-            cost += counts[at(i)] * (log2_total - log2_of(counts[at(i)]))
-    return cost, used, total
+def _least(counts, coarse, total):
+    # (cost of an ideal code for symbols of these counts, how many there are). coarse: counts of blocks, or the same.
+    used = cost = 0
+    log2_total, block = log2_of(total), max(1, len(counts) // len(coarse))
+    for b in range(len(counts) // block):
+        if block > 1 and coarse[at(b)] == 0:
+            continue
+        for i in range(b * block, (b + 1) * block):
+            if counts[at(i)] > 0:
+                used += 1
+                cost += counts[at(i)] * (log2_total - log2_of(counts[at(i)]))
+    return cost, used
 
 
 @inlined
