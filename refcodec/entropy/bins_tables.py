@@ -50,48 +50,51 @@ def share_tables(symbols: np.ndarray, count: int, part: float, numbers: tuple[in
 
     symbols: of a sample of whole pieces, uint8.  count: of different symbols.  numbers: of tables, ascending from 1.
     """
-    one = np.zeros((1, SYMBOLS_MAX), np.int64)
-    count_by_choice(symbols, PIECE_LOG2, np.zeros(len(symbols) >> PIECE_LOG2, np.uint8), one)
-    alone = _bits(one, 0, count, part)
-    usual = Shared(USUAL_GROUP, 1, None, alone)
-    order = _by_mean(symbols, USUAL_GROUP)
+    sample = _Sample(symbols, count, part)
+    usual = Shared(USUAL_GROUP, 1, None, sample.bits(sample.counted(PIECE_LOG2, 1), 0))
+    alone = usual.bits
     for n in numbers:
         if n > 1:
-            choices = np.empty(len(order), np.uint8)
-            choices[order] = np.arange(len(order)) * n // len(order)
-            counts = np.zeros((n, SYMBOLS_MAX), np.int64)
-            count_by_choice(symbols, USUAL_GROUP, choices, counts)
-            tried = _grouped(symbols, count, part, USUAL_GROUP, packed_costs(counts, count), n, ROUNDS)
+            costs = packed_costs(sample.counted(USUAL_GROUP, n), count)
+            tried = sample.grouped(USUAL_GROUP, n, costs, ROUNDS)
             if tried.bits * FASTER >= usual.bits:
                 break                                  # more tables would hardly gain more
             usual = tried
     if usual.costs is None:
         return [Shared(group, 1, None, alone) for group in GROUPS]
     # Of other lengths with the tables found: the length matters less than the number.
-    return [usual if group == USUAL_GROUP else _grouped(symbols, count, part, group, usual.costs, usual.tables, 1)
-            for group in GROUPS]
+    return [usual if group == USUAL_GROUP else sample.grouped(group, usual.tables, usual.costs, 1) for group in GROUPS]
 
 
-def _by_mean(symbols: np.ndarray, group: int) -> np.ndarray:
-    # The groups in ascending order of their mean symbol.
-    sums = np.empty(len(symbols) >> group, np.int64)
-    _sums(symbols, group, sums)
-    return np.argsort(sums, kind="stable")
+@dataclass
+class _Sample:
+    """See share_tables()."""
 
+    symbols: np.ndarray
+    count: int
+    part: float
 
-def _grouped(symbols: np.ndarray, count: int, part: float, group: int, costs: np.ndarray, tables: int, rounds: int
-             ) -> Shared:
-    # Tables of groups that choose the cheapest by turns with their counts, from the costs of some on.
-    choices, counts = np.empty(len(symbols) >> group, np.uint8), np.zeros((tables, SYMBOLS_MAX), np.int64)
-    for _ in range(rounds):
-        counts[:] = 0
-        choose_and_count(symbols, group, costs, choices, counts)
-        costs = packed_costs(counts, count)
-    return Shared(group, tables, costs, _bits(counts, len(choices) * (tables.bit_length() - 1), count, part))
+    def counted(self, group: int, tables: int) -> np.ndarray:
+        """Counts (int64 [tables, 256]) where as many groups have each table, by their mean symbols."""
+        sums = np.empty(len(self.symbols) >> group, np.int64)
+        _sums(self.symbols, group, sums)
+        choices, counts = np.empty(len(sums), np.uint8), np.zeros((tables, SYMBOLS_MAX), np.int64)
+        choices[np.argsort(sums, kind="stable")] = np.arange(len(sums)) * tables // len(sums)
+        count_by_choice(self.symbols, group, choices, counts)
+        return counts
 
+    def grouped(self, group: int, tables: int, costs: np.ndarray, rounds: int) -> Shared:
+        """Tables of groups that choose the cheapest by turns with their counts, from the costs of some on."""
+        choices, counts = np.empty(len(self.symbols) >> group, np.uint8), np.zeros((tables, SYMBOLS_MAX), np.int64)
+        for _ in range(rounds):
+            counts[:] = 0
+            choose_and_count(self.symbols, group, costs, choices, counts)
+            costs = packed_costs(counts, self.count)
+        return Shared(group, tables, costs, self.bits(counts, len(choices) * (tables.bit_length() - 1)))
 
-def _bits(counts: np.ndarray, choices: int, count: int, part: float) -> float:
-    return float(ideal(counts)) / ONE + choices + TABLE_BITS * count * len(counts) * part
+    def bits(self, counts: np.ndarray, choices: int) -> float:
+        """Of symbols with these counts, of the choices, and of the sample's share of the header."""
+        return float(ideal(counts)) / ONE + choices + TABLE_BITS * self.count * len(counts) * self.part
 
 
 def packed_costs(counts: np.ndarray, symbols: int) -> np.ndarray:
