@@ -21,6 +21,7 @@ PACKAGES = {
     "lmzip": ("lmzip[zstd]==1.3.0", "numpy"),
     "bigsmall": ("bigsmall==4.0.0", "numpy"),
     "z4ai": ("z4ai==0.2.0", "numpy"),
+    "answers": ("onnxruntime", "onnx", "numpy", "pillow", "safetensors"),
     "outputs": ("onnxruntime", "onnx", "numpy", "pillow", "scikit-image", "scikit-learn"),
 }
 WORKERS = pathlib.Path(__file__).parent / "workers"

@@ -3,7 +3,8 @@
     python nncodec_worker.py FILE.npz '[{"qp": -20, "lambda_scale": 1}, ...]'
 
 Prints one line of JSON per work point: stream bytes, SNR in dB over all elements, seconds of encoding and
-decoding (best of "repeat").  Dependent quantisation is always on, as in NNCodec's best setting.
+decoding (best of "repeat").  "decoded" names an npz that takes the decoded tensors.  Dependent quantisation is always
+on, as in NNCodec's best setting.
 """
 
 import contextlib
@@ -83,6 +84,8 @@ def measured(tensors, point):
     repeat = point.get("repeat", 1)
     stream, encoding = timed(encode, repeat if point.get("time") else 1)
     decoded, decoding = timed(decode, repeat)
+    if "decoded" in point:
+        np.savez(point["decoded"], **{name: np.asarray(decoded[name]) for name in tensors})
     return dict(qp=point["qp"], lambda_scale=point["lambda_scale"], bytes=len(stream), snr=snr(tensors, decoded),
                 weights=sum(a.size for a in tensors.values()), encode_seconds=encoding, decode_seconds=decoding)
 
