@@ -8,6 +8,7 @@
 #   make fuzz                a million damaged streams over the C decoder, a hundred thousand over Python's (an hour)
 #   make mutation            faults put into the decoder one by one: which of them the suite sees (hours)
 #   make bench               OMC beside its peers, in environments of their own (about an hour)
+#   make bench-answers       what networks still answer after coding with loss, and what that costs (an hour; QUICK=1)
 #   make bench-speed         speed beside the fast codecs on large files, and the figures to reach (two hours; QUICK=1:
 #                            minutes; SEED=7: other generated files)
 #   make systems             every coding system on one table: size, error, speed, verified; writes docs/systems.md
@@ -23,7 +24,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check soak fuzz mutation bench bench-speed systems docs experiments conformance models big-models clean
+.PHONY: help demo test test-all check soak fuzz mutation bench bench-answers bench-speed systems docs experiments conformance models big-models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -73,6 +74,9 @@ mutation: $(READY)
 
 bench: $(READY) models $(TRANSFORMER)
 	@$(BIN)/python tools/bench_peers.py --models $(MODELS)
+
+bench-answers: $(READY)
+	@$(BIN)/python tools/bench_answers.py --models $(MODELS)/answers $(if $(QUICK),--quick)
 
 bench-speed: $(READY) models
 	@$(BIN)/python tools/bench_speed.py --models $(MODELS) $(if $(QUICK),--quick) $(if $(SEED),--seed '$(SEED)')
