@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from ..formats.table import by_source
 from ..prediction.neighbours import Neighbours
 from .selection import units_of
 
+TEXT_MAX = 1000                 # bytes of a text among the metadata that is shown
 Facts: TypeAlias = dict[str, Any]          # values that json can hold, by name
 
 
@@ -76,6 +78,16 @@ def _describe(parsed: ParsedStream) -> Facts:
     }
 
 
+def _texts(model: ParsedModel) -> dict[str, str]:
+    """The metadata that are short texts, by key."""
+    found = {}
+    for e in model.metadata.entry if model.metadata else []:
+        if len(e.metadata_value) <= TEXT_MAX:
+            with contextlib.suppress(UnicodeDecodeError):
+                found[e.metadata_key] = bytes(e.metadata_value).decode("utf-8")
+    return found
+
+
 def _describe_model(parsed: ParsedStream, model: ParsedModel) -> Facts:
     tensors = []
     for u in model.tensor_units:
@@ -98,6 +110,7 @@ def _describe_model(parsed: ParsedStream, model: ParsedModel) -> Facts:
             "source_files": [] if model.topology is None else [f.file_path for f in model.topology.file],
             "layers": len(model.layers.layer) if model.layers else 0, "activations": _activations(model),
             "metadata": sorted(e.metadata_key for e in model.metadata.entry) if model.metadata else [],
+            "metadata_texts": _texts(model),
             "quantised_elements": count,
             "bits_per_weight": 8 * (end - model.unit.offset) / count if count else None}
 

@@ -37,6 +37,8 @@ def _print_model(number: int, m: dict[str, Any]) -> None:
                                       else f"model {r['model']} '{shown(r['name'])}' of this stream"))
     if m["bits_per_weight"]:
         print(f"  {m['bits_per_weight']:.4f} bits per weight over {m['quantised_elements']:,} quantised elements")
+    for key, text in m["metadata_texts"].items():
+        print(f"  metadata {shown(key)}: {shown(text, 200)}")
     for a in m["activations"]:
         print(f"  integers: {shown(a['layer'])} takes {'signed' if a['signed'] else 'unsigned'} integers of "
               f"{a['width']} bits in units of 2^{-a['fraction_bits']}, accumulators of {a['accumulator_width']} bits")
