@@ -5,7 +5,7 @@
     python -m tools.bombs --write FOLDER          # the streams alone
 
 A stream is sealed, but for digests of tensors that nobody waits for here. The commands run under limits of the kernel
-(120 s of CPU, 4 GB of address space, files of 4 GB), so that the table can be made on any state of the code.
+(tools/limited.py), so that the table can be made on any state of the code.
 """
 
 from __future__ import annotations
@@ -14,12 +14,8 @@ import argparse
 import json
 import lzma
 import math
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +53,9 @@ from refcodec.dtypes import BY_NAME
 from refcodec.encoder.candidate import Part
 from refcodec.encoder.stream_writer import body_of
 from refcodec.expansion import lzma_filters
+from tools import limited
 
-ROOT = Path(__file__).resolve().parents[1]
-SECONDS, ADDRESS_SPACE, FILE_SIZE = 120, 8 << 30, 4 << 30      # limits of the kernel for one command
+SECONDS = 120                                                # of CPU that the kernel lets one command take
 MB = 1 << 20
 ONE = 0x3F800000                                            # 1.0 in float32
 
@@ -240,27 +236,14 @@ def cost(bomb: Bomb, folder: Path, options: tuple[str, ...] = ()) -> dict[str, o
     stream, out = folder / "bomb.omc", folder / "out"
     stream.write_bytes(data := bomb.stream())
     names = {"STREAM": str(stream), "OUT": str(out), "OUT.npz": str(out) + ".npz"}
-    command = [sys.executable, "-m", "refcodec", *(names.get(a, a) for a in bomb.command), *options]
-    began = time.monotonic()
-    with open(folder / "stdout", "wb") as printed, open(folder / "stderr", "w+b") as said:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=printed, stderr=said, preexec_fn=_limit)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        last = said.read().decode("utf-8", "replace").strip().splitlines()
-    written = sum(p.stat().st_blocks * 512 for p in folder.rglob("*") if p.is_file() and p != stream)
+    done = limited.run(limited.refcodec(*(names.get(a, a) for a in bomb.command), *options), folder, cpu=SECONDS)
+    written = len(done.out) + sum(p.stat().st_blocks * 512 for p in folder.rglob("*") if p.is_file() and p != stream)
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
+    last = done.err.strip().splitlines()
     answer = last[-1].removeprefix("refcodec: ") if last else ""
-    return {"bomb": bomb.name, "bytes_in": len(data), "level": bomb.level, "exit": process.returncode,
-            "cpu_s": round(usage.ru_utime + usage.ru_stime, 2), "peak_mb": round(usage.ru_maxrss / 1024),
-            "out_mb": round(written / MB, 1), "answer": answer[:160], "wall_s": round(time.monotonic() - began, 2)}
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
+    return {"bomb": bomb.name, "bytes_in": len(data), "level": bomb.level, "exit": done.exit, "cpu_s": round(done.cpu, 2),
+            "peak_mb": round(done.peak / MB), "out_mb": round(written / MB, 1), "answer": answer[:160]}
 
 
 def main() -> int:
