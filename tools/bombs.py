@@ -242,8 +242,9 @@ def cost(bomb: Bomb, folder: Path, options: tuple[str, ...] = ()) -> dict[str, o
         path.rmdir() if path.is_dir() else path.unlink()
     last = done.err.strip().splitlines()
     answer = last[-1].removeprefix("refcodec: ") if last else ""
-    return {"bomb": bomb.name, "bytes_in": len(data), "level": bomb.level, "exit": done.exit, "cpu_s": round(done.cpu, 2),
-            "peak_mb": round(done.peak / MB), "out_mb": round(written / MB, 1), "answer": answer[:160]}
+    return {"bomb": bomb.name, "bytes_in": len(data), "level": bomb.level, "exit": done.exit,
+            "cpu_s": round(done.cpu, 2), "peak_mb": round(done.peak / MB), "out_mb": round(written / MB, 1),
+            "answer": answer[:160]}
 
 
 def main() -> int:

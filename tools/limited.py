@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 MB = 1 << 20
 STARTER = """
 import json, os, resource, signal, sys, time
-limits, seconds, command = json.loads(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+told, limits, seconds, command = int(sys.argv[1]), json.loads(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]
 pid = os.fork()
 if pid == 0:
+    os.close(told)
     os.setsid()
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
@@ -30,7 +31,7 @@ signal.signal(signal.SIGALRM, stop)
 signal.setitimer(signal.ITIMER_REAL, seconds)
 _, status, usage = os.wait4(pid, 0)
 print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10]),
-      file=os.fdopen(3, "w"))
+      file=os.fdopen(told, "w"))
 """
 
 
@@ -53,15 +54,13 @@ def run(command: Sequence[str | Path], folder: Path, *, cpu: int = 60, address_s
     """
     limits = json.dumps({"CPU": cpu, "AS": address_space, "FSIZE": file_size, "CORE": 0})
     read, write = os.pipe()
-    if write == 3:
-        write = os.dup(write)
-    program = [sys.executable, "-I", "-S", "-c", STARTER, limits, str(seconds), *map(str, command)]
+    program = [sys.executable, "-I", "-S", "-c", STARTER, str(write), limits, str(seconds), *map(str, command)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
                    **variables}
     names = folder / ".printed", folder / ".said"
     with open(names[0], "wb") as out, open(names[1], "wb") as err:
-        process = subprocess.Popen(["/bin/sh", "-c", f'exec 3>&{write}; exec "$@"', "sh", *program], stdin=subprocess.DEVNULL,
-                                   stdout=out, stderr=err, pass_fds=[write], env=environment)
+        process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=[write],
+                                   env=environment)
         os.close(write)
         with os.fdopen(read) as told:
             line = told.readline()

@@ -55,6 +55,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+FILE_BYTES_MAX = 1 << 20           # of a configuration file
+
+
 @dataclass(frozen=True)
 class Config:
     """Lossless unless one of step, snr and bits_per_weight is given.
@@ -240,8 +243,11 @@ def settings_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The settings in a configuration file, TOML or JSON. Raises ConfigError BAD_CONFIG if one is unknown."""
     try:
         with open(path, "rb") as f:
-            data = json.load(f) if str(path).endswith(".json") else tomllib.load(f)
-    except (OSError, ValueError) as error:
+            text = f.read(FILE_BYTES_MAX + 1).decode("utf-8")
+        if len(text) > FILE_BYTES_MAX:
+            raise ValueError(f"over {FILE_BYTES_MAX} bytes")
+        data = json.loads(text) if str(path).endswith(".json") else tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError("BAD_CONFIG", f"{path}: {error}") from None
     known = {f.name for f in fields(Config)}
     if not isinstance(data, dict):
@@ -249,7 +255,29 @@ def settings_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     if set(data) - known:
         raise ConfigError("BAD_CONFIG", f"{path}: unknown settings {sorted(set(data) - known)}; known are "
                           f"{sorted(known)}")
-    return data
+    return {name: _setting(path, name, value) for name, value in data.items()}
+
+
+_KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
+    "float": ("a number", (int, float)), "int": ("a whole number", int), "bool": ("true or false", bool),
+    "str": ("a text", str)}
+_TYPES = {f.name: str(f.type).removesuffix(" | None") for f in fields(Config)}
+
+
+def _setting(path: str | os.PathLike[str], name: str, value: Any) -> Any:
+    """A setting of a file, of the type of its field; rules are tables. Raises ConfigError BAD_CONFIG."""
+    if name == "rules":
+        try:
+            return tuple(Rule(**rule) for rule in value)
+        except TypeError:
+            raise ConfigError("BAD_CONFIG", f"{path}: rules are tables of match, treatment and scale") from None
+    if _TYPES[name] not in _KINDS:
+        raise ConfigError("BAD_CONFIG", f"{path}: {name} cannot be given in a file")
+    called, kind = _KINDS[_TYPES[name]]
+    right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    if value is not None and not (right and (isinstance(value, str) or abs(value) < 1 << 63)):
+        raise ConfigError("BAD_CONFIG", f"{path}: {name} is {called}, not {str(value)[:60]!r}")
+    return value
 
 
 def _snr(config: Config, usual: float) -> float:

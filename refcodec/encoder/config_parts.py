@@ -68,6 +68,8 @@ class Rule:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.match, str):
+            refuse(f"a rule's match is a text, not {self.match!r}")
         one_of("treatment", self.treatment, TREATMENTS)
         positive("scale", self.scale)
         if self.scale != 1.0 and self.treatment != "quantise":
