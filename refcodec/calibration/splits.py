@@ -18,6 +18,7 @@ from .runtime import Arrays
 
 ONE_IN, ONE_IN_FEW = 5, 3       # inputs is held out; and of so few that this would be less than HELD_OUT blocks
 BLOCKS = 100                    # of adjacent inputs, at most, in all
+MEASURED, LEAST_MEASURED = 1 << 20, 16          # elements of inputs on which sensitivities are measured; inputs
 HELD_OUT, HELD_OUT_MIN = 8, 4   # blocks: that will do, and at least
 
 
@@ -71,6 +72,23 @@ def held_out_blocks(count: int, inputs: int, seed: int) -> np.ndarray:
                           f"on; give {HELD_OUT_MIN * ONE_IN_FEW} at least, some hundreds rather, or others to judge on "
                           "with --validation (an input is a row of a batch, or a run)")
     return chosen
+
+
+def few_of(runs: Sequence[Arrays], proto: onnx.ModelProto) -> list[Arrays]:
+    """Some of the inputs, spread evenly: for what needs no more than MEASURED elements of arrays, or LEAST_MEASURED
+    inputs. All, where they are no more."""
+    rows = [batch_rows(run, proto) or 1 for run in runs]
+    wanted = max(LEAST_MEASURED, MEASURED * sum(rows) // sum(a.size for run in runs for a in run.values()))
+    if sum(rows) <= wanted:
+        return list(runs)
+    chosen = np.zeros(sum(rows), bool)
+    chosen[np.arange(wanted) * len(chosen) // wanted] = True
+    found = []
+    for run, here in zip(runs, np.split(chosen, np.cumsum(rows)[:-1])):
+        if here.any():
+            batch = batch_rows(run, proto) is not None
+            found.append({name: a[here] for name, a in run.items()} if batch else run)
+    return found
 
 
 def validation(runs: Sequence[Arrays], calibrated: Sequence[Arrays], proto: onnx.ModelProto) -> HeldOut:

@@ -16,7 +16,7 @@ from .inputs import check_runs
 from .network import Network
 from .runtime import Arrays
 from .sensitivity import Progress, Sensitivities, sensitivities
-from .splits import HeldOut, all_of, split, validation
+from .splits import HeldOut, all_of, few_of, split, validation
 
 SMALL = 1 << 21                 # weights of a network that is quicker in one thread
 
@@ -25,7 +25,7 @@ Sequences = Sequence[Sequence[Arrays]]
 
 @dataclass
 class Subjects:
-    """network: on the runs to calibrate on; quantised.  measured: on those, or some of them; in their order where
+    """network: on the runs to calibrate on; quantised.  measured: on those, or some of them, one after another where
     outputs are fed back.  judged: on inputs held out, of which `blocks` are as HeldOut has them.  key_runs: what the
     sensitivities depend on, with `feed`."""
 
@@ -69,7 +69,9 @@ def subjects_of(model: Model, sequences: Sequences, held_out: Sequences, feed: F
     else:
         kept, held = split(runs, proto, seed)
     network, judged = Network(model, kept, threads), Network(model, held.runs, threads, cut=False)
-    return Subjects(network, network, judged, [held.blocks[n] for n in judged.run_numbers], kept, feed)
+    some = few_of(kept, proto)
+    measured = network if all(a is b for a, b in zip(some, kept)) else Network(model, some, threads)
+    return Subjects(network, measured, judged, [held.blocks[n] for n in judged.run_numbers], some, feed)
 
 
 def _fed(model: Model, sequences: Sequences, held_out: Sequences, feed: Feed, seed: int, threads: int) -> Subjects:

@@ -13,7 +13,7 @@ from refcodec.calibration import Decision, Judge, Network, Target, measure_of, n
 from refcodec.calibration.decisions import decision_of, decisions_of
 from refcodec.calibration.measure import Output
 from refcodec.calibration.scores import Score, most_lost
-from refcodec.calibration.splits import BLOCKS, HELD_OUT_MIN, split, validation
+from refcodec.calibration.splits import BLOCKS, HELD_OUT_MIN, few_of, split, validation
 
 # Decisions
 
@@ -103,6 +103,15 @@ def test_all_the_same_input(tmp_path):
 @pytest.mark.parametrize("rows, expected", [(12, 4), (39, 13), (40, 8)])
 def test_of_few_inputs_more_are_held_out(rows, expected, tmp_path):
     assert split([{"x": normal(rows, 6)}], network_of(classifier(tmp_path)))[1].count == expected
+
+
+def test_sensitivities_need_few_of_many_large_inputs(tmp_path):
+    proto = network_of(images(tmp_path))
+    runs = [{"x": normal(n, 2, 120, 120, seed=n)} for n in (60, 64)]
+    some = few_of(runs, proto)
+    assert sum(len(run["x"]) for run in some) == (1 << 20) // (2 * 120 * 120)
+    assert all(any(np.array_equal(row, x) for run in runs for x in run["x"]) for row in some[1]["x"][:3])
+    assert few_of(some, proto)[0] is some[0]
 
 
 # Scores
