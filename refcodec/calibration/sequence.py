@@ -153,8 +153,8 @@ class _Sequence:
             d = float(column_weights(own).mean())
             cost = value[part.tensor] / part.moment              # of a squared error, times its column weight
             step = self._step(weights[:, here], cost * d)
-            lanes, segments = self._layout(weights[:, here])
             number, base = self._base(part.tensor, layer.scan)
+            lanes, segments = self._layout(weights[:, here] - base, step)
             if number and np.array_equal(base, layer.weights[:, here]):           # a copy of the reference's
                 values[:, here] = base
                 continue
@@ -180,9 +180,9 @@ class _Sequence:
         """The step at which a bit is worth its price, where a squared error costs `value`."""
         return within(math.sqrt(self.price / (default_lambda(self.method.states) * value)), weights)
 
-    def _layout(self, weights: np.ndarray) -> tuple[bool, int]:
+    def _layout(self, weights: np.ndarray, step: float) -> tuple[bool, int]:
         """(lanes, segments) of a matrix [outputs, inputs], which is coded input by input."""
-        return (False, 1) if self.config is None else layout(weights.size, weights.shape[::-1], self.config)
+        return (False, 1) if self.config is None else layout(weights.T, step, self.config)
 
     def _go_on(self, values: np.ndarray, layer: LayerInputs) -> None:
         """The quantised tensors take the place of the original for all layers to come."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bitstream.structures import EntropyMode
+from ..entropy.context_coding import cost_levels_cc, new_cc_contexts
 from ..entropy.levels import LEVEL_MAX
+from ..entropy.modes import Whole, whole_array
 from ..errors import ConfigError
 from .candidate import Candidate
 from .components import uniform_component
@@ -15,6 +17,10 @@ from .config import Config
 from .config_parts import STATES
 from .rate_control import step_parts
 from .tensor_job import TensorJob, entries_of, level_mode
+from .words_in_bins import REPEATS_TO
+
+SAMPLE = 1 << 16            # elements whose cost decides between bins and context coding,
+MUCH_LESS = 0.92            # which has to take so much of the bytes
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,21 @@ def given_candidate(job: TensorJob, given: GivenLevels) -> Candidate:
                       column_scan=given.column_scan)
 
 
-def layout(size: int, shape: tuple[int, int], config: Config) -> tuple[bool, int]:
-    """(lanes, segments) of a tensor of so many elements, coded as a matrix of this shape, as a configuration asks."""
-    lanes = level_mode(size, config).facts.lanes
-    return lanes, 1 if lanes else entries_of(shape, config.units.entry_elements)
+def layout(matrix: np.ndarray, step: float, config: Config) -> tuple[bool, int]:
+    """(lanes, segments) of a tensor that is coded as this matrix of values with about this step, as a configuration
+    asks; but where the entropy mode is free and a sample takes far less in context coding than in bins, no lanes."""
+    lanes = level_mode(matrix.size, config).facts.lanes
+    if lanes and config.tools.levels_in_bins and matrix.size <= REPEATS_TO:
+        lanes = not _repeats_itself(matrix, step)
+    return lanes, 1 if lanes else entries_of(matrix.shape, config.units.entry_elements)
+
+
+def _repeats_itself(matrix: np.ndarray, step: float) -> bool:
+    """True if plain levels from the middle of a matrix have regularities that bins do not see."""
+    rows = max(1, min(len(matrix), SAMPLE // matrix.shape[1]))
+    first = (len(matrix) - rows) // 2
+    levels = np.rint(matrix[first:first + rows] / step).clip(-LEVEL_MAX, LEVEL_MAX).astype(np.int32)
+    in_bins = uniform_component(step_parts(step), 0, EntropyMode.BINS)
+    size = len(whole_array(EntropyMode.BINS).encode(Whole(in_bins, None), levels))
+    bits = cost_levels_cc(np.ascontiguousarray(levels), 0, 1, new_cc_contexts())
+    return bool(bits < 8 * size * MUCH_LESS)
