@@ -146,6 +146,7 @@ class Candidate:
     words: np.ndarray
     dtype: DType
     parts: list[Part] = field(default_factory=list)
+    joined: bool = False                   # it is to share a unit, if it can
 
     def code(self, threads: int = 1, modes: Sequence[EntropyMode] = (), only: bool = False) -> Candidate:
         """Make the payloads: of each part the smallest among its own entropy mode and `modes`; only: among `modes`,

@@ -37,6 +37,7 @@ from .tensor_coder import choose, code_tensor, squared_error
 from .tensor_job import Choice, TensorJob
 from .treatment import Treatment, folds_of, is_finite, roles_of, step_of, treatment
 from .updates.coder import FACTOR_SIDE
+from .words_in_bins import mostly_unchanged
 
 INDEX_FROM = 64 << 20          # bytes of a model from which an index unit is written
 LARGE_MODEL = 1 << 24          # elements
@@ -44,6 +45,7 @@ SNR_SAMPLE = 1 << 23          # elements on which a signal-to-noise ratio is mea
 ROWS_MIN = 1 << 16            # elements of a tensor, if it has them, so that it is coded as the whole is
 SNR_PART = 1 / 4              # unless that is more than this part of them
 SNR_PIECE = 1 << 20           # elements of which differences are made at a time
+JOIN_UPDATES = 1 << 14         # elements below which tensors of large models share a unit where few words changed
 LAYER_RATIO = 4.0              # step of a quality layer over that of the next
 
 Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name
@@ -266,6 +268,7 @@ class ModelEncoder:
             job.choice = None if earlier else self.choices.get(i)
             job.point = points.get(i)
             candidate = self._unchanged(job, earlier) or code_tensor(job, step)
+            candidate.joined = job.joined
             pieces = piece_digests(candidate.words, config.threads)
             found = {k: TensorDigest(tensor_digest(tensors[k].name, tensors[k].dtype, tensors[k].shape, pieces), pieces)
                      for k in (i, *same.get(i, ()))}           # copies have the decoded values of their source
@@ -326,7 +329,7 @@ class ModelEncoder:
         d = candidate.descriptor
         if d.prediction_mode == PredictionMode.COPY:
             return (1, "") if self.model.tensors[i].size <= JOIN_ELEMENTS else None
-        return (0, candidate.dtype.name) if self._joins(i) and candidate.joinable else None
+        return (0, candidate.dtype.name) if candidate.joined and candidate.joinable else None
 
     def _job(self, i: int, config: Config, references: list[Model], names: list[dict[str, int]]) -> TensorJob:
         tensor = self.model.tensors[i]
@@ -340,6 +343,9 @@ class ModelEncoder:
                     parts = tensor.dtype.parts
                     words = fitted(other.words.reshape(*other.shape, parts), (*tensor.shape, parts)).reshape(-1)
                     job.predictions.append(Prediction(number + 1, k - i, words, other.shape == tensor.shape))
+        if not job.joined and tensor.size < JOIN_UPDATES and mostly_unchanged(job) is not None:
+            job.joined = True
+            job.joined = job.at_once               # as an update a header of bins would outweigh it
         return job
 
 

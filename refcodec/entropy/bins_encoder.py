@@ -25,15 +25,16 @@ from .bins_coding import (
     symbols_of,
     trellis_parities,
 )
-from .bins_header import header_bytes
+from .bins_header import frequency_bits, header_bytes
 from .bins_plane import CHUNK_ELEMENTS, FLOAT, LANES, SYMBOLS_MAX
-from .bins_search import OCTAVE_CELLS, Bins, best_bins, octave_bins
+from .bins_search import OCTAVE_CELLS, ONE, Bins, best_bins, octave_bins
 from .bins_tables import (
     GROUPS,
     PIECE,
     TABLES,
     Shared,
     choose_and_count,
+    ideal,
     normalised,
     pack_choices,
     pieces_of_sample,
@@ -45,10 +46,12 @@ Result = TypeVar("Result")
 HEAD_BITS = 16               # of floats: what is below are tails
 WIDEST = 32                  # bits of a head
 OCTAVES_FROM = 17            # bits of a plane's values from which octave cells are counted
-EXPONENT_TABLES = 16
+EXPONENT_TABLES = 16         # at most
+FEWER_TO = 1 << 20           # elements of an array for which fewer are tried
 EXPONENT_STEP = 7            # one exponent in so many of a long array is counted
 RARE = 0.001                 # part of the exponents above the top one
 SHARED_FROM = 8              # pieces of an array; fewer have no groups that pay for tables of their own
+KEPT = 1 << 22               # elements of an array, at most, whose values and symbols are kept
 TAIL_PART = 8                # of so many chunks one tells whether a tail is more than raw bits
 
 
@@ -56,8 +59,8 @@ TAIL_PART = 8                # of so many chunks one tells whether a tail is mor
 class Plan:
     """How a plane is coded. shift: of its values in a word.  tables: None as long as they are not chosen.
 
-    choices: the table of each group, uint8; empty where there is one.  only_values, only_symbols: of an array of one
-    chunk, kept when they are first made.
+    choices: the table of each group, uint8; empty where there is one.  kept_values, kept_symbols: of chunks, if the
+    array is not too large to keep them once they are made.
     """
 
     p: int
@@ -66,8 +69,8 @@ class Plan:
     bins: Bins
     tables: Shared | None = None
     choices: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
-    only_values: np.ndarray | None = None
-    only_symbols: np.ndarray | None = None
+    kept_values: dict[int, np.ndarray] = field(default_factory=dict)
+    kept_symbols: dict[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def octaves(self) -> bool:
@@ -100,6 +103,7 @@ class BinsEncoder:
     def __init__(self, words: np.ndarray, coded: Coded, tables: tuple[int, ...] = TABLES, threads: int = 1):
         self.words, self.coded, self.numbers, self.threads = words, coded, tables, threads
         self.header = Header(coded.bits, GROUPS[-1], self._top_exponent() if coded.exponents else None)
+        self.exponent_tables = EXPONENT_TABLES
         self.plans = [self._plan(p) for p in range(self._tails() + 1)]
 
     def payload(self) -> bytes:
@@ -130,7 +134,7 @@ class BinsEncoder:
     def _by_context(self, plan: Plan) -> bool:
         return plan.p == 0 and (self.header.top_exponent is not None or self.coded.states > 0)
 
-    def _summed(self, add: Callable[[int, np.ndarray], None], chunks: Iterable[int], shape: tuple[int, int]
+    def _summed(self, add: Callable[[int, np.ndarray], None], chunks: Iterable[int], shape: tuple[int, ...]
                 ) -> np.ndarray:
         """add(c, counts) for each chunk, into counts (int64, zeros) of each thread; their sum."""
         chunks = list(chunks)
@@ -172,18 +176,20 @@ class BinsEncoder:
         return plan
 
     def _values(self, plan: Plan, c: int) -> np.ndarray:
-        if plan.only_values is not None:
-            return plan.only_values
-        values = plan.values(self.words, self.coded, self.coded.chunk(c))
-        plan.only_values = values if self.coded.chunks == 1 else None
-        return values
+        found = plan.kept_values.get(c)
+        if found is None:
+            found = plan.values(self.words, self.coded, self.coded.chunk(c))
+            if self.coded.count <= KEPT:
+                plan.kept_values[c] = found
+        return found
 
     def _symbols(self, plan: Plan, c: int) -> np.ndarray:
-        if plan.only_symbols is not None:
-            return plan.only_symbols
-        symbols = plan.symbols(self._values(plan, c))
-        plan.only_symbols = symbols if self.coded.chunks == 1 else None
-        return symbols
+        found = plan.kept_symbols.get(c)
+        if found is None:
+            found = plan.symbols(self._values(plan, c))
+            if self.coded.count <= KEPT:
+                plan.kept_symbols[c] = found
+        return found
 
     # Tables
 
@@ -221,11 +227,15 @@ class BinsEncoder:
             if plan.tables is None:
                 count_in_contexts(symbols, self._contexts(plan, c), counts)
             else:
-                choose_and_count(symbols, self.header.group, plan.tables.costs, self._choices(plan, c), counts)
+                choose_and_count(symbols, self.header.group, plan.tables.costs, self._choices(plan, c), counts[0])
 
-        tables = plan.tables.tables if plan.tables else self._rows(plan) if self.coded.states else EXPONENT_TABLES
-        counts = self._summed(add, range(self.coded.chunks), (tables, SYMBOLS_MAX))
-        return normalised(counts[:, : len(plan.bins.low)])
+        tables = plan.tables.tables if plan.tables else self._rows(plan) if self.coded.states else self.exponent_tables
+        parts = self._summed(add, range(self.coded.chunks), (2 if plan.tables is None else 1, tables, SYMBOLS_MAX))
+        counts = parts.sum(0)[:, : len(plan.bins.low)]
+        if plan.tables is None and not self.coded.states and self.coded.count <= FEWER_TO:
+            counts = _fewer_tables(counts)
+            self.exponent_tables = len(counts)
+        return normalised(counts)
 
     def _choices(self, plan: Plan, c: int) -> np.ndarray:
         part, group = self.coded.chunk(c), self.header.group
@@ -240,7 +250,7 @@ class BinsEncoder:
         if self.coded.states:
             trellis_parities(self._values(plan, c), self.coded.states, contexts)
         else:
-            self.coded.contexts(part, self.header.top_exponent or 0, EXPONENT_TABLES, contexts)
+            self.coded.contexts(part, self.header.top_exponent or 0, self.exponent_tables, contexts)
         return contexts
 
     # Chunks
@@ -289,6 +299,21 @@ class _Coder:
         self.reciprocals = np.zeros(len(plane.frequencies) * SYMBOLS_MAX, np.uint64)
         self.shares = np.zeros(len(plane.frequencies) * SYMBOLS_MAX, np.uint32)
         rans_tables(plane.frequencies, self.reciprocals, self.shares)
+
+
+def _fewer_tables(counts: np.ndarray) -> np.ndarray:
+    """Counts (int64 [tables, bins]) of the number of tables, a power of two, that takes fewest bits with its header;
+    the last table has the lower exponents, too."""
+    def bits(counts: np.ndarray) -> float:
+        return float(ideal(counts)) / ONE + frequency_bits(normalised(counts))
+
+    best, least = counts, bits(counts)
+    while len(counts) > 1:
+        half = len(counts) // 2
+        counts = np.concatenate([counts[: half - 1], counts[half - 1 :].sum(0)[None]])
+        found = bits(counts)
+        best, least = (counts, found) if found < least else (best, least)
+    return best
 
 
 def _packed(choices: np.ndarray, bits: int) -> bytes:

@@ -24,7 +24,7 @@ def header_bytes(header: Header, coded: Coded) -> bytes:
         text += _bins_bits(plane)
         if plane.coded:
             text.append(u_bits(plane.tables_log2, 3))
-            pieces += [_bits_of(text), _frequency_bits(plane.frequencies)]
+            pieces += [_bits_of(text), _frequency_text(plane.frequencies)]
             text = []
     return np.packbits(np.concatenate([*pieces, _bits_of(text)])).tobytes()
 
@@ -45,10 +45,19 @@ def _bins_bits(plane: PlaneHeader) -> list[str]:
     return text
 
 
-def _frequency_bits(frequencies: np.ndarray) -> np.ndarray:
-    data = np.zeros(FREQUENCY_BYTES * frequencies.size + 8, np.uint8)
+def frequency_bits(frequencies: np.ndarray) -> int:
+    """How many bits tables of frequencies (int64 [tables, bins]) take in a header."""
+    return int(_put_frequencies(np.ascontiguousarray(frequencies), _room(frequencies)))
+
+
+def _frequency_text(frequencies: np.ndarray) -> np.ndarray:
+    data = _room(frequencies)
     bits = _put_frequencies(np.ascontiguousarray(frequencies), data)
     return np.unpackbits(data, count=bits)
+
+
+def _room(frequencies: np.ndarray) -> np.ndarray:
+    return np.zeros(FREQUENCY_BYTES * frequencies.size + 8, np.uint8)
 
 
 @inlined

@@ -102,7 +102,7 @@ def find_bins(counts: np.ndarray, raw_bits: int) -> Bins:
 
     counts: int64 of cells of 2^raw_bits values each, a power of two of them.
     """
-    counts = counts[: 1 << int(np.flatnonzero(counts)[-1]).bit_length()]       # beyond, there is nothing
+    counts = counts[: 1 << int(_last_used(counts)).bit_length()]       # beyond, there is nothing
     low, log, of_bins = (np.zeros(SYMBOLS_MAX, np.int64) for _ in range(3))
     sums, costs, halved = (np.zeros(2 * len(counts), kind) for kind in (np.int64, np.int64, np.uint8))
     narrow, n, cost = _find(counts, raw_bits, low, log, of_bins, sums, costs, halved)
@@ -134,6 +134,14 @@ def _merge(counts, more, out):
         for k in range(1 << more):
             total += counts[at((i << more) + k)]
         out[at(i)] = total
+
+
+@compiled
+def _last_used(counts):
+    i = len(counts) - 1
+    while counts[at(i)] == 0:
+        i -= 1
+    return i
 
 
 @compiled
