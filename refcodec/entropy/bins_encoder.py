@@ -165,7 +165,8 @@ class BinsEncoder:
         def bins_of(chunks: range) -> Bins:
             counts = self._summed(lambda c, counts: count_cells(self._values(plan, c), counts), chunks, (rows, cells))
             total = counts[0] + counts[1] if rows == 2 else counts[0]
-            return octave_bins(total) if plan.octaves else best_bins(total, width)
+            by_exponent = p == 0 and self.header.top_exponent is not None
+            return octave_bins(total) if plan.octaves else best_bins(total, width, by_exponent)
 
         every = range(0, self.coded.chunks, TAIL_PART)
         if p and len(every) > 1:                           # bins of the raw bits alone hold all values there can be
@@ -233,8 +234,9 @@ class BinsEncoder:
         parts = self._summed(add, range(self.coded.chunks), (2 if plan.tables is None else 1, tables, SYMBOLS_MAX))
         counts = parts.sum(0)[:, : len(plan.bins.low)]
         if plan.tables is None and not self.coded.states and self.coded.count <= FEWER_TO:
-            counts = _fewer_tables(counts)
-            self.exponent_tables = len(counts)
+            top = self.header.top_exponent or 0
+            counts, less = _fewer_tables(counts, top)
+            self.exponent_tables, self.header.top_exponent = len(counts), top - less
         return normalised(counts)
 
     def _choices(self, plan: Plan, c: int) -> np.ndarray:
@@ -301,19 +303,26 @@ class _Coder:
         rans_tables(plane.frequencies, self.reciprocals, self.shares)
 
 
-def _fewer_tables(counts: np.ndarray) -> np.ndarray:
-    """Counts (int64 [tables, bins]) of the number of tables, a power of two, that takes fewest bits with its header;
-    the last table has the lower exponents, too."""
-    def bits(counts: np.ndarray) -> float:
-        return float(ideal(counts)) / ONE + frequency_bits(normalised(counts))
+def _fewer_tables(counts: np.ndarray, top: int) -> tuple[np.ndarray, int]:
+    """Counts (int64 [tables, bins]) of a number of tables, a power of two, and how much less the top exponent is, that
+    take fewest bits with the header.
 
-    best, least = counts, bits(counts)
-    while len(counts) > 1:
-        half = len(counts) // 2
-        counts = np.concatenate([counts[: half - 1], counts[half - 1 :].sum(0)[None]])
-        found = bits(counts)
-        best, least = (counts, found) if found < least else (best, least)
-    return best
+    counts: of the exponents top, top - 1, ...; the first and the last table have those beyond them, too.
+    """
+    def shared(tables: int, less: int) -> np.ndarray:
+        found = counts[less : less + tables].copy()
+        found[0] += counts[:less].sum(0)
+        found[-1] += counts[less + tables :].sum(0)
+        return found
+
+    found, number = [], len(counts)
+    while number:
+        ways = [(float(ideal(shared(number, less))) / ONE, less) for less in range(min(len(counts) - number, top) + 1)]
+        bits, less = min(ways)
+        found.append((bits + frequency_bits(normalised(shared(number, less))), -number, less))
+        number //= 2
+    _, number, less = min(found)
+    return shared(-number, less), less
 
 
 def _packed(choices: np.ndarray, bits: int) -> bytes:

@@ -20,6 +20,8 @@ FASTER = 1.0005              # what more raw bits, or fewer tables, may cost
 
 ONE = 1 << 10                # a bit in the costs of compiled loops
 BIN_PRICE = 14 * ONE         # of a wide bin, and of its frequency, in the header
+DENSE_IN_MANY = 8 * DENSE    # and PRICE_IN_MANY: where each of many tables has a frequency for the bin
+PRICE_IN_MANY = 3 * BIN_PRICE
 SLOT_PRICE = ONE * 1443 // 1000          # of a slot that the others lose, over the values of a slot
 LOG2 = np.rint(ONE * np.log2(1 + np.arange(ONE) / ONE)).astype(np.int64)
 
@@ -70,10 +72,10 @@ class Bins:
         return found
 
 
-def best_bins(counts: np.ndarray, width: int) -> Bins:
+def best_bins(counts: np.ndarray, width: int, many_tables: bool = False) -> Bins:
     """The bins of the cheapest number of raw bits; more of them are faster, so they may cost a little.
 
-    counts: int64 of each value of `width` bits, not all 0.
+    counts: int64 of each value of `width` bits, not all 0.  many_tables: bins have a frequency in each of a dozen.
     """
     cells = {0: counts}
     for before, r in zip(RAW_BITS, (r for r in RAW_BITS if 0 < r <= width)):
@@ -84,9 +86,9 @@ def best_bins(counts: np.ndarray, width: int) -> Bins:
     ideal = {r: (cost + BIN_PRICE * min(used, SYMBOLS_MAX)) / ONE + r * total for r, (cost, used) in least.items()
              if r or used <= 4 * SYMBOLS_MAX or len(cells) == 1}
     chosen = max(r for r in ideal if ideal[r] <= min(ideal.values()) * FASTER)
-    found = find_bins(cells[chosen], chosen)
+    found = find_bins(cells[chosen], chosen, many_tables)
     if chosen == 0 and 4 in cells and least[0][1] > SYMBOLS_MAX:
-        found = min(found, find_bins(cells[4], 4), key=lambda bins: bins.cost)
+        found = min(found, find_bins(cells[4], 4, many_tables), key=lambda bins: bins.cost)
     return found
 
 
@@ -97,15 +99,16 @@ def merged(counts: np.ndarray, more: int) -> np.ndarray:
     return out
 
 
-def find_bins(counts: np.ndarray, raw_bits: int) -> Bins:
+def find_bins(counts: np.ndarray, raw_bits: int, many_tables: bool = False) -> Bins:
     """Narrow bins where values are dense, wide ones elsewhere, about as an ideal code would have them.
 
-    counts: int64 of cells of 2^raw_bits values each, a power of two of them.
+    counts: int64 of cells of 2^raw_bits values each, a power of two of them.  many_tables: see best_bins().
     """
     counts = counts[: 1 << int(_last_used(counts)).bit_length()]       # beyond, there is nothing
     low, log, of_bins = (np.zeros(SYMBOLS_MAX, np.int64) for _ in range(3))
     sums, costs, halved = (np.zeros(2 * len(counts), kind) for kind in (np.int64, np.int64, np.uint8))
-    narrow, n, cost = _find(counts, raw_bits, low, log, of_bins, sums, costs, halved)
+    dense, price = (DENSE_IN_MANY, PRICE_IN_MANY) if many_tables else (DENSE, BIN_PRICE)
+    narrow, n, cost = _find(counts, raw_bits, dense, price, low, log, of_bins, sums, costs, halved)
     return Bins(raw_bits, narrow, low[:n] << raw_bits, log[:n] + raw_bits, of_bins[:n], cost / ONE)
 
 
@@ -167,12 +170,12 @@ def _least(counts, coarse, total):
 
 
 @inlined
-def _dense(counts, total):
+def _dense(counts, total, dense):
     # The range of cells that become narrow bins: whole blocks from a filled one to a filled one, those that hold most
     # values where they are too many, without unused cells at the ends.
     block = min(BLOCK, len(counts))
     room = (SYMBOLS_MAX - WIDE_ROOM if len(counts) > SYMBOLS_MAX else SYMBOLS_MAX) // block
-    least = max(total * block * DENSE >> (SLOT_BITS + 3), 1)
+    least = max(total * block * dense >> (SLOT_BITS + 3), 1)
     first = held = found_first = found_end = most = fullest = 0
     for b in range(len(counts) // block):
         fullest = b if _block(counts, block, b) > _block(counts, block, fullest) else fullest
@@ -252,7 +255,7 @@ def _gather(sums, halved, cell, stop, low, log, counts, n):
 
 
 @compiled
-def _find(counts, raw_bits, low, log, of_bins, sums, costs, halved):
+def _find(counts, raw_bits, dense, price, low, log, of_bins, sums, costs, halved):
     # Bins in cells; returns (narrow ones, all, cost). sums, costs, halved: room for the nodes of a tree over all cells.
     cells = len(counts)
     for i in range(cells):
@@ -260,16 +263,16 @@ def _find(counts, raw_bits, low, log, of_bins, sums, costs, halved):
     for k in range(cells - 1, 0, -1):
         sums[at(k)] = sums[at(2 * k)] + sums[at(2 * k + 1)]
     total = sums[1]
-    first, end = _dense(counts, total)
+    first, end = _dense(counts, total, dense)
     for i in range(first, end):
         low[at(i - first)], log[at(i - first)], of_bins[at(i - first)] = i, 0, counts[at(i)]
-    narrow, price, n = end - first, BIN_PRICE, SYMBOLS_MAX + 1
+    narrow, price_once, n = end - first, price, SYMBOLS_MAX + 1
     while n > SYMBOLS_MAX:
         _weigh(sums, costs, halved, first, end, price)
         n = _gather(sums, halved, 0, first, low, log, of_bins, narrow)
         n = _gather(sums, halved, end, cells, low, log, of_bins, n)
         price *= 2
-    cost, log2_total = n * BIN_PRICE, log2_of(total)
+    cost, log2_total = n * price_once, log2_of(total)
     for s in range(n):
         if of_bins[at(s)] > 0:
             cost += of_bins[at(s)] * (log2_total - log2_of(of_bins[at(s)]) + (log[at(s)] + raw_bits) * ONE)
