@@ -45,7 +45,7 @@ SNR_SAMPLE = 1 << 23          # elements on which a signal-to-noise ratio is mea
 ROWS_MIN = 1 << 16            # elements of a tensor, if it has them, so that it is coded as the whole is
 SNR_PART = 1 / 4              # unless that is more than this part of them
 SNR_PIECE = 1 << 20           # elements of which differences are made at a time
-JOIN_UPDATES = 1 << 14         # elements below which tensors of large models share a unit where few words changed
+JOIN_UPDATES = 1 << 15         # elements below which tensors of large models share a unit where few words changed
 LAYER_RATIO = 4.0              # step of a quality layer over that of the next
 
 Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name

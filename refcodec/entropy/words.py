@@ -27,6 +27,7 @@ __all__ = ["BUFFER_FULL", "MALFORMED", "OK", "RAW_EXHAUSTED", "choose_parameters
 CHUNK = 1 << 15             # elements staged as int64 at a time
 SAMPLE = 1 << 15            # elements coded for an estimate
 TRIED_FROM = 256            # elements from which parameters are worth one
+UNTRIED_RULE = 2            # scale_rule of differences otherwise: the exponent of the predictor says how large they are
 
 State = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -198,6 +199,7 @@ def choose_parameters(words: np.ndarray, dtype: DType, predictor: np.ndarray | N
     while params.shift < bits and not gathered >> params.shift & 1:
         params.shift += 1
     if not trials:
+        params.scale_rule = UNTRIED_RULE if predictor is not None else params.scale_rule
         return params
     if words.size >= TRIED_FROM and words.shape[1] >= 16:
         plain = estimate_bits(words, predictor, dtype, params)
