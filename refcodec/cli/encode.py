@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments, result,
         f"{arguments.output}: {after:,} bytes, ratio {before / after:.3f} ({before:,} bytes before), "
         f"{seconds:.1f} s" + "".join("\n" + line for line in [*(told(made) if made else ()),
-                                                              *encode_quality.told(found, check)]))
+                                                              *encode_quality.told(None if made else found, check)]))
 
 
 def _notes(path: str, config: Config) -> list[str]:
