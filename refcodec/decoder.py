@@ -42,7 +42,8 @@ from .topology import layers_of, source_of
 Progress = Callable[[int, int, str], None]      # (bytes done, bytes in all, name of the tensor)
 KEPT_BYTES = 32 << 20     # of decoded units that others are predicted from, at most
 KEPT_SHARE = 8            # and that part of the memory that is left
-THREAD_BYTES = 8 << 20    # that a thread takes where it decodes pieces: a piece, its payload, its symbols and contexts
+WRITER_BYTES = 8 << 20    # that a file's writer has in hand
+THREAD_BYTES = 4 << 20    # that a thread keeps for itself: a piece, its payload, its symbols and contexts
 NAMES_SHOWN = 16          # of models, in messages
 
 
@@ -73,7 +74,7 @@ class StreamDecoder:
         self._by_digest: dict[bytes, Model] | None = None
         source = stream if isinstance(stream, ByteSource) else ByteSource(stream)
         self.budget.give(source.size + sum(t.nbytes for m in self.references for t in m.tensors))
-        self.threads = max(1, min(threads, self.budget.memory_left // THREAD_BYTES))
+        self.threads = max(1, min(threads, self.budget.memory_left // (2 * THREAD_BYTES)))
         try:
             parser = (LazyParser if lazy else make_parser)(source, self.find_reference, allow_prefix)
             parser.budget = self.budget
@@ -235,7 +236,7 @@ class StreamDecoder:
     def room(self) -> int:
         """Bytes for all that is decoded at a time, beside what is held and kept to predict from."""
         left = self.budget.memory_left
-        return left - min(KEPT_BYTES, left // KEPT_SHARE)
+        return left - min(KEPT_BYTES, left // KEPT_SHARE) - self.threads * THREAD_BYTES - WRITER_BYTES
 
     def allow(self, number: int, positions: Iterable[int] | None = None, times: int = 1) -> None:
         """Asks the budget for the work of decoding tensor data units of a model, and all that they are predicted from.

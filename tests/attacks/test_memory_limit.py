@@ -10,7 +10,7 @@ from tools import limited
 
 MB = 1 << 20
 SLACK = 30 * MB
-LIMIT = 90
+LIMIT = 60
 
 
 @pytest.fixture(scope="module")
