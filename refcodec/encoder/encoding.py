@@ -10,7 +10,8 @@ from typing import BinaryIO
 from ..errors import ConfigError, FormatError
 from ..model import Model
 from .config import Config
-from .model_encoder import ModelEncoder, Progress, write_stream
+from .model_encoder import ModelEncoder, write_stream
+from .seeking import Progress
 from .sets.budget import budget_steps, sources_of, steps_for_bits
 from .sets.coding_order import SetPlan, plan_set
 

@@ -31,6 +31,7 @@ from .hybrid.coder import plan_hybrid
 from .hybrid.operating_points import HybridPoint
 from .protection import protected
 from .rate_control import finest_step, largest_magnitude, representable, search_step, step_for_snr
+from .seeking import RUNS, STATISTICS, Progress, Seeking
 from .sets.coding_order import SetPlan, chain_plan
 from .stream_writer import CodedTensor, StreamWriter, Structure, lowest_level
 from .tensor_coder import choose, code_tensor, squared_error
@@ -48,8 +49,6 @@ SNR_PIECE = 1 << 20           # elements of which differences are made at a time
 JOIN_UPDATES = 1 << 15         # elements below which tensors of large models share a unit where few words changed
 LAYER_RATIO = 4.0              # step of a quality layer over that of the next
 
-Progress = Callable[[int, int, str], None]      # bytes done, bytes in all, name
-
 
 def quantised_tensors(model: Model, config: Config) -> list[int]:
     """Indices of the tensors that a lossy configuration quantises with the global step."""
@@ -64,6 +63,7 @@ class ModelEncoder:
         self.model, self.config, self.references, self.progress = model, config, list(references), progress
         self.roles, self.folds = roles_of(model), folds_of(model)
         self.choices: dict[int, Choice] = {}          # made while a step was sought, for the references alone
+        self.seeking = Seeking(progress, sum(t.nbytes for t in model.tensors))
         self.treatments = self._treatments()
         if config.protect and not config.scales and not config.own_quantiser:
             self.config = protected(model, [i for i, t in enumerate(self.treatments) if t is Treatment.QUANTISE],
@@ -114,6 +114,9 @@ class ModelEncoder:
         measured = jobs if share > SNR_PART or any(job.predictions for job in jobs) else [
             replace(job, tensor=_rows_of(job.tensor, share)) for job in jobs]
 
+        sizes = [part.tensor.nbytes for part in measured]
+        self.seeking.expect(RUNS * sum(sizes) + 2 * sum(job.tensor.nbytes for job in jobs) // STATISTICS)
+
         def error(step: float) -> float:
             def of(pair: tuple[TensorJob, TensorJob]) -> float:
                 job, part = pair
@@ -121,10 +124,17 @@ class ModelEncoder:
                 part.choice = part.choice or choose(part, part.tensor.array.reshape(-1), wanted)
                 job.choice = part.choice
                 return squared_error(part, wanted) * (job.tensor.size / part.tensor.size)
-            sizes = [part.tensor.nbytes for part in measured]
-            return sum(in_order(of, list(zip(jobs, measured)), sizes, config.threads))
+            total = 0.0
+            for size, found in zip(sizes, in_order(of, list(zip(jobs, measured)), sizes, config.threads)):
+                total += found
+                self.seeking.add(size)
+            return total
 
-        uniform, matrices = config.uniform, _Made(self._matrix, [job.index for job in jobs])
+        def matrix(i: int) -> np.ndarray:
+            self.seeking.add(self.model.tensors[i].nbytes // STATISTICS)
+            return self._matrix(i)
+
+        uniform, matrices = config.uniform, _Made(matrix, [job.index for job in jobs])
         step = step_for_snr(matrices, target, uniform.states, uniform.lam, error)
         self.choices = {job.index: job.choice for job in jobs if job.choice is not None}
         return step
@@ -136,9 +146,12 @@ class ModelEncoder:
         coarsest = 1024 * self._deviation(numbers)          # nothing is left of the weights
         finest = finest_step(max(largest_magnitude(self._matrix(i)) for i in numbers) or 1.0)
 
+        self.seeking.expect(RUNS * self.seeking.model)
+
         def bits_per_weight(step: float) -> float:
-            sink = io.BytesIO()
-            encoder = ModelEncoder(self.model, replace(self.config, index=False), self.references)
+            sink, before = io.BytesIO(), self.seeking.done
+            encoder = ModelEncoder(self.model, replace(self.config, index=False), self.references,
+                                   lambda done, total, name: self.seeking.tell(before + done))
             encoder.reference_digests = self.reference_digests
             write_stream(sink, [encoder], [min(step, coarsest)])
             return 8 * sink.tell() / elements
@@ -290,7 +303,7 @@ class ModelEncoder:
                 small.setdefault(group, []).append(entry)
             done += tensors[i].nbytes
             if self.progress:
-                self.progress(done, total, tensors[i].name)
+                self.progress(self.seeking.done + done, self.seeking.done + total, tensors[i].name)
         for group in sorted(small):
             for unit in joined_units(small[group], tensors):
                 writer.tensors(unit)

@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from refcodec import Config, Model, Tensor, decode, encode
+from refcodec import Config, Model, Tensor, decode, encode, load, save
 from refcodec.bitstream.structures import EntropyMode, PredictionMode
 from refcodec.decoder import StreamDecoder
+from refcodec.encoder.copies_and_joins import find_copies
 from refcodec.encoder.lane_search import quantise_in_lanes
+from refcodec.encoder.treatment import Treatment
 from refcodec.encoder.words_in_bins import repeats_itself
 from refcodec.entropy.bins_search import best_bins
 from refcodec.entropy.bins_tables import normalised
@@ -145,3 +147,74 @@ def test_frequencies_add_up(counts):
     assert found.sum() == 4096
     assert found.max() < 4096
     assert all(f > 0 for f, c in zip(found.tolist(), counts, strict=True) if c)
+
+
+# Large models: what their small tensors take is time
+
+@pytest.fixture
+def large(monkeypatch):
+    """Every model is a large one."""
+    monkeypatch.setattr("refcodec.encoder.model_encoder.LARGE_MODEL", 1)
+
+
+def small_tensors() -> list[Tensor]:
+    minus_zero = np.array([0.0, -0.0, 1.5, np.nan, -np.inf], np.float32)
+    return [Tensor("floats", weights(7, 30)), Tensor("halves", weights(40, 20).astype(np.float16)),
+            Tensor("ones", np.ones(50, np.float32)), Tensor("one", np.array(3.25, np.float32)),
+            Tensor("odd", minus_zero), Tensor("counts", np.arange(100, 130)),
+            Tensor("bytes", np.frombuffer(RNG.bytes(300), np.uint8)), Tensor("none", np.zeros((0, 4), np.float32)),
+            Tensor("pairs", weights(5, 4).astype(np.complex64)), Tensor("few", RNG.integers(0, 3, 900).astype("f4"))]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_small_tensors_of_large_models_come_back(large, threads):
+    model = Model(small_tensors())
+    stream = encode(model, Config(threads=threads))
+    assert decode(stream) == model
+    assert stream == encode(model)
+    assert len(stream) < 1.1 * len(encode(model, Config(effort="best")))
+
+
+def test_updates_of_large_models_share_units(large):
+    old = Model([*small_tensors(), *(Tensor(f"w{k}", weights(60 + k, 100)) for k in range(6))])
+    new = Model([Tensor(t.name, changed(t.array)) for t in old.tensors])
+    stream = encode(new, references=[old])
+    assert decode(stream, [old]) == new
+    with StreamDecoder(stream, [old]) as decoder:
+        units = decoder.parsed.models[0].tensor_units
+    assert len(units) < 6
+    assert len(stream) < 0.9 * len(encode(new, Config(entropy="bins"), [old]))
+
+
+def changed(array: np.ndarray) -> np.ndarray:
+    """Of fifty bytes one has another lowest bit."""
+    data = np.frombuffer(array.tobytes(), np.uint8).copy()
+    data[:: 50 * array.itemsize] ^= 1
+    return data.view(array.dtype).reshape(array.shape)
+
+
+@pytest.mark.parametrize("size", [10, 5000, 400_000])
+def test_copies_are_told_from_what_is_alike_in_the_middle(tmp_path, size):
+    base = RNG.normal(0, 1, size).astype(np.float32)
+    arrays = {"a": base, "b": base.copy(), "c": base.copy(), "d": base[::-1].copy(), "e": base.copy()}
+    arrays["c"][-1] += 1
+    arrays["e"][0] = arrays["c"][0] - 1
+    save(Model([Tensor(name, array) for name, array in arrays.items()]), tmp_path / "m.safetensors")
+    model = load(tmp_path / "m.safetensors")
+    assert find_copies(model, [Treatment.LOSSLESS] * 5) == {1: 0}
+    assert decode(encode(model)) == model
+
+
+# Progress
+
+@pytest.mark.parametrize("aim", [{"snr": 30}, {"bits_per_weight": 4}])
+def test_progress_moves_while_a_step_is_sought(aim):
+    seen: list[tuple[int, int, str]] = []
+    model = Model([Tensor(f"w{k}.weight", weights(64, 80)) for k in range(3)])
+    encode(model, Config(**aim), progress=lambda *step: seen.append(step))
+    done = [d for d, *_ in seen]
+    assert done == sorted(done)
+    assert seen[-1][0] == seen[-1][1]
+    assert all(d <= total for d, total, _ in seen)
+    assert sum(name == "(the step)" for *_, name in seen) >= 3
+    assert [name for *_, name in seen][-3:] == [t.name for t in model.tensors]

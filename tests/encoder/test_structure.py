@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from refcodec.dtypes import BY_NAME, dtype_of
+from refcodec.encoder.first_looks import has_more_values, is_constant, is_off_grid
 from refcodec.encoder.hidden_structure import Constant, Listed, Multiples, ScaledHalves, find_structure
 from refcodec.quantization.codebook import reconstruct_codebook
 from refcodec.quantization.grid import reconstruct_grid
@@ -91,3 +92,35 @@ def test_ordinary_tensors(name):
     values = RNG.standard_normal((30, 30)).astype(BY_NAME[name].numpy)
     values[0, 0], values[1, 1] = np.nan, np.inf
     assert find(values) is None
+
+
+# First looks
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16", "float64", "float8_e4m3fn"])
+def test_what_is_off_every_grid_is_no_multiple(name):
+    dtype = BY_NAME[name]
+    octaves = min(16, dtype.mantissa + 1)
+    ordinary = RNG.normal(0, 0.1, 4000).astype(dtype.numpy).view(dtype.word)
+    assert is_off_grid(ordinary, dtype, octaves) or dtype.bits == 8
+    limit = min(1 << octaves, 256 if dtype.bits > 8 else 8)
+    on_grid = (RNG.integers(-limit + 1, limit, 4000) * 2.0 ** -8).astype(dtype.numpy) + 0
+    assert not is_off_grid(on_grid.view(dtype.word), dtype, octaves)
+    assert not is_off_grid(np.zeros(9, dtype.word), dtype, octaves)
+    assert is_off_grid(np.array([1 << (dtype.bits - 1)], dtype.word), dtype, octaves)             # -0
+
+
+@pytest.mark.parametrize("word", ["u1", "u2", "u4", "u8"])
+def test_different_words_are_counted(word):
+    dtype = np.dtype(word)
+    spread = np.arange(100, dtype=np.uint64) * (2**64 // 101) >> (64 - 8 * dtype.itemsize)
+    words = RNG.permutation(np.repeat(spread, 5)).astype(dtype)
+    assert np.unique(words).size == 100
+    assert not has_more_values(words, 100)
+    assert has_more_values(words, 99)
+    assert has_more_values(np.concatenate([words, np.array([2**(8 * dtype.itemsize) - 1], dtype)]), 100)
+
+
+def test_constants_are_seen():
+    assert is_constant(np.full((3, 4), 2**63 + 1, np.uint64))
+    assert is_constant(np.zeros((1, 1), np.uint8))
+    assert not is_constant(np.array([[5, 5, 5, 6]], np.uint16))
