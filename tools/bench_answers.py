@@ -106,7 +106,7 @@ def main() -> None:
     p.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="these tables")
     p.add_argument("--models", type=pathlib.Path, default=REPO / "models" / "answers", help="folder of the networks")
     p.add_argument("--wheels", type=pathlib.Path, help="folder of the packages (default: MODELS/wheels)")
-    p.add_argument("--work", type=pathlib.Path, default=REPO / "models" / "work", help="folder of environments")
+    p.add_argument("--work", type=pathlib.Path, default=REPO / ".bench", help="folder of environments")
     p.add_argument("--target", type=float, default=0.97, metavar="P", help="equal: share of the decisions (0.97)")
     p.add_argument("--effort", type=int, default=16, metavar="N", help="equal: streams that are tried (16)")
     p.add_argument("--no-nncodec", dest="nncodec", action="store_false", help="equal: leave NNCodec out")
