@@ -284,7 +284,7 @@ def bundled(demo: Demo) -> None:
     demo.run(Case("V2 lossless", v2))
     demo.run(Case("V2 lossless, update", v2, reference=v1))
     demo.run(Case("V2 30 dB", v2, "--snr 30"))
-    demo.run(Case("V2 30 dB, update", v2, "--snr 30", received))
+    demo.run(Case("V2 30 dB, update", v2, "--snr 30 --snr-of model", received))
     demo.run_layers(Case("V1 in layers", v1, f"--snr 30 --quality-layers {LAYERS}"))
     damaged(demo.shop, received.with_suffix(".omc"))
 
