@@ -9,9 +9,8 @@ import threading
 import time
 from typing import Self
 
-import uvicorn
-
 from tools.knowledge_center import Store
+from tools.knowledge_center.connections import Server
 from tools.knowledge_center.service import Service
 
 
@@ -23,7 +22,8 @@ class Serving:
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.server = uvicorn.Server(uvicorn.Config(Service(store, **options).app(), log_level="critical", backlog=512))
+        service = Service(store, **({} if "token" in options else {"open": True}) | options)
+        self.server = Server(service, log_config=None, log_level="critical", backlog=512)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
 
     def __enter__(self) -> Self:

@@ -109,21 +109,27 @@ def _have(p: argparse.ArgumentParser) -> None:
 def _service(p: argparse.ArgumentParser) -> None:
     p.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
     p.add_argument("--port", type=int, default=8711, help="port (default 8711; 0: any that is free)")
-    p.add_argument("--workers", type=int, default=2, metavar="N", help="threads that code and decode (default 2)")
+    p.add_argument("--name", action="append", default=[], metavar="NAME",
+                   help="by which clients reach it, other than 'localhost' and addresses; may be given again")
+    p.add_argument("--workers", type=int, default=2, metavar="N",
+                   help="processes that code updates, and as many that decode what is sent (default 2)")
+    p.add_argument("--seconds", type=float, default=120.0, metavar="S",
+                   help="that decoding an upload may take; its process is killed then (default 120)")
     p.add_argument("--max-upload", type=int, default=4 << 30, metavar="BYTES", help="of one upload (default 4 GiB)")
-    p.add_argument("--max-memory", type=int, default=None, metavar="BYTES",
-                   help="of a model that is decoded (default: the "
-                   "machine's)")
+    p.add_argument("--max-memory", type=int, default=4 << 30, metavar="BYTES",
+                   help="that decoding a model may take (default 4 GiB)")
     p.add_argument("--token-file", metavar="FILE",
                    help="writers must know the first line of this file (push takes it from "
                    "the environment: KNOWLEDGE_CENTER_TOKEN)")
+    p.add_argument("--open", action="store_true",
+                   help="without a token anyone may write who reaches it (default: nobody)")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the command; returns the exit code."""
     arguments = parser().parse_args(argv)
     from . import commands
-    from .errors import CenterError, one_error
+    from .errors import CenterError, escaped, one_error
 
     try:
         with one_error():
@@ -136,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if arguments.json:
             print(json.dumps(error.as_json()))
-        print(f"knowledge center: {error}", file=sys.stderr)
+        print(f"knowledge center: {escaped(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("knowledge center: interrupted", file=sys.stderr)

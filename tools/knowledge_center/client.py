@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Self
 
 import httpx
@@ -15,7 +18,7 @@ from refcodec import Config, Model, OmcError, decode, load, save
 
 from .coding import coded, identity_of
 from .errors import CODES, CenterError, one_error
-from .objects import sha256
+from .objects import is_digest, sha256
 from .store import check_name
 
 ATTEMPTS = 8                # without a byte of progress
@@ -24,6 +27,9 @@ LONGEST_PAUSE = 5.0
 TIMEOUT = httpx.Timeout(30.0, read=600.0)      # a plan may have to code a model first
 REPLANS = 4                 # when objects turn out to be damaged
 BLOCK = 1 << 18
+STEPS_MAX = 64              # of a plan
+OBJECT_BYTES = 1 << 36
+ANSWER_BYTES = 1 << 26
 
 Progress = Callable[[int, int, str], None]     # bytes done, in all, of what
 
@@ -52,17 +58,38 @@ class Client:
     # Reading
 
     def versions(self) -> list[dict]:
-        return self._json("GET", "/versions")
+        found = self._json("GET", "/versions")
+        if not isinstance(found, list):
+            raise self._strange()
+        return [self._version(v) for v in found]
 
     def version(self, name: str) -> dict:
-        return self._json("GET", f"/versions/{check_name(name)}")
+        return self._version(self._json("GET", f"/versions/{check_name(name)}"))
 
     def lineage(self) -> str:
         return self._answer("GET", "/lineage").text
 
     def plan(self, want: str, have: str = "", have_source: str | None = None, avoid: list[str] | None = None) -> dict:
-        return self._json("POST", "/plan", json={"want": check_name(want), "have": have, "have_source": have_source,
+        plan = self._json("POST", "/plan", json={"want": check_name(want), "have": have, "have_source": have_source,
                                                  "avoid": avoid or []})
+        steps = plan.get("steps") if isinstance(plan, dict) else None
+        if not isinstance(steps, list) or len(steps) > STEPS_MAX or not all(map(_is_step, steps)) \
+                or type(plan.get("bytes")) is not int or type(plan.get("whole_bytes")) not in (int, type(None)):
+            raise self._strange()
+        self._version(plan.get("version"))
+        return plan
+
+    def _version(self, found: object) -> dict:
+        """A version as the service describes it, or CenterError: nothing else of an answer is believed."""
+        texts = ("name", "model_digest", "source_digest", "kind", "note", "created")
+        if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in texts) \
+                or type(found.get("bytes")) is not int or not is_digest(found["model_digest"]) \
+                or not isinstance(found.get("parents"), list) or not all(isinstance(p, str) for p in found["parents"]):
+            raise self._strange()
+        return found
+
+    def _strange(self) -> CenterError:
+        return CenterError("TRANSFER", f"{self.http.base_url} did not answer as a knowledge center does")
 
     def pull(self, want: str, output: str, have: str | None = None) -> dict:
         """Writes a version to a file by way of the smallest chain, and returns the plan that was followed.
@@ -102,13 +129,20 @@ class Client:
                 raise CenterError("DAMAGED", f"object {step['object']}: {error}", object=step["object"]) from error
             if current.digest().hex() != step["result"]:
                 raise CenterError("DAMAGED", f"object {step['object']} gives another model", object=step["object"])
+        if current is None:
+            raise self._strange()                                 # no step, to who has nothing
         found, wanted = identity_of(current), plan["version"]
         if (found.model_digest, found.source_digest) != (wanted["model_digest"], wanted["source_digest"]):
             raise CenterError("DIGEST_MISMATCH", f"what came is {found.model_digest}, not {wanted['model_digest']}")
         return current
 
     def fetch(self, digest: str, size: int, folder: str) -> bytes:
-        """The bytes of an object, from where an earlier attempt ended. Raises CenterError DAMAGED, TRANSFER."""
+        """The bytes of an object, from where an earlier attempt ended. Raises CenterError DAMAGED, TRANSFER, TOO_LARGE.
+        """
+        if not is_digest(digest):                                 # it becomes a name of a file
+            raise self._strange()
+        if not 0 <= size <= OBJECT_BYTES:
+            raise CenterError("TOO_LARGE", f"object {digest} has {size} bytes; {OBJECT_BYTES} are taken")
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, digest + ".part")
         self._patiently(lambda: self._receive(digest, path, size), lambda: _size(path))
@@ -129,12 +163,13 @@ class Client:
             if answer.status_code == 416:                         # the object is shorter than the plan says
                 raise CenterError("DAMAGED", f"object {digest} ends before byte {have}", object=digest)
             if answer.status_code not in (200, 206):
-                answer.read()
-                _check(answer)
+                raise _error_of(answer.status_code, _body(answer))
             with open(path, "ab" if answer.status_code == 206 else "wb") as f:
                 for block in answer.iter_raw():            # as it comes: what came before a cut is kept
                     f.write(block[: size - f.tell()])
                     self.progress(f.tell(), size, digest[:8])
+                    if f.tell() >= size:                   # whatever else would come
+                        break
                 complete = "content-length" in answer.headers      # else a proxy may have cut it
         if complete and _size(path) < size:
             raise CenterError("DAMAGED", f"object {digest} ends at byte {_size(path)}, not at {size}", object=digest)
@@ -190,7 +225,10 @@ class Client:
             nonlocal arrived
             answer = self.http.head(f"/uploads/{digest}")
             _check(answer)
-            arrived = int(answer.headers["upload-offset"])
+            offset = answer.headers.get("upload-offset", "")
+            if not re.fullmatch(r"\d{1,18}", offset, re.ASCII):
+                raise self._strange()
+            arrived = int(offset)
             if arrived > len(stream):                             # somebody else's mistake
                 _check(self.http.delete(f"/uploads/{digest}"))
                 return False
@@ -209,19 +247,17 @@ class Client:
     # Connections
 
     def _json(self, method: str, path: str, **body):
-        answer = self._answer(method, path, **body)
-        try:
-            return answer.json()
-        except ValueError:
-            raise CenterError("TRANSFER", f"{self.http.base_url} did not answer as a knowledge center does") from None
+        return self._answer(method, path, **body).json()
 
-    def _answer(self, method: str, path: str, **body) -> httpx.Response:
-        found: list[httpx.Response] = []
+    def _answer(self, method: str, path: str, **body) -> Answer:
+        found: list[Answer] = []
 
         def ask() -> bool:
-            answer = self.http.request(method, path, **body)
-            _check(answer)
-            found.append(answer)
+            with self.http.stream(method, path, **body) as answer:
+                data = _body(answer)
+                if answer.status_code not in (200, 201):
+                    raise _error_of(answer.status_code, data)
+                found.append(Answer(answer.status_code, data, self._strange()))
             return True
 
         self._patiently(ask)
@@ -252,17 +288,61 @@ def _is_passing(error: Exception) -> bool:
     return True
 
 
+@dataclass
+class Answer:
+    """What a service said. strange: the error where that is not what a center says."""
+
+    status_code: int
+    body: bytes
+    strange: CenterError
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def json(self):
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise self.strange from None
+
+
+def _body(answer: httpx.Response) -> bytes:
+    """The body of an answer, of at most ANSWER_BYTES. Raises CenterError TRANSFER."""
+    data = bytearray()
+    for piece in answer.iter_raw():
+        data += piece
+        if len(data) > ANSWER_BYTES:
+            raise CenterError("TOO_LARGE", f"the service answers with more than {ANSWER_BYTES} bytes")
+    return bytes(data)
+
+
 def _check(answer: httpx.Response) -> None:
     """Raises the CenterError that an answer carries."""
-    if answer.status_code < 400:
-        return
+    if answer.status_code not in (200, 201, 204):
+        raise _error_of(answer.status_code, answer.content[:ANSWER_BYTES])
+
+
+def _error_of(status: int, body: bytes) -> CenterError:
+    """The CenterError that a refusal carries; of its details only those that are used here."""
+    code, message, details = "BUSY" if status in (429, 502, 503, 504) else "TRANSFER", f"HTTP {status}", {}
     try:
-        error = answer.json()["error"]
-        code, message = error.pop("code"), error.pop("message")
-    except (ValueError, KeyError, TypeError):
-        code = "BUSY" if answer.status_code in (429, 502, 503, 504) else "TRANSFER"
-        message, error = f"HTTP {answer.status_code}", {}
-    raise CenterError(code if code in CODES else "TRANSFER", str(message), **error)
+        error = json.loads(body)["error"]
+        found, message = error["code"], str(error["message"])[:1000]
+        code = found if isinstance(found, str) and found in CODES else "TRANSFER"
+        if is_digest(error.get("object")):
+            details["object"] = error["object"]
+        if type(error.get("offset")) is int:
+            details["offset"] = error["offset"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return CenterError(code, message, **details)
+
+
+def _is_step(step: object) -> bool:
+    return (isinstance(step, dict) and is_digest(step.get("object")) and is_digest(step.get("result"))
+            and (step.get("reference") in ("", None) or is_digest(step["reference"]))
+            and type(step.get("size")) is int)
 
 
 def _size(path: str) -> int:

@@ -17,10 +17,12 @@ from refcodec.inputs import is_stream
 
 from . import advice, generated, upkeep
 from .coding import identity_of
-from .errors import CenterError
+from .errors import CenterError, escaped
 from .lineage import tree
 from .planning import Plan, Planner
 from .store import Store
+
+EVERYWHERE = ("0.0.0.0", "::", "")         # addresses to listen at
 
 
 def init(a) -> None:
@@ -137,19 +139,23 @@ def generate(a) -> None:
 
 
 def serve(a) -> None:
-    import uvicorn
-
+    from .connections import Server
     from .service import Service
 
     token = None
     if a.token_file:
         with open(a.token_file, encoding="utf-8") as f:
-            token = f.readline().strip()
+            token = f.readline(1 << 12).strip()
         if not token:
             raise CenterError("BAD_REQUEST", f"{a.token_file!r} holds no token")
+    if a.workers < 1 or a.max_upload < 1 or a.max_memory < 1 or not a.seconds > 0:
+        raise CenterError("BAD_REQUEST", "--workers, --max-upload, --max-memory and --seconds are numbers above 0")
     store = Store(a.store, max_memory=a.max_memory)
-    app = Service(store, upload_bytes=a.max_upload, workers=a.workers, token=token).app()
-    uvicorn.run(app, host=a.host, port=a.port, log_level="info", access_log=False, server_header=False)
+    service = Service(store, upload_bytes=a.max_upload, workers=a.workers, token=token, open=a.open, seconds=a.seconds,
+                      memory=a.max_memory)
+    if a.host in EVERYWHERE and not a.name:
+        print("knowledge center: it answers to addresses and to 'localhost'; --name NAME adds a name", file=sys.stderr)
+    Server(service, [a.host, *a.name], host=a.host, port=a.port).run()
 
 
 def pull(a) -> None:
@@ -193,7 +199,7 @@ def _list(a, versions: Sequence[dict]) -> None:
 
 
 def _print(a, result: dict, lines: Sequence[str]) -> None:
-    print(json.dumps(result) if a.json else "\n".join(lines))
+    print(json.dumps(result) if a.json else "\n".join(map(escaped, lines)))
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from refcodec import OmcError
 CODES = {
     "BAD_REQUEST": (400, 2, "a name, a range or a request that is not allowed"),
     "FORBIDDEN": (403, 2, "writing needs the token of the service"),
+    "BAD_HOST": (421, 2, "the service is asked for by a name that is not its own"),
+    "SLOW": (408, 6, "a request took too long to arrive"),
     "NOT_FOUND": (404, 3, "no such version, object or upload"),
     "CONFLICT": (409, 4, "the name is taken by another model, or an upload is elsewhere"),
     "TOO_LARGE": (413, 2, "more bytes than the service takes"),
@@ -25,6 +27,11 @@ CODES = {
     "FULL": (507, 7, "no space is left"),
 }
 FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def escaped(text: str) -> str:
+    """The text on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class CenterError(Exception):

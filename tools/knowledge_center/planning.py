@@ -66,6 +66,26 @@ class Planner:
                 self.store.rebuild(version.model)           # says what is missing
             return Plan(version, have, bool(known), steps or [], self.index.tried(version.model, None))
 
+    def settled(self, want: str, have: str = "", have_source: str | None = None) -> Plan | None:
+        """The plan where nothing has to be coded for it: it takes some look-ups. None: ask plan().
+
+        Raises CenterError BAD_REQUEST, NOT_FOUND.
+        """
+        version = self.store.version(want)
+        with one_error():
+            if have != version.model_digest or have_source != version.source_digest:
+                known = self.index.models_of(have) if have else []
+                if not self._is_known(version.model, known[0] if known else None, [have] if known else []):
+                    return None
+                if shortest_chain(self.index.edges(), [have] if known else [], version.model) is None:
+                    return None
+        return self.plan(want, have, have_source, make=False)
+
+    def _is_known(self, model: int, reference: int | None, start: Sequence[str]) -> bool:
+        """True where the direct stream was coded before, and a stored chain is as small."""
+        size, chain = self.index.tried(model, reference), shortest_chain(self.index.edges(), start, model)
+        return size is not None and chain is not None and sum(edge.size for edge in chain) <= size
+
     def _make(self, model: int, reference: int | None, start: Sequence[str]) -> None:
         """Codes the stream from a reference, unless a chain is known to be as small; keeps it if it is smaller."""
         with self._lock:

@@ -8,7 +8,8 @@ GET  /objects/DIGEST              a stream; Range, ETag, If-Range, If-None-Match
 HEAD, PATCH, DELETE /uploads/DIGEST   resumable upload of a stream: Upload-Offset says where it goes on
 PUT  /versions/NAME               {"object": digest of an upload, "model_digest": digest, "parents": [names]}
 
-Work on models runs in a few threads of its own, file work in others: the event loop only passes bytes on.
+Models are coded and decoded in processes of their own (workers.py), with limits of time and memory; file work runs in
+threads: the event loop only passes bytes on. Who sends or takes too little is cut (connections.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import functools
 import hmac
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 
 import anyio
@@ -26,17 +28,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from .answers import plan_json, version_json
 from .errors import CenterError, one_error
-from .index import Version
 from .lineage import tree
 from .objects import SUFFIX, is_digest
-from .planning import Plan, Planner
+from .planning import Planner
 from .store import Store
+from .workers import Workers
 
 JSON_BYTES = 1 << 16
 UPLOAD_BYTES = 4 << 30
+UPLOADS = 4                 # times UPLOAD_BYTES, of all unfinished uploads together
 APPEND_BYTES = 1 << 20
 WORKERS = 2
+SECONDS = 120.0             # to decode what was sent
+PLAN_SECONDS = 900.0        # to code an update of models that are stored
+MEMORY = 4 << 30
+FILE_BYTES = 1 << 33        # at least, that a process may write: the index and streams
+BODY_SECONDS = 10.0         # without a byte of a body; and for a whole body of JSON
+SLOWEST = 4096              # bytes a second of an upload, on average
 AVOID = 64                  # objects that one request may call damaged
 RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?", re.ASCII)
 
@@ -44,15 +54,20 @@ RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?", re.ASCII)
 class Service:
     """Handlers over a store.
 
-    upload_bytes: most bytes of one upload.  workers: threads that code and decode.  token: what writers must send as
-    'Authorization: Bearer TOKEN', None if anyone may write.
+    upload_bytes: most bytes of one upload; all unfinished ones together may have four times as many.  workers:
+    processes that code, and as many that decode what is sent.  seconds, memory: that each of these may take for one
+    request.  token: what writers must send as 'Authorization: Bearer TOKEN'.  open: without a token anyone may write;
+    else nobody.
     """
 
     def __init__(self, store: Store, *, upload_bytes: int = UPLOAD_BYTES, workers: int = WORKERS,
-                 token: str | None = None):
+                 token: str | None = None, open: bool = False, seconds: float = SECONDS, memory: int = MEMORY):
         self.store, self.planner = store, Planner(store)
-        self.upload_bytes, self.workers, self.token = upload_bytes, workers, token
-        self._working: anyio.CapacityLimiter | None = None       # made inside the event loop
+        self.upload_bytes, self.token, self.open = upload_bytes, token, open
+        make = functools.partial(Workers, store.folder, workers, memory=memory, file=max(FILE_BYTES, 2 * upload_bytes))
+        self.planning, self.adding = make(seconds=PLAN_SECONDS), make(seconds=seconds)
+        self._limits: dict[Workers, anyio.CapacityLimiter] = {}
+        self._count = workers
 
     def app(self) -> Starlette:
         routes = [Route("/health", self.health), Route("/versions", self.versions), Route("/lineage", self.lineage),
@@ -64,13 +79,21 @@ class Service:
         handlers = {CenterError: refuse, HTTPException: refuse_http, Exception: fail}
         return Starlette(routes=routes, exception_handlers=handlers)
 
-    async def working(self, function: Callable, *args, **keywords):
-        """Runs what codes or decodes, as many at a time as there are workers."""
-        self._working = self._working or anyio.CapacityLimiter(self.workers)
-        return await anyio.to_thread.run_sync(functools.partial(function, *args, **keywords), limiter=self._working)
+    async def working(self, workers: Workers, **request) -> dict:
+        """The answer of a process; as many requests at a time as there are processes, the others wait."""
+        limit = self._limits.setdefault(workers, anyio.CapacityLimiter(self._count))
+        return await anyio.to_thread.run_sync(functools.partial(workers.call, **request), limiter=limit,
+                                              abandon_on_cancel=True)
+
+    def close(self) -> None:
+        """Kill the processes that work for it."""
+        self.planning.close()
+        self.adding.close()
 
     def may_write(self, request: Request) -> None:
         sent = request.headers.get("authorization", "").encode()
+        if self.token is None and not self.open:
+            raise CenterError("FORBIDDEN", "this service takes no models: it was started without a token, and not open")
         if self.token is not None and not hmac.compare_digest(sent, f"Bearer {self.token}".encode()):
             raise CenterError("FORBIDDEN", "this service takes models from those who send its token")
 
@@ -96,7 +119,10 @@ class Service:
             raise CenterError("BAD_REQUEST", "'have' and 'have_source' are digests of 64 lower-case hexadecimal digits")
         if not isinstance(avoid, list) or len(avoid) > AVOID or not all(map(is_digest, avoid)):
             raise CenterError("BAD_REQUEST", f"'avoid' is a list of at most {AVOID} digests of objects")
-        return JSONResponse(plan_json(await self.working(self.planner.plan, want, have, source, avoid=avoid)))
+        if not avoid and (plan := await reading(self.planner.settled, want, have, source)) is not None:
+            return JSONResponse(plan_json(plan))
+        return JSONResponse(await self.working(self.planning, op="plan", want=want, have=have, have_source=source,
+                                               avoid=avoid))
 
     async def object(self, request: Request) -> Response:
         digest = request.path_params["digest"].removesuffix(SUFFIX)
@@ -138,11 +164,17 @@ class Service:
         offset = request.headers.get("upload-offset", "")
         if not re.fullmatch(r"\d{1,18}", offset, re.ASCII):
             raise CenterError("BAD_REQUEST", "Upload-Offset is the number of the byte at which the body begins")
-        position = int(offset)
+        position, length = int(offset), request.headers.get("content-length", "0")
+        if position + int(length if re.fullmatch(r"\d{1,18}", length, re.ASCII) else 0) > self.upload_bytes:
+            await reading(uploads.remove, digest)
+            raise CenterError("TOO_LARGE", f"an upload may have {self.upload_bytes} bytes")
+        left = UPLOADS * self.upload_bytes - await reading(uploads.total)
         async for data in in_blocks(request):
             if position + len(data) > self.upload_bytes:
                 await reading(uploads.remove, digest)
                 raise CenterError("TOO_LARGE", f"an upload may have {self.upload_bytes} bytes")
+            if (left := left - len(data)) < 0:
+                raise CenterError("FULL", "unfinished uploads take all the room that they may have; try again later")
             await reading(uploads.append, digest, position, data)
             position += len(data)
         return Response(status_code=204, headers={"upload-offset": str(position)})
@@ -160,16 +192,9 @@ class Service:
             raise CenterError("BAD_REQUEST", "'object' and 'model_digest' are 64 lower-case hexadecimal digits each")
         if not isinstance(parents, list) or len(parents) > AVOID or not all(isinstance(p, str) for p in parents):
             raise CenterError("BAD_REQUEST", f"'parents' is a list of at most {AVOID} names")
-        version, new = await self.working(self._add, name, digest, model, parents, str(asked.get("note") or "")[:1000])
-        return JSONResponse(version_json(version), 201 if new else 200)
-
-    def _add(self, name: str, digest: str, model: str, parents: list[str], note: str) -> tuple[Version, bool]:
-        with one_error():
-            arrived = self.store.uploads.offset(digest) or not self.store.index.is_object(digest)
-            stream = self.store.uploads.take(digest) if arrived else self.store.objects.read(digest)    # asked again
-        added = self.store.add_stream(name, stream, parents=parents, model_digest=model, note=note)
-        self.store.uploads.remove(digest)
-        return added
+        done = await self.working(self.adding, op="add", name=name, object=digest, model_digest=model, parents=parents,
+                                  note=str(asked.get("note") or "")[:1000])
+        return JSONResponse(done["version"], 201 if done["new"] else 200)
 
 
 async def reading(function: Callable, *args):
@@ -180,28 +205,50 @@ async def reading(function: Callable, *args):
     return await anyio.to_thread.run_sync(run)
 
 
+async def pieces_of(request: Request, seconds: float) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises CenterError SLOW where nothing came for so long; ClientDisconnect."""
+    body = request.stream()
+    while True:
+        try:
+            with anyio.fail_after(seconds):
+                data = await anext(body, None)
+        except TimeoutError:
+            raise CenterError("SLOW", f"nothing came for {seconds:g} s") from None
+        if data is None:
+            return
+        yield data
+
+
 async def in_blocks(request: Request) -> AsyncIterator[bytes]:
-    """The body in blocks of about a megabyte; where the sender vanishes, what came until then."""
-    block = bytearray()
+    """The body in blocks of about a megabyte; where the sender vanishes, or is too slow, what came until then."""
+    block, begin, total = bytearray(), time.monotonic(), 0
     try:
-        async for data in request.stream():
+        async for data in pieces_of(request, BODY_SECONDS):
             block += data
+            total += len(data)
             if len(block) >= APPEND_BYTES:
                 yield bytes(block)
                 block.clear()
+            if time.monotonic() - begin > BODY_SECONDS + total / SLOWEST:
+                break
     except ClientDisconnect:
         pass
+    except CenterError as error:
+        if error.code != "SLOW":
+            raise
     if block:
         yield bytes(block)
 
 
 async def json_body(request: Request) -> dict:
-    """The body as a JSON object of at most JSON_BYTES. Raises CenterError BAD_REQUEST, TOO_LARGE."""
-    body = bytearray()
-    async for data in request.stream():
+    """The body as a JSON object of at most JSON_BYTES. Raises CenterError BAD_REQUEST, TOO_LARGE, SLOW."""
+    body, ends = bytearray(), time.monotonic() + BODY_SECONDS
+    async for data in pieces_of(request, BODY_SECONDS):
         body += data
         if len(body) > JSON_BYTES:
             raise CenterError("TOO_LARGE", f"a request may have {JSON_BYTES} bytes of JSON")
+        if time.monotonic() > ends:
+            raise CenterError("SLOW", f"a request has {BODY_SECONDS:g} s")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -225,18 +272,6 @@ def wanted_range(header: str, size: int) -> tuple[int, int] | tuple[()] | None:
     if last is not None and int(last) < int(first):
         return None
     return (int(first), min(size, int(last) + 1 if last else size)) if int(first) < size else ()
-
-
-def version_json(v: Version) -> dict:
-    return {"name": v.name, "model_digest": v.model_digest, "source_digest": v.source_digest, "bytes": v.bytes,
-            "kind": v.kind, "note": v.note, "created": v.created, "parents": list(v.parents)}
-
-
-def plan_json(plan: Plan) -> dict:
-    return {"version": version_json(plan.version), "have": plan.have, "known": plan.known, "bytes": plan.bytes,
-            "whole_bytes": plan.whole_bytes,
-            "steps": [{"object": e.object, "size": e.size, "reference": e.reference, "result": e.result}
-                      for e in plan.steps]}
 
 
 async def refuse(request: Request, error: CenterError) -> Response:

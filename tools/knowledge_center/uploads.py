@@ -37,6 +37,16 @@ class Uploads:
                 raise CenterError("CONFLICT", f"the upload goes on at byte {f.tell()}, not {offset}", offset=f.tell())
             f.write(data)
 
+    def total(self) -> int:
+        """Bytes of all unfinished uploads."""
+        sizes = []
+        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
+            try:
+                sizes.append(os.path.getsize(os.path.join(self.folder, name)))
+            except FileNotFoundError:
+                pass
+        return sum(sizes)
+
     def take(self, digest: str) -> bytes:
         """The bytes of a finished upload. Raises NOT_FOUND, or DIGEST_MISMATCH and forgets it."""
         try:
