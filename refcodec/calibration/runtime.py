@@ -33,6 +33,7 @@ class Session:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, _FATAL
         options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")     # calls are short, and many
         _share_memory(runtime)
         try:
             self._session = runtime.InferenceSession(proto.SerializeToString(), options,

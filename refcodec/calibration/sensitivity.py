@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from .measure import Measure, Output, measure_of
 from .runtime import Arrays
 
-DRAWS, DRAWS_MAX = 3, 12                # of noise; as many as make the mean
+DRAWS, DRAWS_MAX = 3, 6                 # of noise; as many as make the mean
 PRECISION = 0.25                        # as certain as this: its standard error over itself
 LOW, AIM, HIGH = 1e-4, 1e-3, 1e-2       # of the distance that noise is to make: small, but not lost in rounding
 FIRST = 0.01                            # the noise to begin with, and
