@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from ..budget import Budget
 from ..errors import ConfigError
 from ..formats import save
 from ..model import ActivationFormat, Model
@@ -27,6 +28,7 @@ PRODUCTS = ("Conv", "Gemm", "MatMul")
 DOMAIN = "omc.fixed_point"
 WEIGHT_WIDTH_MAX = 40            # sums of 2^22 such weights stay below 2^63
 ACTIVATION_WIDTH_MAX = 48
+COPIES = 4                       # of its files that a network may take in memory while it is read
 EXACT = 1 << 53                  # all integers up to here are float64 numbers
 
 
@@ -136,13 +138,17 @@ def fixed_point_network(model: Model) -> FixedPointNetwork:
     return FixedPointNetwork(network_of(model), {x.name: x.activation for x in model.layers if x.activation})
 
 
-def network_of(model: Model) -> onnx.ModelProto:
-    """The ONNX network of a model, with the values that its tensors have now."""
+def network_of(model: Model, budget: Budget | None = None) -> onnx.ModelProto:
+    """The ONNX network of a model, with the values that its tensors have now.  budget: for its files; None: any."""
     if model.source is None or model.source.format != "onnx":
         raise ConfigError("UNSUPPORTED_LAYER", "the model does not come from an ONNX file: there is no network to run")
     with tempfile.TemporaryDirectory() as folder:
         several = len(model.source.files) > 1
         path = os.path.join(folder, "model" if several else "model.onnx")
+        if budget is not None:
+            size = sum(f.size for f in model.source.files)
+            budget.put_out(size, "the network's files")
+            budget.check_memory(COPIES * size, "the network")
         save(model, path)
         return onnx.load(os.path.join(path, model.source.files[0].path) if several else path)
 

@@ -162,5 +162,5 @@ class _Values:
         layers = self.survey.number_of.get((number, UnitType.LAYER_DESCRIPTORS), model.unit.number)
         if complete and model.layers is not None:
             described = self.decoder.describe(number, lambda i: self.decoder.words(number, i))
-            for finding in check_accumulators(described, layers):
+            for finding in check_accumulators(described, layers, self.decoder.budget):
                 self.found(finding)

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from refcodec import Budget, decode
+from refcodec.bitstream.structures import LayerDescriptor, LayerDescriptors
 from refcodec.errors import OmcError
 from tools import bombs, limited
 from tools.bombs import BOMBS, Bomb
@@ -74,3 +75,23 @@ def test_the_kernel_stops_what_would_go_on(tmp_path):
     assert "MemoryError" in greedy.err
     sleeper = limited.run([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, seconds=0.5)
     assert sleeper.exit < 0
+
+
+def test_validate_writes_no_more_than_it_may(tmp_path):
+    """A network in integers is written and read to check its accumulators: its slots are within the budget, too."""
+    recipe = bombs.slots(16, 16)
+
+    def with_activations(b) -> None:
+        class Layers(type(b)):
+            def tensors(self, *coded):
+                entry = LayerDescriptor("layer", "", "Gemm", activation_flag=1)
+                self.layers(LayerDescriptors(1, [entry]))
+                super().tensors(*coded)
+
+        b.__class__ = Layers
+        recipe(b)
+
+    found = bombs.cost(Bomb("slots", with_activations, ("validate", "STREAM"), word=0), tmp_path)
+    assert found["exit"] in (0, REFUSED)                 # valid, and that was not checked
+    assert found["out_mb"] < 1
+    assert found["peak_mb"] < MEMORY[1]
