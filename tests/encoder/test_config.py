@@ -174,7 +174,7 @@ def test_files(tmp_path, name, text):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("snr = ", "c.toml"), ("bitrate = 3", "bitrate"), ("[[rules]]\nname = '*'", "c.toml"), ("snr = 'x'", "positive")])
+    ("snr = ", "c.toml"), ("bitrate = 3", "bitrate"), ("[[rules]]\nname = '*'", "c.toml"), ("snr = 'x'", "a number")])
 def test_wrong_files_are_refused(tmp_path, text, words):
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(ConfigError, match=words):
