@@ -116,11 +116,18 @@ class TensorJob:
             return Candidate(d, self.words, self.dtype, [part])
         if c.quantiser == Quantiser.GRID:
             part.dtype = BY_NAME["float16"]
-        decoded = np.empty(integers.shape, self.dtype.word)
-        borders = segment_borders(len(integers), entries)
-        for first, end in zip(borders, borders[1:]):
+
+        def decoded_rows(first: int, end: int) -> np.ndarray:
             base, place = None if predictor is None else predictor[first:end], Place(first, planes, neighbours)
-            decoded[first:end] = values(c, integers[first:end], self.dtype, base, place)
+            return values(c, integers[first:end], self.dtype, base, place)
+
+        if entries == 1:                       # in memory once
+            decoded = decoded_rows(0, len(integers))
+        else:
+            decoded = np.empty(integers.shape, self.dtype.word)
+            borders = segment_borders(len(integers), entries)
+            for first, end in zip(borders, borders[1:]):
+                decoded[first:end] = decoded_rows(first, end)
         return Candidate(d, self.flat(decoded, column_scan), self.dtype, [part])
 
     def factored(self, d: TensorDescriptor, components: Sequence[tuple[Component, np.ndarray]],

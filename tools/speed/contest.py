@@ -110,7 +110,8 @@ class Workers:
             if name == OMC:
                 self.started[name] = Worker(sys.executable, "speed_omc", self.environment)
             else:
-                self.started[name] = Worker(ensure_env(self.work, name), "speed_codecs",
+                module = "speed_nncodec" if name == "nncodec" else "speed_codecs"
+                self.started[name] = Worker(ensure_env(self.work, name), module,
                                             {**self.environment, "BIGSMALL_DISABLE_VERSION_CHECK": "1",
                                              "TQDM_DISABLE": "1"})
         return self.started[name]
