@@ -34,6 +34,13 @@ def test_speeds_are_of_the_best_time_or_of_the_median():
     assert Measured(10).ratio is None
 
 
+@pytest.mark.parametrize("contestant", [*bench_speed.OURS, *bench_speed.LOSSLESS, *bench_speed.UPDATES,
+                                        Contestant("NNCodec", "nncodec")], ids=lambda c: c.name)
+def test_each_codec_is_in_the_module_of_its_environment(contestant):
+    text = (contest.WORKERS / f"{contest.module_of(contestant.environment)}.py").read_text(encoding="utf-8")
+    assert contestant.name.removesuffix(", no digests").removeprefix("xor ").split("-")[0].split(" ")[0] in text
+
+
 def test_two_passes_in_turn():
     assert targets.in_turn(1000, 1000) == 500
     assert targets.in_turn(3000, 1500) == 1000

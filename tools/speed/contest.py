@@ -98,6 +98,11 @@ class Worker:
         self.process.wait()
 
 
+def module_of(environment: str) -> str:
+    """The file beside speed_worker.py that has the codecs of an environment."""
+    return {OMC: "speed_omc", "nncodec": "speed_nncodec"}.get(environment, "speed_codecs")
+
+
 class Workers:
     """The processes of all environments, started when they are first used; a context manager."""
 
@@ -108,10 +113,9 @@ class Workers:
     def __getitem__(self, name: str) -> Worker:
         if name not in self.started:
             if name == OMC:
-                self.started[name] = Worker(sys.executable, "speed_omc", self.environment)
+                self.started[name] = Worker(sys.executable, module_of(name), self.environment)
             else:
-                module = "speed_nncodec" if name == "nncodec" else "speed_codecs"
-                self.started[name] = Worker(ensure_env(self.work, name), module,
+                self.started[name] = Worker(ensure_env(self.work, name), module_of(name),
                                             {**self.environment, "BIGSMALL_DISABLE_VERSION_CHECK": "1",
                                              "TQDM_DISABLE": "1"})
         return self.started[name]
