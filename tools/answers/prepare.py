@@ -68,14 +68,14 @@ class Maker:
                 "test": made(catalogue.FILES_TEST, catalogue.PHOTOS_TEST, 16, 4)}
 
     def text_turned(self, entry: Entry, network: bytes) -> Sets:
-        return {"calibration": [pictures.turned(self.lines(catalogue.FILES_CALIBRATION, 128, 5))],
+        return {"calibration": [pictures.turned(self.lines(catalogue.FILES_CALIBRATION, 480, 5))],
                 "test": [pictures.turned(self.lines(catalogue.FILES_TEST, 400, 6))]}
 
     def file_types(self, entry: Entry, network: bytes) -> Sets:
         more = list(self.files(catalogue.FILES_MORE).items())
         calibration = self.files(catalogue.FILES_CALIBRATION) | dict(more[::2])
         test = self.files(catalogue.FILES_TEST) | dict(more[1::2])
-        return {"calibration": [{"bytes": words.file_rows(calibration, 24)}],
+        return {"calibration": [{"bytes": words.file_rows(calibration, 60)}],
                 "test": [{"bytes": words.file_rows(test, 40)}]}
 
     def digits(self, entry: Entry, network: bytes) -> Sets:
@@ -90,7 +90,7 @@ class Maker:
     def labels(self, entry: Entry, network: bytes) -> Sets:
         calibration, test = ([pictures.photograph(self.read(p)) for p in chosen]
                              for chosen in (catalogue.PHOTOS_CALIBRATION, catalogue.PHOTOS_TEST))
-        return {"calibration": [pictures.crops(calibration, 96, 7)], "test": [pictures.crops(test, 300, 8)]}
+        return {"calibration": [pictures.crops(calibration, 400, 7)], "test": [pictures.crops(test, 300, 8)]}
 
     def similarity(self, entry: Entry, network: bytes) -> Sets:
         tokenizer = self.read(catalogue.TOKENIZER)
@@ -100,14 +100,14 @@ class Maker:
             found = words.sentences(self.files(collection))
             chosen = [found[i] for i in chance.permutation(len(found))[:runs * graphs.SENTENCES]]
             return [words.tokenised(chosen, tokenizer)]
-        return {"calibration": made(catalogue.FILES_MORE, 3), "test": made(catalogue.FILES_TEST, 7)}
+        return {"calibration": made(catalogue.FILES_MORE, 15), "test": made(catalogue.FILES_TEST, 7)}
 
     def notes(self, entry: Entry, network: bytes) -> Sets:
-        return {"calibration": [sounds.note_windows(sounds.mono(self.read(catalogue.SONG_14), 22050))],
+        return {"calibration": [sounds.note_windows(sounds.mono(self.read(catalogue.SONG_14), 22050), 11025)],
                 "test": [sounds.note_windows(sounds.mono(self.read(catalogue.SONG_10), 22050))]}
 
     def pitch(self, entry: Entry, network: bytes) -> Sets:
-        return {"calibration": [sounds.pitch_frames(sounds.mono(self.read(catalogue.SONG_14), 16000), 800)],
+        return {"calibration": [sounds.pitch_frames(sounds.mono(self.read(catalogue.SONG_14), 16000), 320)],
                 "test": [sounds.pitch_frames(sounds.mono(self.read(catalogue.SONG_10), 16000), 320)]}
 
 

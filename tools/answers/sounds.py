@@ -50,7 +50,7 @@ def pitch_frames(sound: np.ndarray, hop: int) -> Arrays:
     return {"frames": (frames - frames.mean(axis=1, keepdims=True)) / frames.std(axis=1, keepdims=True)}
 
 
-def note_windows(sound: np.ndarray) -> Arrays:
-    """basic-pitch: windows of 43844 samples at 22.05 kHz, the last one not full left out."""
-    count = len(sound) // 43844
-    return {"serving_default_input_2:0": sound[:count * 43844].reshape(count, 43844, 1)}
+def note_windows(sound: np.ndarray, hop: int = 43844) -> Arrays:
+    """basic-pitch: windows of 43844 samples at 22.05 kHz, one every `hop` of them."""
+    starts = range(0, len(sound) - 43844 + 1, hop)
+    return {"serving_default_input_2:0": np.stack([sound[s:s + 43844, None] for s in starts])}
