@@ -356,7 +356,7 @@ class ModelEncoder:
                     parts = tensor.dtype.parts
                     words = fitted(other.words.reshape(*other.shape, parts), (*tensor.shape, parts)).reshape(-1)
                     job.predictions.append(Prediction(number + 1, k - i, words, other.shape == tensor.shape))
-        if not job.joined and tensor.size < JOIN_UPDATES and mostly_unchanged(job) is not None:
+        if self.large and not job.joined and tensor.size < JOIN_UPDATES and mostly_unchanged(job) is not None:
             job.joined = True
             job.joined = job.at_once               # as an update a header of bins would outweigh it
         return job
