@@ -230,7 +230,8 @@ def _cheaper_scan(job: TensorJob, values: np.ndarray, step: float) -> int:
 
 def _sampled(job: TensorJob, values: np.ndarray, column_scan: int, step: float) -> tuple[float, float]:
     """Bits of plain levels of a block from the middle, by the coder itself, and their squared error in step^2."""
-    matrix = job.matrix(values, column_scan)
+    matrix = job.matrix(values)
+    matrix = matrix.T if column_scan else matrix           # a view: only the block is put in order
     rows = max(1, min(matrix.shape[0], SAMPLE // max(1, matrix.shape[1])))
     first = (matrix.shape[0] - rows) // 2
     scaled = matrix[first : first + rows].astype(np.float64) / step
