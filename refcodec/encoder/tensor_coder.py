@@ -253,6 +253,7 @@ def _quantised(job: TensorJob, values: np.ndarray, choice: Choice, step: float) 
     uniform, parts = job.config.uniform, step_parts(step)
     if mode.facts.lanes:
         levels = quantise_in_lanes(matrix, math.ldexp(*parts), uniform.states, uniform.lam, job.config.threads)
+        del matrix
         return job.direct(uniform_component(parts, uniform.states, mode), levels, choice.prediction,
                           column_scan=choice.column_scan)
     entries = job.entries(matrix)
