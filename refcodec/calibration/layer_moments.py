@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,7 +74,7 @@ class Sums:
         """Products of few samples each would take longer."""
         if not self._waiting:
             return
-        before, now = (np.concatenate(several, axis=1) for several in zip(*self._waiting))
+        before, now = (_together(several, axis=1) for several in zip(*self._waiting))
         self._waiting.clear()
         self.now.append(Moments.of([now], least=1))
         cross, total = np.matmul(before.transpose(0, 2, 1), now), before.sum(axis=1)
@@ -167,7 +167,7 @@ class Inputs:
             groups = groups_of(several[0], matrices[name].shape[0])
             rows = [self._rows(use, groups, MOST // (len(use.course.runs) * len(uses))) for use in several]
             for pairs in zip(*rows):
-                sums.add(*(np.concatenate(arrays, axis=2) for arrays in zip(*pairs)))
+                sums.add(*(_together(arrays, axis=2) for arrays in zip(*pairs)))
         bias = bias_of(self.network, uses[0]) if self.biases and len(uses) == 1 else None
         return sums.settled(matrices, uses[0].place.scan, bias, correctable=self.following and len(uses) == 1)
 
@@ -229,6 +229,11 @@ def matrix_of(network: Network | CallableNetwork, tensor: str, scan: int) -> np.
     """A tensor as it is coded, with outputs as rows: float64."""
     array = network.weights[tensor]
     return folded(array.reshape(-1).astype(np.float64), array.shape, 1, network.folds[tensor], scan)
+
+
+def _together(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    # One array is not copied: it may be large.
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=axis)
 
 
 def groups_of(use: Use, rows: int) -> int:

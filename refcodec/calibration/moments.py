@@ -74,7 +74,8 @@ def cholesky(second: np.ndarray, damp: float) -> np.ndarray:
     """
     mean, unit = _mean_moment(second), np.eye(second.shape[-1])
     for more in MORE:
-        damped = second / mean[:, None, None] + damp * more * unit
+        damped = second / mean[:, None, None]
+        np.einsum("gii->gi", damped)[:] += damp * more
         try:
             # The factor of the inverse of Q is the inverse of the factor of Q, both read from the other end.
             lower = np.linalg.cholesky(damped[:, ::-1, ::-1])
@@ -116,6 +117,7 @@ def corrected(weights: np.ndarray, drift: np.ndarray, now: np.ndarray, ridge: fl
     groups, inputs, _ = now.shape
     mean = _mean_moment(now)
     w = weights.reshape(groups, -1, inputs)
-    damped = now + (ridge * mean)[:, None, None] * np.eye(inputs)
+    damped = now.copy()
+    np.einsum("gii->gi", damped)[:] += (ridge * mean)[:, None]
     change = np.linalg.solve(damped, np.matmul(w, drift).transpose(0, 2, 1)).transpose(0, 2, 1)
     return np.asarray(w + change).reshape(weights.shape)

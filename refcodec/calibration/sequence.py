@@ -144,6 +144,7 @@ class _Sequence:
         if layer.drift is not None:
             ridge = min(max(5 * self.method.shrink * inputs / layer.count, 0.01), 10.0)
             weights = corrected(weights, layer.drift, layer.second, ridge)
+            layer.drift = None                                       # as large as the moments
         wanted, values = weights.copy(), np.empty_like(weights)
         damp = damping(inputs, layer.count, self.method.shrink)
         upper = cholesky(layer.second if self.method.feedback else _alike(layer.second), damp)
