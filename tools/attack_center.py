@@ -110,7 +110,7 @@ def harm(url: str, stop: threading.Event, count: list[int]) -> None:
     while not stop.is_set():
         stream = streams[n % len(streams)]
         n += 1
-        with contextlib.suppress(Exception), Client(url, attempts=1) as client:
+        with contextlib.suppress(Exception), Client(url, attempts=3) as client:
             digest = hashlib.sha256(stream).hexdigest()
             client.upload(digest, stream)
             client._answer("PUT", f"/versions/bad{n}", json={"object": digest, "model_digest": "0" * 64})
@@ -127,7 +127,7 @@ def honest(url: str, have: str, output: str, stop: threading.Event, waits: dict[
 
     while not stop.is_set():
         try:
-            with Client(url, attempts=3) as client:
+            with Client(url) as client:
                 timed("health", lambda client=client: client._answer("GET", "/health"))
                 timed("pull", lambda client=client: client.pull("v2", output, have))
         except Exception as error:

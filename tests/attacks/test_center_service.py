@@ -33,7 +33,7 @@ from tools.knowledge_center.workers import Workers
 
 def test_honest_clients_are_served_under_attack():
     """More slow clients than the service has descriptors, and uploads that take as long as they may."""
-    found = attack_center.run(clients=150, seconds=4, uploaders=2, honest_clients=2, descriptors=128)
+    found = attack_center.run(clients=200, seconds=4, uploaders=2, honest_clients=2, descriptors=256)
     assert found["faults"] == []
     assert found["health"]["count"] > 1
     assert found["pull"]["count"] > 1

@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Collection
 
+import anyio
 import uvicorn
 from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -20,7 +21,9 @@ WRITE_SECONDS = 30.0             # in which a receiver has to take 48 kB
 CLOSE_SECONDS = 3.0              # in which it has to take what is left
 LOOK_SECONDS = 1.0
 HEADER_BYTES = 1 << 14
-OTHER_FILES = 64                 # descriptors that are kept for files, the index and processes
+THREADS = 16                     # that read; each has the index open, which takes three descriptors
+BACKLOG = 64                     # connections that may be taken at a time, before the first of them is looked at
+OTHER_FILES = 4 * THREADS + BACKLOG + 32      # descriptors that are kept for the index, new connections and processes
 MOST = 4096                      # connections
 LOCAL = ("localhost",)
 
@@ -47,9 +50,9 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     @property
-    def waits(self) -> bool:
-        """Whether nothing is done for it."""
-        return self.cycle is None or self.cycle.response_complete
+    def worth(self) -> tuple[int, float]:
+        """The least goes first: who has asked nothing yet, then who asks nothing now, each the oldest first."""
+        return 0 if self.cycle is None else 1 if self.cycle.response_complete else 2, self.since
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -64,21 +67,21 @@ class Connection(H11Protocol):
 
 
 def most_connections() -> int:
-    """As many as descriptors allow, which are taken up to what the system allows."""
+    """As many as descriptors allow, each with one for what it reads; they are taken up to what the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST + OTHER_FILES
+    wanted = 2 * MOST + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return MOST if soft == resource.RLIM_INFINITY else max(8, min(MOST, soft - OTHER_FILES))
+    return MOST if soft == resource.RLIM_INFINITY else max(8, min(MOST, (soft - OTHER_FILES) // 2))
 
 
 def make_room(new: Connection) -> None:
-    """Cuts the connection that has waited longest, where there are more than there may be."""
+    """Cuts the connection that is worth least, where there are more than there may be."""
     if len(new.connections) > new.config.most_connections:
         others = [c for c in new.connections if c is not new and not c.transport.is_closing()]
         if others:
-            min(others, key=lambda c: (not c.waits, c.since)).transport.abort()
+            min(others, key=lambda c: c.worth).transport.abort()
 
 
 class Hosts:
@@ -136,10 +139,14 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(Hosts(service.app(), names), **({
             "http": Connection, "ws": "none", "timeout_keep_alive": KEEP_SECONDS, "access_log": False,
             "h11_max_incomplete_event_size": HEADER_BYTES, "timeout_graceful_shutdown": 2, "server_header": False,
-            "log_config": LOG, "lifespan": "off"} | options))
+            "log_config": LOG, "lifespan": "off", "backlog": BACKLOG} | options))
         config.most_connections = most_connections()
         super().__init__(config)
         self.service = service
+
+    async def startup(self, sockets=None) -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        await super().startup(sockets)
 
     async def shutdown(self, sockets=None) -> None:
         self.service.close()
