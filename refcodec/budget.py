@@ -9,7 +9,7 @@ stream, and the models that it refers to), so that honest streams pass and bombs
     work       10^10       500 units, and 128 for each byte that is made, as far as it may be put out
     files      16384       none
 
-A unit of work takes about a nanosecond (reconstruction/work.py). An update of a hundred bytes that copies a large model
+A unit of work takes about a nanosecond (bitstream/cost.py). An update of a hundred bytes that copies a large model
 is honest: the model is given, too.
 """
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .bitstream.cost import memory_of, work_of
 from .bitstream.parser import ParsedStream, TensorUnit
 from .bitstream.structures import BY_TENSOR, PredictionMode, TensorDescriptor
 from .pieces import in_pieces
-from .reconstruction.representations import working_memory
-from .reconstruction.work import work_of
 
 
 @dataclass
 class Cost:
     """Of a unit, with all that it is predicted from in the stream.
 
-    work: units (reconstruction/work.py), as often as anything is decoded.  memory: bytes at a time.  made: bytes of
+    work: units (bitstream/cost.py), as often as anything is decoded.  memory: bytes at a time.  made: bytes of
     its own tensors.  needed: (model, place) of the units that are decoded for it.
     """
 
@@ -45,7 +44,7 @@ class Costs:
             memory = d.word_count * d.word_bytes * (3 if d.prediction_mode in BY_TENSOR else 1)
         else:
             payloads = sum(coded + bypass for _, coded, bypass in unit.places)
-            memory = sum(map(working_memory, unit.descriptors)) + payloads
+            memory = sum(map(memory_of, unit.descriptors)) + payloads
         own = {x.tensor_index for x in unit.descriptors}
         needed = {self._place(*source) for x in unit.descriptors
                   if (source := self.predicting(number, x)) and not (source[0] == number and source[1] in own)}

@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bitstream",),
     ("entropy", "quantization", "prediction"),
     ("reconstruction",),
-    ("topology", "pieces", "places", "conversion", "costs"),
+    ("topology", "pieces", "places", "conversion", "costs", "signing"),
     ("decoder",),
     ("formats",),
     ("encoder",),

@@ -69,6 +69,7 @@ static void parse_integer_codebook(Parser *p, Component *c)
     uint64_t i;
     parse_uniform(p, c);
     parse_codebook_size(p, c);
+    count_items(p->s, c->codebook_size);
     if (c->codebook_size > bits_left(p->b))
         fail("TRUNCATED");
     c->codebook_integers = mem_alloc(c->codebook_size, 8);

@@ -7,11 +7,11 @@
 /* A.2; entry 0 is not used */
 #define P2(n) ((uint64_t)1 << (n))
 const Limits level_limits[5] = {
-    {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {P2(12), 16, 4, 8, P2(10), P2(10), 8, 256, P2(22), P2(24), P2(12), P2(22), P2(12), 16, P2(10), P2(16), 256, P2(30)},
-    {P2(16), 256, 16, 32, P2(14), P2(14), 16, P2(10), P2(26), P2(28), P2(16), P2(26), P2(16), 256, P2(12), P2(18), P2(10), P2(36)},
-    {P2(20), P2(12), 64, 64, P2(18), P2(18), 32, P2(12), P2(30), P2(32), P2(18), P2(28), P2(20), P2(12), P2(14), P2(20), P2(12), P2(40)},
-    {P2(24), P2(16), 256, 64, P2(22), P2(22), 48, P2(16), P2(36), P2(38), P2(20), P2(31), P2(24), P2(16), P2(16), P2(22), P2(14), P2(44)},
+    {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {P2(12), 16, 4, 8, P2(10), P2(10), 8, 256, P2(22), P2(24), P2(12), P2(22), P2(12), 16, P2(10), P2(16), 256, P2(30), P2(30), 3 * P2(26)},
+    {P2(16), 256, 16, 32, P2(14), P2(14), 16, P2(10), P2(26), P2(28), P2(16), P2(26), P2(16), 256, P2(12), P2(18), P2(10), P2(36), P2(33), 3 * P2(30)},
+    {P2(20), P2(12), 64, 64, P2(18), P2(18), 32, P2(12), P2(30), P2(32), P2(18), P2(28), P2(20), P2(12), P2(14), P2(20), P2(12), P2(40), P2(36), 3 * P2(34)},
+    {P2(24), P2(16), 256, 64, P2(22), P2(22), 48, P2(16), P2(36), P2(38), P2(20), P2(31), P2(24), P2(16), P2(16), P2(22), P2(14), P2(44), P2(62), P2(62)},
 };
 
 enum { C_PLAIN, C_DEFLATE, C_LZMA, C_DEFLATE_HEADER };
@@ -101,6 +101,7 @@ static void read_unit(Stream *s, uint64_t at, Unit *u, int last_type)
     u->total = at + 4 - u->offset;
     if ((uint64_t)u->number + 1 > s->level->units)
         fail("RESOURCE_LIMIT"); /* R7.2-7 */
+    count_unit(s);
     if (u->type >= 32)
         return;
     if (!(may_follow[last_type] >> u->type & 1))
@@ -111,6 +112,7 @@ static void read_unit(Stream *s, uint64_t at, Unit *u, int last_type)
         fail("DIGEST_MISMATCH"); /* R7.2-8 */
     if (u->type != U_TENSOR_DATA && (coded_size > limit || u->size > limit))
         fail("RESOURCE_LIMIT"); /* R7.2-6 */
+    count_body(s, u->type != U_TENSOR_DATA ? u->size : 0);
     if (u->coding == C_PLAIN)
         u->body = coded;
     else

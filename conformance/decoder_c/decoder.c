@@ -22,6 +22,6 @@ void decode_file(const char *path, const char *folder, uint64_t model, char *con
         if (i != s.kept)
             release_model(&s, i);
     }
-    dump_write(folder, s.model[s.kept]);
+    dump_write(folder, &s);
     mem_free_all();
 }

@@ -5,54 +5,85 @@
 
 /* ---- 6.5, 7.5 ---- */
 
-/* Slots are not kept: this decoder writes no source files. */
-static void parse_segment(Stream *s, Bits *b, int64_t *previous, uint64_t *literals)
+/* R7.5-1 */
+static uint64_t most_written(Stream *s)
 {
     const Model *m = last_model(s);
+    uint64_t most = s->level->unit_bytes, i;
+    for (i = 0; i < m->tensor_count; i++)
+        most += 2 * bytes_of(&m->tensor[i]); /* at most 2^22 * 2^39 */
+    return most;
+}
+
+/* Sizes in a topology: of all segments, of literals, and what is written of
+ * it as R7.5-1 counts. */
+typedef struct {
+    uint64_t segments, literals, written;
+} Sizes;
+
+static void add_written(Stream *s, Sizes *z, uint64_t n)
+{
+    z->written += n; /* each at most 2^63 */
+    limit(z->written, most_written(s));
+}
+
+/* Slots are not kept: this decoder writes no source files. */
+static void parse_segment(Stream *s, Bits *b, int64_t *previous, Sizes *z)
+{
+    const Model *m = last_model(s);
+    uint64_t n, coding;
     if (bits_u(b, 1)) {
         *previous += 1 + bits_se(b); /* at most 2^62 in magnitude */
         if (*previous < 0 || (uint64_t)*previous >= m->tensor_count)
             fail("DANGLING_REFERENCE"); /* R7.5.2-1 */
-        if (bits_u(b, 2) > 2)
+        coding = bits_u(b, 2);
+        if (coding > 2)
             fail("OUT_OF_RANGE");
-        bits_ue(b); /* slot_size */
+        n = bits_ue(b); /* slot_size */
+        add_written(s, z, coding == 2 ? n / 10 : n);
     } else {
-        uint64_t n = bits_ue(b);
+        n = bits_ue(b);
         limit(n, s->level->unit_bytes);
-        *literals += n; /* at most 2^16 * 2^24 * 2^31 */
-        if (*literals > b->size)
+        z->literals += n;
+        add_written(s, z, n);
+        if (z->literals > b->size)
             fail("TRUNCATED");
     }
 }
 
 void parse_topology(Stream *s, Bits *b)
 {
-    uint64_t format = bits_ue(b), files = bits_ue(b), i, j, literals = 0;
+    uint64_t format = bits_ue(b), files = bits_ue(b), i, j;
     int64_t previous = -1;
+    Sizes z = {0, 0, 0};
     if (format != 1 && format != 2)
         fail("RESERVED_VALUE");
     if (files < 1)
         fail("OUT_OF_RANGE");
     limit(files, s->level->files);
+    count_items(s, files);
     expect_entries(b, files);
     for (i = 0; i < files; i++) {
         uint64_t segments;
         skip_string(s, b); /* file_path */
         segments = bits_ue(b);
         limit(segments, s->level->segments);
+        limit(z.segments += segments, s->level->segments); /* R7.5.1-1 */
+        count_items(s, segments);
         expect_entries(b, segments);
         for (j = 0; j < segments; j++)
-            parse_segment(s, b, &previous, &literals);
+            parse_segment(s, b, &previous, &z);
     }
     bits_align(b);
-    skip_bytes(b, literals);
+    skip_bytes(b, z.literals);
 }
 
 /* ---- 6.6, 7.6 ---- */
 
-static void parse_fold(Bits *b, const Tensor *t, Fold *f)
+static void parse_fold(Stream *s, Bits *b, const Tensor *t, Fold *f)
 {
     unsigned i, j;
+    count_items(s, t->rank);
     f->axis = mem_alloc((uint64_t)t->rank + 1, sizeof *f->axis); /* not NULL */
     for (i = 0; i < t->rank; i++) {
         uint64_t a = bits_ue(b);
@@ -88,7 +119,8 @@ static void parse_activation(Bits *b)
         fail("OUT_OF_RANGE");
 }
 
-static void parse_layer(Stream *s, Bits *b, Model *m)
+/* all: tensors of the layers so far */
+static void parse_layer(Stream *s, Bits *b, Model *m, uint64_t *all)
 {
     uint64_t n, i;
     skip_string(s, b);
@@ -98,6 +130,8 @@ static void parse_layer(Stream *s, Bits *b, Model *m)
         parse_activation(b);
     n = bits_ue(b);
     limit(n, s->level->tensors);
+    limit(*all += n, 4 * s->level->tensors); /* R7.6.1-1 */
+    count_items(s, n);
     expect_entries(b, n);
     for (i = 0; i < n; i++) {
         uint64_t index = bits_ue(b);
@@ -109,7 +143,7 @@ static void parse_layer(Stream *s, Bits *b, Model *m)
         if (fold) {
             if (m->fold[index].axis)
                 fail("DUPLICATE_ID"); /* R7.6.2-2 */
-            parse_fold(b, &m->tensor[index], &m->fold[index]);
+            parse_fold(s, b, &m->tensor[index], &m->fold[index]);
         }
     }
 }
@@ -117,10 +151,11 @@ static void parse_layer(Stream *s, Bits *b, Model *m)
 void parse_layers(Stream *s, Bits *b)
 {
     Model *m = last_model(s);
-    uint64_t n = bits_ue(b), i;
+    uint64_t n = bits_ue(b), i, all = 0;
     limit(n, s->level->layers);
+    count_items(s, n);
     expect_entries(b, n);
     m->fold = mem_alloc(m->tensor_count, sizeof *m->fold);
     for (i = 0; i < n; i++)
-        parse_layer(s, b, m);
+        parse_layer(s, b, m, &all);
 }

@@ -259,6 +259,7 @@ void parse_descriptor(Parser *p, uint64_t previous)
             parse_representation(p);
         set_components(d);
         check_multiplications(p);
+        count_items(p->s, (uint64_t)d->component_count);
         for (c = 0; c < d->component_count; c++)
             parse_component(p, &d->component[c]);
     }

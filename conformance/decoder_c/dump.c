@@ -119,8 +119,9 @@ static void write_entry(FILE *f, const Model *m, uint64_t i)
 }
 
 /* index.json is written last. */
-void dump_write(const char *folder, const Model *m)
+void dump_write(const char *folder, const Stream *s)
 {
+    const Model *m = s->model[s->kept];
     FILE *f;
     uint64_t i;
     if (mkdir(folder, 0777) && errno != EEXIST)
@@ -130,7 +131,8 @@ void dump_write(const char *folder, const Model *m)
     f = create(folder, "index.json");
     fprintf(f, "{\"model_digest\": \"");
     write_hex(f, m->digest, 32);
-    fprintf(f, "\", \"tensors\": [");
+    fprintf(f, "\", \"cost\": {\"work\": %llu, \"memory\": %llu}, \"tensors\": [",
+            (unsigned long long)excess_work(s), (unsigned long long)memory_needed(s));
     for (i = 0; i < m->tensor_count; i++)
         write_entry(f, m, i);
     fprintf(f, "\n]}\n");

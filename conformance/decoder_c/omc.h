@@ -133,6 +133,15 @@ void read_string(Stream *s, Bits *b, uint8_t **text, uint64_t *size);
 void skip_string(Stream *s, Bits *b);
 void skip_bytes(Bits *b, uint64_t n);
 void limit(uint64_t e, uint64_t most);           /* RESOURCE_LIMIT beyond */
+/* A.3 */
+uint64_t excess_work(const Stream *s);
+uint64_t memory_needed(const Stream *s);
+void count_unit(Stream *s);
+void count_body(Stream *s, uint64_t bytes);
+void count_items(Stream *s, uint64_t n);
+void count_tensors(Stream *s, const Model *m, const TensorUnit *u);
+uint64_t bytes_of(const Tensor *t);
+
 void expect_entries(const Bits *b, uint64_t n);  /* R4.4-1 */
 Model *last_model(Stream *s);
 
@@ -273,7 +282,7 @@ void json_skip(Json *j);
 NORETURN void trouble(const char *what); /* with files, not with the stream: exit 1 */
 uint8_t *file_read(const char *path, uint64_t *size); /* NULL: cannot be read */
 Dump *dump_read(const char *folder);
-void dump_write(const char *folder, const Model *m);
+void dump_write(const char *folder, const Stream *s);
 #define LAST_MODEL UINT64_MAX
 void decode_file(const char *path, const char *folder, uint64_t model, char *const *dump, uint64_t dumps);
 void serve_requests(void);

@@ -9,8 +9,14 @@
 typedef struct {
     uint64_t units, models, references, nesting, tensors, layers, rank, name_length, tensor_elements,
         tensor_memory, codebook_size, unit_bytes, segments, files, joined_tensors, joined_elements,
-        decomposition_size, multiplications;
+        decomposition_size, multiplications, work, memory;
 } Limits;
+
+/* ---- A.3: what has been counted so far ---- */
+
+typedef struct {
+    uint64_t units, items, bodies, tensors, largest;
+} Cost;
 
 /* ---- clause 7: what syntax yields ---- */
 
@@ -136,6 +142,7 @@ typedef struct {
     const uint8_t *data;
     uint64_t size;
     const Limits *level;
+    Cost cost;
     int profile;
     uint64_t model_count, model_room;
     Model **model;

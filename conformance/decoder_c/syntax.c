@@ -124,6 +124,7 @@ static void parse_references(Stream *s, Bits *b, Model *m, int enhancement)
     int inherit;
     m->reference_count = bits_ue(b);
     limit(m->reference_count, s->level->references);
+    count_items(s, m->reference_count);
     m->reference = mem_alloc(m->reference_count, sizeof *m->reference);
     for (i = 0; i < m->reference_count; i++) {
         Reference *r = &m->reference[i];
@@ -165,6 +166,7 @@ static void parse_tensor_entry(Stream *s, Bits *b, Tensor *t)
         fail("RESERVED_VALUE"); /* R7.4.2-1 */
     i = bits_ue(b);
     limit(i, s->level->rank);
+    count_items(s, i);
     t->rank = (unsigned)i;
     t->dim = mem_alloc(i, sizeof *t->dim);
     t->elements = 1;
@@ -186,6 +188,7 @@ static void parse_tensor_table(Stream *s, Bits *b, Model *m)
     Text *names;
     m->tensor_count = bits_ue(b);
     limit(m->tensor_count, s->level->tensors);
+    count_items(s, m->tensor_count);
     expect_entries(b, m->tensor_count);
     m->tensor = mem_alloc(m->tensor_count, sizeof *m->tensor);
     names = mem_alloc(m->tensor_count, sizeof *names);
@@ -235,6 +238,7 @@ void parse_metadata(Stream *s, Bits *b)
     uint64_t n = bits_ue(b), i;
     Text *keys;
     limit(n, s->level->tensors);
+    count_items(s, n);
     expect_entries(b, n);
     keys = mem_alloc(n, sizeof *keys);
     for (i = 0; i < n; i++) {
@@ -265,6 +269,7 @@ void parse_index(Stream *s, Bits *b)
     const Model *m = last_model(s);
     uint64_t n = bits_ue(b), i, j, end = m->offset;
     limit(n, s->level->tensors);
+    count_items(s, n);
     must_be(n, m->unit_count);
     for (i = 0; i < n; i++) {
         const TensorUnit *u = m->unit[i];
@@ -274,6 +279,7 @@ void parse_index(Stream *s, Bits *b)
         end = u->offset + u->size;
         count = bits_ue(b);
         limit(count, s->level->joined_tensors - 1);
+        count_items(s, count + 1);
         must_be(count + 1, u->count);
         for (j = 0; j < u->count; j++) {
             must_be(bits_ue(b), u->desc[j].index - previous - 1);

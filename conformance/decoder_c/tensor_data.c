@@ -25,6 +25,7 @@ static void count_payloads(Parser *p)
         fail("RESOURCE_LIMIT"); /* R7.7-1 */
     if (p->joined && words > p->s->level->joined_elements)
         fail("RESOURCE_LIMIT"); /* R7.7-2 */
+    count_tensors(p->s, p->m, u);
 }
 
 /* R7.7-3 */
@@ -59,6 +60,7 @@ static void parse_payloads(Parser *p)
 {
     TensorUnit *u = p->u;
     uint64_t i;
+    count_items(p->s, u->payload_count);
     if (u->payload_count > bits_left(p->b))
         fail("TRUNCATED");
     u->payload = mem_alloc(u->payload_count, sizeof *u->payload);
@@ -89,6 +91,7 @@ void parse_tensor_data(Stream *s, Bits *b, const Unit *unit)
     u->offset = unit->offset;
     u->size = unit->total;
     u->count = ue_limit(&p, s->level->joined_tensors - 1) + 1;
+    count_items(s, u->count);
     if (u->count > bits_left(b))
         fail("TRUNCATED");
     p.joined = u->count > 1;

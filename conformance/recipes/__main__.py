@@ -27,6 +27,7 @@ from . import (
     border_faults,
     borders,
     combinations,
+    costs,
     cover,
     coverage,
     extremes,
@@ -47,8 +48,8 @@ SUITE = Path(__file__).parents[1]
 SUITE_VERSION, SPEC_VERSION = "0.2", "{}.{}".format(*VERSION)
 OPTIONAL = ("p-area",)                     # a million elements: minutes for a decoder that is not compiled
 DECODING = (valid, parents, combinations, cover, extremes, borders, products, unseen,
-            bins_scripts, bins_ends, bins_faults, pieces, seals)                       # modules with recipes()
-DAMAGED = (invalid, cover, extremes, border_faults, products, unseen, bins_faults, pieces, seals)   # with faults()
+            bins_scripts, bins_ends, bins_faults, pieces, seals, costs)                # modules with recipes(),
+DAMAGED = (invalid, cover, extremes, border_faults, products, unseen, bins_faults, pieces, seals, costs)    # faults()
 SECONDS, MEMORY = 30, 4 << 30              # per stream; most take milliseconds
 
 
@@ -85,13 +86,14 @@ def expected(m: Made, references: list[Model]) -> dict:
     try:
         with StreamDecoder(m.data, references) as decoder, watching(final):
             models = [decoder.model(number) for number in range(len(decoder.parsed.models))]
+            cost = {"work": decoder.parsed.cost.work(), "memory": decoder.parsed.cost.memory()}
     except OmcError as error:
         assert error.code in m.codes, f"{m.id}: {error}, not {m.codes}"
         return {"codes": list(m.codes), "phases": [error.phase], "unit": error.unit, "bit": error.bit}
     assert not m.codes, f"{m.id} is accepted"
     *earlier, last = [decoded(model) for model in models]
     found = [[*place, *state] for place, state in sorted(final.of.items())]
-    return last | ({"earlier": earlier} if earlier else {}) | ({"final_state": found} if found else {})
+    return last | {"cost": cost} | ({"earlier": earlier} if earlier else {}) | ({"final_state": found} if found else {})
 
 
 def decoded(model: Model) -> dict:

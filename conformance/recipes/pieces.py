@@ -109,7 +109,7 @@ def recipes() -> Iterator[Recipe]:
     for bits, dtypes in ((8, ("uint8", "int4")), (16, ("bfloat16",)), (32, ("float32", "complex64")),
                          (64, ("int64", "complex128"))):
         yield Recipe(f"b-pieces-{bits}", f"tensors of one to three pieces, words of {bits} bits: {', '.join(dtypes)}",
-                     several(ends(*dtypes)), kind="limit")
+                     several(ends(*dtypes)), kind="limit", level=1 if bits > 8 else 2)
     yield Recipe("v-pieces-arrangements", "pieces of tensors whose matrices are turned", arrangements)
     yield Recipe("v-pieces-predictions", "pieces of copies and differences, within a model and between models",
                  predictions)

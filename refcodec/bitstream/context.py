@@ -59,6 +59,8 @@ class ParsingContext:
     previous_index: tensor_index of the descriptor before, -1 before the first (7.7.1).
     needed:         (model, first tensor) of each unit that predicts this one: its decoding_work (7.7).
     descriptor:     the tensor_descriptor() whose components follow (7.7.3).
+    segments:       sum of segment_count so far (7.5.1).
+    layer_tensors:  sum of layer_tensor_count so far (7.6.1).
     """
 
     model: ModelState
@@ -66,3 +68,5 @@ class ParsingContext:
     previous_index: int = -1
     needed: dict[tuple[int, int], int] = field(default_factory=dict)
     descriptor: TensorDescriptor = field(default_factory=TensorDescriptor)
+    segments: int = 0
+    layer_tensors: int = 0

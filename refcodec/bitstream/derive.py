@@ -12,6 +12,7 @@ from ..digests import piece_count
 from ..dtypes import BY_CODE, BY_NAME
 from ..errors import SemanticsError
 from ..fold import Fold
+from .cost import multiplications
 from .limits import UPGRADED, VERSION, Profile, size_needed
 from .structures import (
     AS_BYTES,
@@ -22,10 +23,13 @@ from .structures import (
     INDICES,
     NEAR_INDICES,
     RANGE_CODED,
+    VARINT,
     WORDS,
     Component,
     EntropyMode,
+    FileEntry,
     FoldParameters,
+    LayerDescriptor,
     LayerTensor,
     ModelHeader,
     PredictionMode,
@@ -35,6 +39,7 @@ from .structures import (
     TensorData,
     TensorDescriptor,
     TensorEntry,
+    Topology,
     UniformParameters,
     mode_facts,
 )
@@ -86,6 +91,27 @@ def check_tensor_size(v: Visitor, x: TensorEntry) -> None:
     count = math.prod(max(1, n) for n in x.dimension)
     v.limit("tensor elements", count, v.level.tensor_elements, "R7.4.2-2")
     v.limit("tensor bytes", count * BY_CODE[x.element_type].itemsize, v.level.tensor_memory, "R7.4.2-3")
+
+
+def count_segments(v: Visitor, x: FileEntry) -> None:
+    v.context.segments += x.segment_count
+    v.limit("segments of all files", v.context.segments, v.level.segments, "R7.5.1-1")
+
+
+def check_files(v: Visitor, x: Topology) -> None:
+    """Bounds what a few bytes can order to be written. A VARINT slot counts a tenth: it may be ten bytes a word."""
+    most, size = v.level.unit_bytes, 0
+    for t in v.context.model.tensors:
+        most += 2 * math.prod(t.dimension) * BY_CODE[t.element_type].itemsize
+    for s in (s for f in x.file for s in f.segment):
+        size += s.slot_size // 10 if s.slot_coding == VARINT else s.slot_size
+        size += s.literal_size
+    v.limit("bytes of the source files", size, most, "R7.5-1")
+
+
+def count_layer_tensors(v: Visitor, x: LayerDescriptor) -> None:
+    v.context.layer_tensors += x.layer_tensor_count
+    v.limit("tensors of all layers", v.context.layer_tensors, 4 * v.level.tensors, "R7.6.1-1")
 
 
 def check_layer_tensor(v: Visitor, x: LayerTensor) -> None:
@@ -215,10 +241,7 @@ def component_shapes(x: TensorDescriptor) -> list[tuple[int, int]]:
 
 def component_count(v: Visitor, x: TensorDescriptor) -> None:
     x.component_count = len(component_shapes(x))
-    if x.representation in FACTORED:
-        gains = x.factor.gain_count_minus1 + 1 if x.representation == Representation.AUGMENTATION else 0
-        v.limit("multiplications of factors", x.row_count * x.column_count * (x.factor.factor_rank + gains),
-                v.level.multiplications, "R7.7.1-13")
+    v.limit("multiplications of factors", multiplications(x), v.level.multiplications, "R7.7.1-13")
 
 
 def begin_component(v: Visitor, x: TensorDescriptor, c: int) -> None:
@@ -301,6 +324,7 @@ def payload_count(v: Visitor, x: TensorData) -> None:
     if x.tensor_count_minus1 > 0:
         v.limit("joined elements", words, v.level.joined_elements, "R7.7-2")
         x.payload_count = min(x.payload_count, 1)
+    v.count_tensors(x.descriptor)
 
 
 def check_payloads(v: Visitor, x: TensorData) -> None:

@@ -34,23 +34,25 @@ class Level:
     tensor_memory: int        # bytes of the words of one tensor
     codebook_size: int        # entries
     unit_bytes: int           # expanded body of one unit that is not tensor data
-    segments: int             # of one source file
+    segments: int             # of one model's source files
     files: int                # of one model's source
     joined_tensors: int       # in one tensor data unit
     joined_elements: int      # in one tensor data unit with several tensors
     decomposition_size: int   # smaller side of a decomposed matrix; rank of factors
     multiplications: int      # in the product of factors of one tensor
+    work: int                 # excess work of the stream (SPEC A.3)
+    memory: int               # bytes for parsing the stream and decoding a unit of it (SPEC A.3)
 
 
 LEVELS = {
     1: Level(1, 1 << 12, 16, 4, 8, 1 << 10, 1 << 10, 8, 1 << 8, 1 << 22, 1 << 24, 4096, 1 << 22, 1 << 12, 16, 1 << 10,
-             1 << 16, 256, 1 << 30),
+             1 << 16, 256, 1 << 30, 1 << 30, 3 << 26),
     2: Level(2, 1 << 16, 256, 16, 32, 1 << 14, 1 << 14, 16, 1 << 10, 1 << 26, 1 << 28, 65536, 1 << 26, 1 << 16, 256,
-             1 << 12, 1 << 18, 1024, 1 << 36),
+             1 << 12, 1 << 18, 1024, 1 << 36, 1 << 33, 3 << 30),
     3: Level(3, 1 << 20, 4096, 64, 64, 1 << 18, 1 << 18, 32, 1 << 12, 1 << 30, 1 << 32, 1 << 18, 1 << 28, 1 << 20, 4096,
-             1 << 14, 1 << 20, 4096, 1 << 40),
+             1 << 14, 1 << 20, 4096, 1 << 40, 1 << 36, 3 << 34),
     4: Level(4, 1 << 24, 65536, 256, 64, 1 << 22, 1 << 22, 48, 1 << 16, 1 << 36, 1 << 38, 1 << 20, 1 << 31, 1 << 24,
-             65536, 1 << 16, 1 << 22, 16384, 1 << 44),
+             65536, 1 << 16, 1 << 22, 16384, 1 << 44, 1 << 62, 1 << 62),
 }
 
 

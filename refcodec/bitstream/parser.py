@@ -16,6 +16,7 @@ from ..digests import body_digest, seal_of, stated
 from ..errors import ContainerError, OmcError, SemanticsError
 from . import syntax
 from .context import ModelState
+from .cost import StreamCost
 from .limits import LEVELS, Level
 from .structures import (
     Bytes,
@@ -118,6 +119,7 @@ class ParsedStream:
     units: list[Unit] = field(default_factory=list)
     complete: bool = False
     held: int = 0
+    cost: StreamCost = field(default_factory=StreamCost)
 
     @property
     def level(self) -> Level:
@@ -205,6 +207,7 @@ class Parser:
                                  rules="R7.2-7")
         self.hold(UNIT_BYTES, UNIT_WORK, number)
         self.stream.units.append(unit)
+        self.stream.cost.units += 1
         return unit
 
     def _check_order(self, before: int | None, unit: Unit) -> None:
@@ -215,6 +218,7 @@ class Parser:
                                          rules="R7.1-2"))
 
     def _structure(self, unit: Unit, function: Callable[[Visitor, X], None], x: X) -> tuple[Reader, X]:
+        self._check_cost(unit)
         body = self._body(unit)
         if unit.type == UnitType.MODEL_HEADER:
             self.header_body = bytes(body)
@@ -222,6 +226,7 @@ class Parser:
             self.model.bodies[UnitType(unit.type)] = body_digest(bytes(body))
         reader = self.make_reader(body, self.stream.level, unit.number, self.model.state if self.model else None)
         reader.budget = self.budget
+        reader.cost = self.stream.cost
         try:
             function(reader, x)
             reader.end()
@@ -229,6 +234,17 @@ class Parser:
             self.stream.held += reader.held
             self.on_reader(reader)
         return reader, x
+
+    def _check_cost(self, unit: Unit) -> None:
+        """Work and memory (SPEC A.3) up to this unit, before it is expanded."""
+        cost, level = self.stream.cost, self.stream.level
+        if unit.type != UnitType.TENSOR_DATA and unit.expanded_size <= level.unit_bytes:
+            cost.bodies += unit.expanded_size
+        for what, found, most, rule in (("work", cost.work(), level.work, "R7.2-10"),
+                                        ("memory", cost.memory(), level.memory, "R7.2-11")):
+            if found > most:
+                self.violated(SemanticsError("RESOURCE_LIMIT", f"SPEC A.3: {what} of {found} up to here, level "
+                                             f"{level.number} allows {most}", unit.number, rules=rule))
 
     def _body(self, unit: Unit) -> bytes | LazyBytes:
         source = self.stream.source

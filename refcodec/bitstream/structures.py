@@ -187,6 +187,9 @@ class ModelHeader:
     tensor: list[TensorEntry] = field(default_factory=list)
 
 
+VARINT = 2                         # of slot_coding
+
+
 @dataclass
 class SegmentEntry:
     slot_flag: int = 0

@@ -124,6 +124,7 @@ def topology(v: Visitor, x: Topology) -> None:
     v.resize(x.file, x.file_count, FileEntry)
     for i in range(x.file_count):
         file_entry(v, x.file[i])
+    derive.check_files(v, x)
     v.byte_alignment()
     for i in range(x.file_count):
         for s in range(x.file[i].segment_count):
@@ -136,6 +137,7 @@ def file_entry(v: Visitor, x: FileEntry) -> None:
     x.file_path = v.string("file_path", x.file_path)
     x.segment_count = v.ue("segment_count", x.segment_count)
     v.limit("segment_count", x.segment_count, v.level.segments)
+    derive.count_segments(v, x)
     v.resize(x.segment, x.segment_count, SegmentEntry)
     for s in range(x.segment_count):
         segment_entry(v, x.segment[s])
@@ -172,6 +174,7 @@ def layer_descriptor(v: Visitor, x: LayerDescriptor) -> None:
         activation_format(v, x.activation)
     x.layer_tensor_count = v.ue("layer_tensor_count", x.layer_tensor_count)
     v.limit("layer_tensor_count", x.layer_tensor_count, v.level.tensors)
+    derive.count_layer_tensors(v, x)
     v.resize(x.layer_tensor, x.layer_tensor_count, LayerTensor)
     for i in range(x.layer_tensor_count):
         layer_tensor(v, x.layer_tensor[i])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import ContainerError, FormatError, OmcError
@@ -19,6 +19,7 @@ CODED_TYPES = (UnitType.MODEL_HEADER, UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPT
 DICTIONARY_TYPES = (UnitType.TOPOLOGY, UnitType.LAYER_DESCRIPTORS, UnitType.METADATA)
 HEAD_BYTES = 19                      # the longest head of a unit
 BLOCK = 1 << 20                      # bytes that are read at a time where their check is computed
+LZMA_TRIED_BYTES = 1 << 20           # of the largest body that is tried in several settings
 DICTIONARY_SIZE = 32768              # bytes from the end of a model header's body that serve as a preset dictionary
 
 
@@ -216,12 +217,24 @@ def deflated(body: bytes, dictionary: bytes) -> bytes:
     return machine.compress(body) + machine.flush()
 
 
+def lzma_bodies(body: bytes) -> Iterator[bytes]:
+    """A body by LZMA in the usual setting; a small one also in those that suit protobuf text and bit fields.
+
+    Bytes of bodies have no alignment (pb 0), and few contexts are learned faster (low lc).
+    """
+    settings: list[dict[str, int]] = [{}]
+    if len(body) <= LZMA_TRIED_BYTES:
+        settings += [{"lc": lc, "pb": 0, "nice_len": 273} for lc in range(4)]
+    for setting in settings:
+        yield lzma.compress(body, lzma.FORMAT_RAW, filters=lzma_filters(len(body), **setting))
+
+
 def seal_unit(kind: int, body: bytes, compress: bool = True, dictionary: bytes = b"") -> bytes:
     """A whole unit around `body`, in the shortest coding that its type allows. dictionary: see read_body."""
     coding, coded = UnitCoding.PLAIN, body
     if compress and kind in CODED_TYPES and len(body) > 16:
         candidates = [(UnitCoding.DEFLATE, deflated(body, b"")),
-                      (UnitCoding.LZMA, lzma.compress(body, lzma.FORMAT_RAW, filters=lzma_filters(len(body))))]
+                      *((UnitCoding.LZMA, found) for found in lzma_bodies(body))]
         if dictionary and kind in DICTIONARY_TYPES:
             candidates.append((UnitCoding.DEFLATE_HEADER, deflated(body, dictionary)))
         for candidate, data in candidates:

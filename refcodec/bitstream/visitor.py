@@ -18,8 +18,9 @@ import bitstring
 from ..budget import Budget
 from ..errors import OmcError, SemanticsError, StreamSyntaxError
 from .context import ModelState, ParsingContext
+from .cost import StreamCost
 from .limits import Level
-from .structures import Bytes
+from .structures import Bytes, TensorDescriptor
 from .units import LazyBytes
 
 UE_MAX_PREFIX = 63       # leading zeros of the longest ue(v)
@@ -45,6 +46,7 @@ class Visitor(ABC):
         self.level, self.unit = level, unit
         self.context = ParsingContext(ModelState() if model is None else model)
         self.clauses: list[tuple[str, str]] = []      # (clause, structure) from the outermost inwards
+        self.cost = StreamCost()                      # of the unit; of a parser's stream up to here
 
     @property
     @abstractmethod
@@ -109,6 +111,16 @@ class Visitor(ABC):
     def resize(self, items: list[Item], count: int, make: Callable[[], Item]) -> None:
         """Reader: give a list `count` fresh items, of at least one bit each. Writer: nothing, it has them."""
 
+    def check_cost(self) -> None:
+        """The level's limits on work and memory of the stream so far."""
+        self.limit("excess work", self.cost.work(), self.level.work, "R7.2-10")
+        self.limit("bytes of memory", self.cost.memory(), self.level.memory, "R7.2-11")
+
+    def count_tensors(self, descriptors: list[TensorDescriptor]) -> None:
+        """Work and memory of the tensors of a unit, of which all is known but payloads."""
+        self.cost.add_tensors(descriptors)
+        self.check_cost()
+
     @contextmanager
     def inside(self, clause: str, structure: str) -> Iterator[None]:
         """The run is in a syntax structure, for the time of a with statement."""
@@ -140,6 +152,8 @@ class Reader(Visitor):
         return self.pos
 
     def resize(self, items: list[Item], count: int, make: Callable[[], Item]) -> None:
+        self.cost.items += count
+        self.check_cost()
         if count > self.size - self.pos:           # before anything is allocated for them
             raise self.fail(StreamSyntaxError, "TRUNCATED", f"{count} items in the last "
                             f"{self.size - self.pos} bits of a unit", "R4.4-1")
@@ -304,7 +318,7 @@ class Writer(Visitor):
         return self._bits + self._fill
 
     def resize(self, items: list[Item], count: int, make: Callable[[], Item]) -> None:
-        pass
+        self.cost.items += count
 
     def _put(self, value: int, n: int) -> None:
         self._held = self._held << n | value

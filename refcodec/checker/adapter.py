@@ -38,7 +38,7 @@ def decode_to(stream: str, folder: str, references: Sequence[str] = (), model: i
     except OmcError as error:
         return {"exit": REJECTED, "code": error.code, "unit": error.unit, "bit": error.bit, "phase": error.phase,
                 "message": error.message}
-    write_dump(chosen, folder)
+    write_dump(chosen, folder, decoder.parsed.cost)
     return {"exit": DECODED}
 
 

@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..bitstream.cost import StreamCost
 from ..dtypes import BY_NAME, DType
 from ..errors import FormatError
 from ..files import read_bounded
@@ -64,8 +65,11 @@ def tensor_results(model: Model) -> Iterator[tuple[Tensor, bytes, str]]:
         yield tensor, data, hashlib.sha256(data).hexdigest()
 
 
-def write_dump(model: Model, folder: str | os.PathLike[str]) -> None:
-    """Write a model as a dump; index.json comes last, so that a folder with it is whole."""
+def write_dump(model: Model, folder: str | os.PathLike[str], cost: StreamCost | None = None) -> None:
+    """Write a model as a dump; index.json comes last, so that a folder with it is whole.
+
+    cost: of the stream that the model came from (SPEC A.3), which stands in the index.
+    """
     folder, entries = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
     for i, (tensor, data, digest) in enumerate(tensor_results(model)):
@@ -73,23 +77,42 @@ def write_dump(model: Model, folder: str | os.PathLike[str]) -> None:
         (folder / file).write_bytes(data)
         entries.append({"name": tensor.name, "dtype": tensor.dtype.name, "shape": list(tensor.shape), "file": file,
                         "sha256": digest})
-    index = {"model_digest": model.digest().hex(), "tensors": entries}
+    index: dict[str, Any] = {"model_digest": model.digest().hex()}
+    if cost is not None:
+        index["cost"] = {"work": cost.work(), "memory": cost.memory()}
+    index["tensors"] = entries
     (folder / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
 
 
-def read_index(folder: str | os.PathLike[str]) -> tuple[str, list[DumpTensor]]:
-    """(model digest, tensors) of a dump, its files not yet read. Raises FormatError where it is no dump."""
+class DumpIndex(NamedTuple):
+    """An index.json. cost: (work, memory) of the stream, where the decoder tells it."""
+
+    model_digest: str
+    tensors: list[DumpTensor]
+    cost: tuple[int, int] | None
+
+
+def read_index(folder: str | os.PathLike[str]) -> DumpIndex:
+    """The index of a dump, whose files are not yet read. Raises FormatError where it is no dump."""
     folder = Path(folder)
     try:
         path = folder / INDEX
         if path.is_symlink():
             raise ValueError("it is a link")
         index = json.loads(read_bounded(path, INDEX_BYTES_MAX).decode("utf-8"))
-        return str(index["model_digest"])[:64], [_entry(folder, e) for e in index["tensors"]]
+        return DumpIndex(str(index["model_digest"])[:64], [_entry(folder, e) for e in index["tensors"]],
+                         _cost(index["cost"]) if "cost" in index else None)
     except FileNotFoundError:
         raise FormatError("MISSING_FILE", f"there is no {INDEX}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError("FORBIDDEN_PATTERN", f"{INDEX} is not of the contract's form: {error}") from None
+
+
+def _cost(told: dict[str, Any]) -> tuple[int, int]:
+    work, memory = told["work"], told["memory"]
+    if not all(type(n) is int and 0 <= n < 1 << 64 for n in (work, memory)):
+        raise ValueError("cost")
+    return work, memory
 
 
 def _entry(folder: Path, e: dict[str, Any]) -> DumpTensor:
@@ -110,4 +133,4 @@ def read_dump(folder: str | os.PathLike[str]) -> Model:
         words = t.words()
         return Tensor(t.name, dtype=t.dtype, shape=t.shape, load=lambda: words.view(t.dtype.numpy))
 
-    return Model([tensor(t) for t in read_index(folder)[1]])
+    return Model([tensor(t) for t in read_index(folder).tensors])

@@ -37,12 +37,14 @@ class Decoded:
     """The model that must come out: the last of the stream. earlier: the models before it, in order.
 
     final_state: advisory, (unit, bit, range, code, position) of the range decoder at the end of each payload.
+    cost: (work, memory) of the stream, SPEC A.3; empty where the manifest does not tell.
     """
 
     tensors: tuple[TensorResult, ...]
     model_digest: str
     earlier: tuple[Decoded, ...] = ()
     final_state: tuple[tuple[int, ...], ...] = ()
+    cost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,4 +182,5 @@ def _expected(e: dict[str, Any]) -> Decoded | Rejected:
 def _decoded(e: dict[str, Any]) -> Decoded:
     tensors = tuple(TensorResult(t["name"], t["dtype"], tuple(t["shape"]), t["sha256"]) for t in e["tensors"])
     return Decoded(tensors, e["model_digest"], tuple(_decoded(model) for model in e.get("earlier", ())),
-                   tuple(tuple(state) for state in e.get("final_state", ())))
+                   tuple(tuple(state) for state in e.get("final_state", ())),
+                   (e["cost"]["work"], e["cost"]["memory"]) if "cost" in e else ())

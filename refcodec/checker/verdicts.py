@@ -99,12 +99,14 @@ def _decoded(stream: Stream, folder: Path, model: int | None) -> tuple[Verdict, 
     expected = stream.expected if model is None else stream.expected.earlier[model]
     which = "" if model is None else f"model {model}: "
     try:
-        digest, tensors = read_index(folder)
+        digest, tensors, cost = read_index(folder)
         difference = first_difference(stream, tensors, expected, model)
     except FormatError as error:
         return Verdict.CRASH, f"{which}exit code 0, but {error.message}"
     if difference is None and digest.lower() != expected.model_digest:
         difference = f"model_digest {digest[:16]}..., expected {expected.model_digest[:16]}..."
+    if difference is None and cost is not None and cost != (stream.expected.cost or cost):
+        difference = "work {} and memory {} of the stream, expected {} and {}".format(*cost, *stream.expected.cost)
     return (Verdict.PASS, "") if difference is None else (Verdict.FAIL, which + difference)
 
 

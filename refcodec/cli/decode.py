@@ -25,6 +25,7 @@ from .shared import (
     references_named,
     threads_of,
 )
+from .sign import add_verification, verified
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
         "--model", metavar="WHICH", help="model of a stream of several: its name, or its number counted from 0; "
         "'refcodec info' lists them (default: the last)")
     p.add_argument("--allow-prefix", action="store_true", help="take a stream cut after a whole quality layer or model")
+    add_verification(p)
     add_budget(p)
     add_threads(p)
     add_json(p)
@@ -83,7 +85,7 @@ def _decode(arguments: argparse.Namespace, references: Sequence[Model], budget: 
     from ..decoder import StreamDecoder
 
     start = time.perf_counter()
-    with StreamDecoder(arguments.input, references, threads=threads_of(arguments), budget=budget,
+    with StreamDecoder(verified(arguments), references, threads=threads_of(arguments), budget=budget,
                        allow_prefix=arguments.allow_prefix, lazy=bool(arguments.tensor)) as decoder:
         number = _model_number(decoder, arguments)
         if arguments.dtype is not None or arguments.tensor:

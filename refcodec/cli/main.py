@@ -23,6 +23,7 @@ from . import (
     exit_codes,
     info,
     sensitivity,
+    sign,
     trace,
     transcode,
     upgrade,
@@ -34,8 +35,8 @@ from .shared import HelpFormatter
 
 # A command is a module with add(commands), which adds its parser, and run(arguments), which returns the exit code or
 # None for 0.  What a command needs of the codec is imported when it runs, so that parsing and --help are quick.
-COMMANDS: tuple[Any, ...] = (encode, decode, transcode, upgrade, info, trace, compare, digest, validate, sensitivity,
-                             check_integers, check, conformance_encode, conformance_decode, warm_up)
+COMMANDS: tuple[Any, ...] = (encode, decode, transcode, upgrade, info, trace, compare, digest, validate, sign,
+                             sensitivity, check_integers, check, conformance_encode, conformance_decode, warm_up)
 
 
 def parser() -> argparse.ArgumentParser:

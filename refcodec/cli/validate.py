@@ -6,6 +6,7 @@ import argparse
 import os
 
 from .shared import Commands, add_budget, add_command, add_json, add_references, budget_of, print_result, progress_bar
+from .sign import add_verification, verified
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -23,6 +24,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
         "--all", action="store_true", dest="every", help="go on after the first violation, with the next element, "
         "unit and tensor; what depends on damage is named as not checked")
     add_budget(p)
+    add_verification(p)
     add_json(p, "print the findings as JSON")
     return p
 
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     references = [read_dump(path) if os.path.isdir(path) else load_any(path, (), budget)
                   for path in arguments.reference]
     with progress_bar(0, "validate") as progress:
-        validation = validate(arguments.input, references, every=arguments.every, budget=budget,
+        validation = validate(verified(arguments), references, every=arguments.every, budget=budget,
                               progress=progress)
     print_result(arguments, validation.data(), "\n".join(map(printable, validation.text().splitlines())))
     return validation.exit_code

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..bitstream import syntax
 from ..bitstream.context import ModelState
+from ..bitstream.cost import StreamCost
 from ..bitstream.limits import LEVELS, Profile, size_needed
 from ..bitstream.parser import table_of
 from ..bitstream.structures import ModelHeader, PredictionMode, ReferenceEntry
@@ -27,6 +28,7 @@ from .candidate import Candidate, Prediction, copy_candidate
 from .config import Config
 from .config_parts import HybridQuantiser
 from .copies_and_joins import JOIN_ELEMENTS, find_copies, joined_units
+from .cost_bound import add_model
 from .hybrid.coder import plan_hybrid
 from .hybrid.operating_points import HybridPoint
 from .protection import protected
@@ -427,8 +429,11 @@ def write_stream(sink: BinaryIO, encoders: Sequence[ModelEncoder], steps: Sequen
     layers = [len(encoder.layer_steps(step)) for encoder, step in zip(encoders, steps)]
     units = 2 + sum((len(e.model.tensors) + 6) * n for e, n in zip(encoders, layers))
     side = max(encoder.decomposition_size() for encoder in encoders)
+    cost = StreamCost(units)
+    for encoder, references, n in zip(encoders, plan.references, layers):
+        add_model(cost, encoder.model, encoder.folds, encoder.config, bool(references or encoder.references), n)
     level = lowest_level([x for e, r in zip(encoders, plan.references) for x in e.structures(profile, len(r))],
-                         profile, units, sum(layers), side)
+                         sum(layers), cost, side)
     nesting = max(plan.depths()) * max(layers)
     level = next((x for x in LEVELS.values() if x.number >= level.number and x.nesting >= nesting), level)
     writer = StreamWriter(sink, level, profile)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from ..bitstream import syntax
 from ..bitstream.context import ModelState
+from ..bitstream.cost import StreamCost
 from ..bitstream.limits import LEVELS, Level, Profile
 from ..bitstream.parser import DESCRIBING, ParsedModel, TensorUnit, index_of
 from ..bitstream.structures import (
@@ -163,16 +164,23 @@ def _written(function: SyntaxFunction, x: Any, level: Level, state: ModelState |
     return writer
 
 
-def lowest_level(structures: Sequence[Structure], profile: Profile, units: int, models: int, side: int = 0) -> Level:
-    """The lowest level whose limits hold the given (syntax function, structure, state), counts and side of a factor."""
+def lowest_level(structures: Sequence[Structure], models: int, cost: StreamCost, side: int = 0) -> Level:
+    """The lowest level whose limits hold the given (syntax function, structure, state), models and side of a factor.
+
+    cost: of all else at most (SPEC A.3).
+    """
     reason = ""
     for level in LEVELS.values():
+        whole = replace(cost)
         try:
             for function, x, state in structures:
-                body = body_of(function, x, level, state)
+                writer = _written(function, x, level, state)
+                body = writer.body()
                 if len(body) > level.unit_bytes:
                     raise ConfigError("RESOURCE_LIMIT", f"a body of {len(body)} bytes")
-            if units <= level.units and models <= level.models and side <= level.decomposition_size:
+                whole.items, whole.bodies = whole.items + writer.cost.items, whole.bodies + len(body)
+            if (cost.units <= level.units and models <= level.models and side <= level.decomposition_size
+                    and whole.fits(level)):
                 return level
         except OmcError as error:
             reason = error.message

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..bitstream.structures import DECOMPOSED, FACTORED, MASKS, Representation, TensorDescriptor
+from ..bitstream.structures import DECOMPOSED, MASKS, Representation, TensorDescriptor
 from ..dtypes import DType
 from ..entropy.watch import observer
 from ..quantization.assembly import assemble, chunks
@@ -14,26 +14,6 @@ from .components import Layout, Payloads, decode_factor, decode_words
 from .decomposition import Decomposition, decompose
 from .factors import Factor, augmentation, low_rank, low_rank_update, mapping
 from .masks import gather, random_mask, row_mask, scatter
-
-WORD_FACTOR = 4        # bytes of working memory per byte of a tensor's words,
-LEVEL_BYTES = 24       # per level or index of a component,
-COLUMN_BYTES = 80      # per column of a component of words,
-PRODUCT_BYTES = 32     # per element of a matrix made of factors,
-VECTOR_BYTES = 24      # per entry of a factor that is not coded, but made of a seed or of a decomposition,
-SQUARE_BYTES = 40      # per square of the smaller side of a decomposed matrix
-
-
-def working_memory(d: TensorDescriptor) -> int:
-    """Bytes that decoding a tensor takes at most, besides a constant and its payloads (SPEC A.2)."""
-    need = WORD_FACTOR * d.word_count * d.word_bytes
-    for c in d.component:
-        need += COLUMN_BYTES * c.column_count if c.words_flag else LEVEL_BYTES * c.word_count
-    if d.component and d.representation in FACTORED:
-        rank = max(d.factor.factor_rank, d.factor.gain_count_minus1 + 1)
-        need += PRODUCT_BYTES * d.word_count + VECTOR_BYTES * rank * (d.row_count + d.column_count)
-    if d.representation in DECOMPOSED:
-        need += SQUARE_BYTES * min(d.row_count, d.column_count) ** 2
-    return need
 
 
 def decode_matrix(d: TensorDescriptor, layout: Layout, payloads: Sequence[Payloads], predictor: np.ndarray | None,

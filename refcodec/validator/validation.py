@@ -10,7 +10,7 @@ import numpy as np
 
 from ..bitstream.parser import ParsedModel, TensorUnit
 from ..bitstream.structures import BY_TENSOR, TensorDescriptor, UnitType
-from ..bitstream.units import EXTENSION_TYPES
+from ..bitstream.units import EXTENSION_TYPES, ByteSource
 from ..budget import Budget
 from ..decoder import StreamDecoder
 from ..errors import OmcError, ReconstructionError
@@ -26,12 +26,12 @@ class _Enough(Exception):
     """The first violation has been found, and no more are asked for."""
 
 
-def validate(stream: bytes | str | os.PathLike[str], references: Sequence[Model] = (), *, every: bool = False,
-             budget: Budget | None = None, progress: Callable[[int, int, str], None] = lambda done, total, name: None
-             ) -> Validation:
+def validate(stream: bytes | str | os.PathLike[str] | ByteSource, references: Sequence[Model] = (), *,
+             every: bool = False, budget: Budget | None = None,
+             progress: Callable[[int, int, str], None] = lambda done, total, name: None) -> Validation:
     """Check a stream against every requirement of SPEC.md that a stream can break.
 
-    stream: bytes or a path.  references: the external models that it refers to.  every: go on after the first
+    stream: bytes, a path, or a source. references: the external models that it refers to.  every: go on after the first
     violation, with the next element, unit or tensor.  budget: as of StreamDecoder.  progress: called
     with bytes done, bytes in all, and a tensor's name.  Raises FormatError MISSING_FILE for a path that cannot be
     read, nothing else.

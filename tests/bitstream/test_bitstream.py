@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import random
 import zlib
 
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refcodec import Config, Model, OmcError, StreamDecoder, Tensor, decode, encode
-from refcodec.bitstream import syntax
+from refcodec.bitstream import syntax, units
+from refcodec.bitstream.cost import StreamCost
 from refcodec.bitstream.limits import LEVELS
 from refcodec.bitstream.parser import Parser, index_of, parse
 from refcodec.bitstream.structures import UnitCoding, UnitType
@@ -30,6 +32,7 @@ from refcodec.bitstream.units import (
 )
 from refcodec.bitstream.visitor import Reader, Tracer, Writer
 from refcodec.encoder.stream_writer import lowest_level
+from refcodec.expansion import lzma_filters
 
 LEVEL = LEVELS[2]
 
@@ -266,7 +269,7 @@ def test_the_lowest_level_is_declared(tensors, level):
 def test_a_model_beyond_all_levels_is_refused():
     model = Model([Tensor("n" * 70000, np.ones(3))])
     assert code_of(lambda: encode(model)) == "RESOURCE_LIMIT"
-    assert code_of(lambda: lowest_level([], 0, 1 << 30, 1)) == "RESOURCE_LIMIT"
+    assert code_of(lambda: lowest_level([], 1, StreamCost(1 << 30))) == "RESOURCE_LIMIT"
 
 
 def test_a_stream_that_claims_a_lower_level_is_refused():
@@ -304,3 +307,15 @@ def test_tools_beyond_the_profile_are_refused(config, least, profile):
 def test_extension_types_begin_at_32():
     assert 40 in EXTENSION_TYPES
     assert 31 not in EXTENSION_TYPES
+
+
+def test_bodies_are_tried_in_several_settings():
+    """Each is decoded to the body; the shortest is taken, and none is longer than in the usual setting."""
+    body = b"".join(b"\x12\x0bconv.weight" + bytes([i, i * 7 & 255]) + b"\x22\x04Relu" for i in range(300))
+    tried = list(units.lzma_bodies(body))
+    assert len(tried) == 5 and len(set(map(len, tried))) > 1
+    for coded in tried:
+        assert lzma.decompress(coded, lzma.FORMAT_RAW, filters=lzma_filters(len(body))) == body
+    sealed = units.seal_unit(UnitType.TOPOLOGY, body)
+    assert len(sealed) <= min(map(len, tried)) + 11
+    assert len(list(units.lzma_bodies(bytes(units.LZMA_TRIED_BYTES + 1)))) == 1

@@ -21,6 +21,7 @@ from helpers.damage import CODES, at_most, damaged, outcome
 from refcodec import Config, Model, OmcError, Tensor, decode, encode
 from refcodec.bitstream import derive, syntax
 from refcodec.bitstream.context import ModelState
+from refcodec.bitstream.cost import memory_of
 from refcodec.bitstream.limits import LEVELS, Profile
 from refcodec.bitstream.parser import Parser
 from refcodec.bitstream.structures import (
@@ -56,7 +57,6 @@ from refcodec.encoder.candidate import Part
 from refcodec.entropy.modes import whole_array
 from refcodec.reconstruction import decomposition
 from refcodec.reconstruction.random_integers import random_choice
-from refcodec.reconstruction.representations import working_memory
 
 DESCRIPTOR = 48            # bytes of a tensor data unit that mostly are no payload
 SHAPE = (4, 6)
@@ -825,15 +825,15 @@ def large() -> dict[str, tuple[bytes, Model | None]]:
 
 
 def needed(stream: bytes, reference: Model | None) -> int:
-    """What working_memory() tells of the first tensor, with its payloads and what is held of the stream's syntax."""
+    """What memory_of() tells of the first tensor, with its payloads and what is held of the stream's syntax."""
     with StreamDecoder(stream, [reference] if reference else []) as decoder:
         unit = decoder.parsed.models[0].tensor_units[0]
-        return working_memory(unit.descriptors[0]) + sum(sum(p[1:]) for p in unit.places) + decoder.budget.held
+        return memory_of(unit.descriptors[0]) + sum(sum(p[1:]) for p in unit.places) + decoder.budget.held
 
 
 @pytest.mark.parametrize("name", LARGE_NAMES)
 def test_memory_is_what_was_asked_for(name, large):
-    """Decoding takes no more than working_memory() tells, and not far less."""
+    """Decoding takes no more than memory_of() tells, and not far less."""
     stream, reference = large[name]
     need = needed(stream, reference)
     tracemalloc.start()
