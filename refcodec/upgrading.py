@@ -20,7 +20,7 @@ import numpy as np
 
 from .bitstream import syntax
 from .bitstream.context import ModelState
-from .bitstream.limits import UPGRADED, VERSION, Level
+from .bitstream.limits import LEVELS, UPGRADED, VERSION, Level
 from .bitstream.parser import ParsedModel, Parser, TensorUnit
 from .bitstream.structures import (
     Bytes,
@@ -42,6 +42,7 @@ from .model import Model
 from .rewriting import Rewriter
 
 X = TypeVar("X")
+SEAL_BYTES = 9        # by which a model end of this version is longer, at most
 
 
 def upgrade(stream: Bytes | str | os.PathLike[str], references: Sequence[Model] = (), *, threads: int = 1,
@@ -78,6 +79,9 @@ class OldReader(Reader):
         self.tensor_digests: list[int] = []
         self._joined, self._major = False, 0
 
+    def check_cost(self) -> None:
+        """Nothing, as in OldParser."""
+
     def u(self, name: str, value: int, n: int, low: int = 0, high: int | type[IntEnum] | None = None) -> int:
         if name in ("unit_digest", "model_seal"):
             self._joined |= name == "unit_digest"
@@ -111,6 +115,9 @@ class OldParser(Parser):
 
     def __init__(self, source: ByteSource, find_reference: Callable[[bytes], Model | None], allow_prefix: bool = False):
         super().__init__(source, find_reference, allow_prefix, OldReader)
+
+    def _check_cost(self, unit: Unit) -> None:
+        """Nothing: 0.1 does not bound the cost of a stream, which is written in a level that allows it."""
 
     def _check_seal(self, unit: Unit, model: ParsedModel, x: ModelEnd) -> None:
         """Nothing: 0.1 has no seal."""
@@ -171,12 +178,14 @@ class _Upgrade(Rewriter):
     def __init__(self, sink: BinaryIO, decoder: OldDecoder, progress: Progress):
         super().__init__(sink, decoder.parsed)
         self.decoder, self.progress = decoder, progress
+        cost = replace(self.parsed.cost, bodies=self.parsed.cost.bodies + SEAL_BYTES * len(self.parsed.models))
+        self.level = next((x for x in LEVELS.values() if x.number >= self.level.number and cost.fits(x)), self.level)
         self.old_digests: dict[int, bytes] = {}          # of the tensors of the last model, by 0.1
         units = [unit for model in self.parsed.models for unit in model.tensor_units]
         self.total, self.done = sum(d.word_count * d.word_bytes for unit in units for d in unit.descriptors), 0
 
     def stream_header(self, unit: Unit) -> None:
-        self.unit(unit, syntax.stream_header, self.parsed.header)
+        self.unit(unit, syntax.stream_header, replace(self.parsed.header, level=self.level.number))
 
     def header(self, x: ModelHeader) -> ModelHeader:
         """External models are named by their digests of this version."""

@@ -218,6 +218,8 @@ class Parser:
                                          rules="R7.1-2"))
 
     def _structure(self, unit: Unit, function: Callable[[Visitor, X], None], x: X) -> tuple[Reader, X]:
+        if unit.type != UnitType.TENSOR_DATA and unit.expanded_size <= self.stream.level.unit_bytes:
+            self.stream.cost.bodies += unit.expanded_size
         self._check_cost(unit)
         body = self._body(unit)
         if unit.type == UnitType.MODEL_HEADER:
@@ -238,8 +240,6 @@ class Parser:
     def _check_cost(self, unit: Unit) -> None:
         """Work and memory (SPEC A.3) up to this unit, before it is expanded."""
         cost, level = self.stream.cost, self.stream.level
-        if unit.type != UnitType.TENSOR_DATA and unit.expanded_size <= level.unit_bytes:
-            cost.bodies += unit.expanded_size
         for what, found, most, rule in (("work", cost.work(), level.work, "R7.2-10"),
                                         ("memory", cost.memory(), level.memory, "R7.2-11")):
             if found > most:

@@ -311,7 +311,7 @@ def test_extension_types_begin_at_32():
 
 def test_bodies_are_tried_in_several_settings():
     """Each is decoded to the body; the shortest is taken, and none is longer than in the usual setting."""
-    body = b"".join(b"\x12\x0bconv.weight" + bytes([i, i * 7 & 255]) + b"\x22\x04Relu" for i in range(300))
+    body = b"".join(b"\x12\x0bconv.weight" + bytes([i & 255, i * 7 & 255]) + b"\x22\x04Relu" for i in range(300))
     tried = list(units.lzma_bodies(body))
     assert len(tried) == 5 and len(set(map(len, tried))) > 1
     for coded in tried:

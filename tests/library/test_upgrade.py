@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import zlib
+from dataclasses import replace
 
 import pytest
 from helpers import DATA, ROOT
@@ -13,6 +14,7 @@ from helpers.damage import CODES
 
 import refcodec
 from refcodec import OmcError, StreamDecoder, decode, encode, load, upgrade
+from refcodec.bitstream.limits import LEVELS
 from refcodec.bitstream.structures import UnitCoding, UnitType
 from refcodec.bitstream.units import leb, seal
 from refcodec.checker.dump import read_dump
@@ -186,3 +188,16 @@ def test_refusals_of_the_command_line_leave_nothing(tmp_path, command):
     assert "TRUNCATED" in command("upgrade", str(damaged), "-o", str(out), code=REJECTED).err
     assert "its own input" in command("upgrade", str(damaged), "-o", str(damaged), code=13).err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["damaged.omc"]
+
+
+def test_a_level_that_allows_the_cost(monkeypatch):
+    """0.1 bounds the cost of a stream nowhere: what is beyond its level by now is declared in a higher one."""
+    old = (DATA / "version_0_1" / "joined.omc").read_bytes()
+    with StreamDecoder(upgrade(old)) as decoder:
+        assert decoder.parsed.header.level == 1
+        cost, digest = decoder.parsed.cost, decoder.model().digest()
+    for limit, expected in ((cost.work() + 64, 1), (cost.work() - 1, 2)):
+        monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], work=limit))
+        with StreamDecoder(upgrade(old)) as decoder:
+            assert decoder.parsed.header.level == expected
+            assert decoder.model().digest() == digest

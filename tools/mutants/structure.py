@@ -70,7 +70,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
          "slots count from the tensor before"),
         ('self.state.tensors, self.state.folds = parent.state.tensors, dict(parent.state.folds)',
          'self.state.tensors, self.state.folds = parent.state.tensors, {}', "folds are not inherited"),
-        ('if unit.type != UnitType.TENSOR_DATA and unit.expanded_size <= level.unit_bytes:', 'if False:',
+        ('if unit.type != UnitType.TENSOR_DATA and unit.expanded_size <= self.stream.level.unit_bytes:', 'if False:',
          "bodies cost nothing"),
         ('self.stream.cost.units += 1', 'self.stream.cost.units += 0', "units cost nothing"),
         ('if x.model_seal != stated(', 'if not x.model_seal and stated(', "model_seal is not checked"),
