@@ -257,7 +257,7 @@ def annex() -> str:
     """The text of Annex C."""
     log, stream = BinLog(), make_stream()
     with watching(log):
-        decoded = decode(stream)
+        decoded = decode(stream, threads=1)
     fence = "```"
     parts = [f"""## Annex C Worked example (informative)
 
