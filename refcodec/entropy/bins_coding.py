@@ -48,6 +48,19 @@ def split(kind, bits, shift, tail, words, first, out):
         _split(0, bits, shift, tail, words, first, out)
 
 
+@compiled
+def split_pieces(kind, bits, shift, tail, words, firsts, out):
+    """split() of pieces that begin at `firsts`, int64, into the rows of out."""
+    for k in range(len(firsts)):
+        row, first = out[at(k)], signed(firsts[at(k)])
+        if kind == FLOAT:
+            _split(FLOAT, bits, shift, tail, words, first, row)
+        elif kind == SIGNED:
+            _split(SIGNED, bits, shift, tail, words, first, row)
+        else:
+            _split(0, bits, shift, tail, words, first, row)
+
+
 @inlined
 def _subtract(floating, bits, words, predictor, out):
     half = 1 << (bits - 1)

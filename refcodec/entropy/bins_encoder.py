@@ -22,6 +22,7 @@ from .bins_coding import (
     put_raw,
     rans_tables,
     split,
+    split_pieces,
     symbols_of,
     trellis_parities,
 )
@@ -210,8 +211,7 @@ class BinsEncoder:
             return []
         chosen = pieces_of_sample(self.coded.count)
         values: np.ndarray = np.empty((len(chosen), PIECE), plan.dtype)
-        for row, k in zip(values, chosen):
-            split(self.coded.kind, self.coded.bits, plan.shift, plan.p > 0, self.words, k * PIECE, row)
+        split_pieces(self.coded.kind, self.coded.bits, plan.shift, plan.p > 0, self.words, chosen * PIECE, values)
         return share_tables(plan.symbols(values.reshape(-1)), len(plan.bins.low), len(chosen) / pieces, self.numbers)
 
     def _rows(self, plan: Plan) -> int:
