@@ -55,11 +55,13 @@ def structure(clause: str) -> Callable[[Syntax[X]], Syntax[X]]:
     """Marks a syntax function with its clause of SPEC."""
     def mark(function: Syntax[X]) -> Syntax[X]:
         name = function.__name__
+        place = clause, name
 
         @functools.wraps(function)
         def run(v: Visitor, x: X) -> None:
-            with v.inside(clause, name):
-                function(v, x)
+            v.clauses.append(place)
+            function(v, x)
+            v.clauses.pop()                            # an error keeps the place where it arose
         STRUCTURES[name] = (clause, function)
         return run
     return mark

@@ -7,13 +7,10 @@ stands in the stream.  A Reader ignores the value that it is given; a Writer wri
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar, cast
-
-import bitstring
 
 from ..budget import Budget
 from ..errors import OmcError, SemanticsError, StreamSyntaxError
@@ -121,13 +118,6 @@ class Visitor(ABC):
         self.cost.add_tensors(descriptors)
         self.check_cost()
 
-    @contextmanager
-    def inside(self, clause: str, structure: str) -> Iterator[None]:
-        """The run is in a syntax structure, for the time of a with statement."""
-        self.clauses.append((clause, structure))
-        yield
-        self.clauses.pop()
-
 
 class Reader(Visitor):
     """Parses the (expanded) body of one unit. Raises TRUNCATED past its end.
@@ -137,15 +127,23 @@ class Reader(Visitor):
 
     reading = True
     budget: Budget | None = None
-    WINDOW = 1 << 16                       # bytes of the body under the bit cursor at a time
+    HELD_BYTES = 64                        # of the body that wait as one integer: the bits before a field are shifted
+    WINDOW = 1 << 16                       # bytes of the body that are read ahead, at most; the first time FIRST
+    FIRST = 1 << 9
 
     def __init__(self, body: Bytes | LazyBytes, level: Level, unit: int | None = None, model: ModelState | None = None):
         super().__init__(level, unit, model)
         self.body = body if isinstance(body, LazyBytes) else memoryview(body)
         self.size = 8 * len(body)
-        self.pos = self.held = 0
-        self._base, self._bits = 0, bitstring.Bits.from_bytes(bytes(self.body[: self.WINDOW]))
-        self._bits_end = len(self._bits)
+        self.held = 0
+        self._rest, self._count = 0, 0                     # bits that follow the cursor, as an integer; their number
+        self._end = 0                                      # where in the body they end
+        self._window, self._first, self._ahead = b"", 0, self.FIRST       # bytes read ahead, where they begin
+
+    @property
+    def pos(self) -> int:
+        """The cursor: bits of the body before it."""
+        return self._end - self._count
 
     @property
     def bit(self) -> int:
@@ -174,42 +172,57 @@ class Reader(Visitor):
         if self.pos + count > self.size:
             raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}", "R4.4-1")
 
-    def _window(self, count: int) -> int:
-        # Start of the cursor in the window, which is moved so that it holds the next `count` bits.
-        start = self.pos - self._base
-        if start + count > self._bits_end:
-            byte = self.pos // 8
-            self._base = 8 * byte
-            self._bits = bitstring.Bits.from_bytes(bytes(self.body[byte : byte + self.WINDOW + count // 8 + 1]))
-            self._bits_end = len(self._bits)
-            start = self.pos - self._base
-        return start
+    def _hold(self, n: int) -> None:
+        # At least n bits from the cursor on, which are there, become the integer.
+        pos = self.pos
+        first, before = divmod(pos, 8)
+        count = max(self.HELD_BYTES, (before + n + 7) // 8)
+        data = self._bytes(first, count)
+        self._end = 8 * (first + len(data))
+        self._count = self._end - pos
+        self._rest = int.from_bytes(data, "big") & ((1 << self._count) - 1)
+
+    def _bytes(self, first: int, count: int) -> bytes:
+        # `count` bytes of the body, or as many as there are.
+        start = first - self._first
+        if start < 0 or start + count > len(self._window):
+            self._window, self._first = bytes(self.body[first : first + max(count, self._ahead)]), first
+            self._ahead, start = min(8 * self._ahead, self.WINDOW), 0
+        return self._window[start : start + count]
 
     def _read(self, name: str, n: int) -> int:
-        self._need(name, n)
-        start = self._window(n)
-        self.pos += n
-        bits: int = self._bits[start : start + n].u
-        return bits
+        if n > self._count:
+            self._need(name, n)
+            self._hold(n)
+        self._count -= n
+        value = self._rest >> self._count
+        self._rest ^= value << self._count
+        return value
 
     def u(self, name: str, value: int, n: int, low: int = 0, high: int | type[IntEnum] | None = None) -> int:
         value = self._read(name, n)
         return self.check(name, value, low, high) if high is not None else value
 
     def ue(self, name: str, value: int, low: int = 0, high: int | type[IntEnum] = UE_MAX) -> int:
+        zeros = self._count - self._rest.bit_length()
+        if zeros > UE_MAX_PREFIX or not self._rest:        # too many, or the bit that ends them is not held
+            zeros = self._prefix(name)
+        value = self._read(name, 2 * zeros + 1) - 1                        # to which zeros add nothing
+        if value > UE_MAX:
+            self.check(name, value, 0, UE_MAX, "R4.4-3")
+        return self.check(name, value, low, high)
+
+    def _prefix(self, name: str) -> int:
+        # The leading zeros of a ue(v).
         most = min(self.size - self.pos, UE_MAX_PREFIX + 1)
-        start = self._window(most)
-        found = self._bits.find("0b1", start, start + most) if most else None
-        if found is None:
+        self._hold(most)
+        zeros = self._count - self._rest.bit_length()
+        if zeros >= most:
             if most <= UE_MAX_PREFIX:
                 raise self.fail(StreamSyntaxError, "TRUNCATED", f"the unit ends inside {name}", "R4.4-1")
             raise self.fail(StreamSyntaxError, "FORBIDDEN_PATTERN", f"{name} has over {UE_MAX_PREFIX} leading zeros",
                             "R4.4-2")
-        zeros = found - start
-        self._need(name, 2 * zeros + 1)
-        self.pos = self._base + found
-        value = self.check(name, self._read(name, zeros + 1) - 1, 0, UE_MAX, "R4.4-3")
-        return self.check(name, value, low, high)
+        return zeros
 
     def se(self, name: str, value: int, low: int = -(2**62), high: int = 2**62) -> int:
         k = self.ue(name, 0)
@@ -218,13 +231,12 @@ class Reader(Visitor):
     def b(self, name: str, value: Bytes, n: int) -> Bytes:
         """n bytes; a view of the body where they are aligned, which is as lazy as the body."""
         self._need(name, 8 * n)
-        if self.pos % 8 == 0:
-            start = self.pos // 8
-            self.pos += 8 * n
-            return cast(Bytes, self.body[start : start + n])
-        start = self._window(8 * n)
-        self.pos += 8 * n
-        return self._bits[start : start + 8 * n].to_bytes()
+        pos = self.pos
+        if pos % 8:
+            return self._read(name, 8 * n).to_bytes(n, "big")
+        start = pos // 8
+        self._rest, self._count, self._end = 0, 0, pos + 8 * n
+        return cast(Bytes, self.body[start : start + n])
 
     def string(self, name: str, value: str) -> str:
         n = self.limit(name + " length", self.ue(name, 0), self.level.name_length, "R4.4-4")

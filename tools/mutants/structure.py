@@ -25,8 +25,10 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "bitstream/visitor.py": [
         ('UE_MAX_PREFIX = 63 ', 'UE_MAX_PREFIX = 62 ', "ue(v) with 63 leading zeros is forbidden"),
-        ('high: int | type[IntEnum] = UE_MAX) -> int:\n        most',
-         'high: int | type[IntEnum] = 2 * UE_MAX) -> int:\n        most', "ue(v) beyond 2^63 is taken"),
+        ('if value > UE_MAX:', 'if value > 2 * UE_MAX:', "ue(v) beyond 2^63 is taken"),
+        ('if zeros > UE_MAX_PREFIX or not', 'if not', "prefixes of 64 zeros and more where the bit after them is held"),
+        ('count = max(self.HELD_BYTES, (before + n + 7) // 8)', 'count = max(self.HELD_BYTES, (n + 7) // 8)',
+         "long fields that do not begin with a byte"),
         ('return self.check(name, (k + 1) // 2 if k % 2 else -(k // 2), low, high)',
          'return self.check(name, -(k + 1) // 2 if k % 2 else k // 2, low, high)', "se(v) with the other sign"),
         ('if "\\0" in text:', 'if False:', "NUL in strings"),
