@@ -35,7 +35,7 @@ def text_name() -> str:
     text = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         source = path.read_bytes()
-        if b"compiler import" in source or path.name in ("tables.py", "compiler.py", "compile_cache.py"):
+        if b"compiler import" in source or path.name in ("tables.py", "compiler.py", "compile_cache.py", "vectors.py"):
             text.update(source)
     return f"refcodec-{text.hexdigest()[:16]}"
 

@@ -29,6 +29,7 @@ from .digests import (
 from .dtypes import DType
 from .entropy.payload import PayloadReader, check_elements
 from .errors import ConfigError, OmcError, ReconstructionError, SemanticsError
+from .memory import Blocks
 from .model import Model, Tensor
 from .parallel import in_order, run_all
 from .pieces import Pieces, in_pieces
@@ -40,10 +41,11 @@ from .reconstruction.representations import decode_matrix
 from .topology import layers_of, source_of
 
 Progress = Callable[[int, int, str], None]      # (bytes done, bytes in all, name of the tensor)
+Empty = Callable[[int, np.dtype], np.ndarray]   # an array of so many elements of a type
 KEPT_BYTES = 32 << 20     # of decoded units that others are predicted from, at most
 KEPT_SHARE = 8            # and that part of the memory that is left
 WRITER_BYTES = 8 << 20    # that a file's writer has in hand
-THREAD_BYTES = 4 << 20    # that a thread keeps for itself: a piece, its payload, its symbols and contexts
+THREAD_BYTES = 6 << 20    # that a thread keeps for itself: pieces, their payload, symbols and contexts of four chunks
 NAMES_SHOWN = 16          # of models, in messages
 
 
@@ -155,11 +157,11 @@ class StreamDecoder:
                     self._kept.popitem(last=False)
         return unit[index]
 
-    def tensors(self, number: int, only: set[int] | None = None, kept: Callable[[], int] = lambda: 0
-                ) -> Iterator[tuple[int, np.ndarray, bytes]]:
+    def tensors(self, number: int, only: set[int] | None = None, kept: Callable[[], int] = lambda: 0,
+                empty: Empty = np.empty) -> Iterator[tuple[int, np.ndarray, bytes]]:
         """(index, words, digest) of the tensors of a model, in the order of the stream; all, or `only` some.
 
-        kept: bytes of those that the caller has kept so far.
+        kept: bytes of those that the caller has kept so far.  empty: makes the arrays of large ones.
         """
         model = self.parsed.models[number]
         wanted = [p for p, u in enumerate(model.tensor_units)
@@ -167,7 +169,7 @@ class StreamDecoder:
         sizes = [sum(d.word_count * d.word_bytes for d in model.tensor_units[p].descriptors) for p in wanted]
 
         def work(position: int) -> list[tuple[int, np.ndarray, bytes]]:
-            decoded, digests = self.decode_unit(number, position)
+            decoded, digests = self.decode_unit(number, position, empty=empty)
             return [(i, w, digests[i]) for i, w in decoded.items() if only is None or i in only]
 
         needs = [self.costs.of(number, p).memory for p in wanted]
@@ -189,7 +191,7 @@ class StreamDecoder:
         words: dict[int, np.ndarray] = {}
         digests: dict[int, bytes] = {}
         done = Counter[str]()
-        for i, w, digest in self.tensors(number, kept=lambda: done["bytes"]):
+        for i, w, digest in self.tensors(number, kept=lambda: done["bytes"], empty=Blocks(size).empty):
             words[i], digests[i] = w, digest
             done["bytes"] += w.nbytes
             if progress:
@@ -253,11 +255,12 @@ class StreamDecoder:
 
     # 8.3 Tensor data units
 
-    def decode_unit(self, number: int, position: int, out: np.ndarray | None = None
+    def decode_unit(self, number: int, position: int, out: np.ndarray | None = None, empty: Empty = np.empty
                     ) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
         """The words of all tensors of one tensor data unit, each verified, and their digests.
 
         out: where the words of a unit's only tensor go, flat; what it holds after an error is of no meaning.
+        empty: makes an array for words that are decoded into their place, where `out` is None.
         """
         tensor_unit = self.parsed.models[number].tensor_units[position]
         with errors_of(tensor_unit):
@@ -267,7 +270,8 @@ class StreamDecoder:
                 check_unit(self.parsed.source, tensor_unit.unit)
             pieces = self.pieces(number, tensor_unit.descriptors[0].tensor_index)
             if pieces:
-                return self._decode_pieces(number, tensor_unit, pieces, out)
+                words = empty(pieces.d.word_count, pieces.dtype.word) if out is None else out
+                return self._decode_pieces(number, tensor_unit, pieces, words)
             decoded, digests = self._decode_whole(number, tensor_unit)
             if out is not None:
                 (words,) = decoded.values()
@@ -312,12 +316,11 @@ class StreamDecoder:
         return Pieces(d, model.state.dtype(index), model.state.tensors[index].tensor_name,
                       self._payloads(unit, d.component[0]), self._predicting(number, d, {}))
 
-    def _decode_pieces(self, number: int, unit: TensorUnit, pieces: Pieces, out: np.ndarray | None
+    def _decode_pieces(self, number: int, unit: TensorUnit, pieces: Pieces, words: np.ndarray
                        ) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
         d = pieces.d
-        words = np.empty(d.word_count, pieces.dtype.word) if out is None else out
-        found = run_all(lambda k: pieces.decode(k, words[pieces.words(k)], self.verify), range(pieces.count),
-                        self.threads)
+        found = sum(run_all(lambda some: pieces.decode(some, words[pieces.words(some)], self.verify),
+                            pieces.stretches(), self.threads), [])
         return {d.tensor_index: words}, {d.tensor_index: self.joined_digest(number, unit, pieces, found)}
 
     def joined_digest(self, number: int, unit: TensorUnit, pieces: Pieces, found: list[bytes]) -> bytes:

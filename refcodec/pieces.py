@@ -10,9 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from .bitstream.structures import BY_NEIGHBOURS, Component, Quantiser, Representation, TensorDescriptor
-from .digests import check_piece_digests, piece_digest, pieces_of_slice, words_of_pieces
+from .digests import PIECE_BYTES, check_piece_digests, piece_digests, pieces_of_slice, words_of_pieces
 from .dtypes import DType
 from .entropy.bins import Payload
+from .entropy.bins_four import FOUR
+from .entropy.bins_plane import CHUNK_ELEMENTS
 from .entropy.modes import Whole, opener
 from .errors import EntropyError
 from .fold import Fold
@@ -27,6 +29,15 @@ def in_pieces(d: TensorDescriptor, fold: Fold) -> bool:
     c = d.component[0]
     still = tuple(fold.axis_order) == tuple(range(len(fold.axis_order))) and not d.column_scan_flag
     return bool(still and c.coded_flag and c.quantiser == Quantiser.NONE and opener(c.entropy_mode))
+
+
+STRETCH_MAX = 2
+
+
+def stretch_pieces(word_bytes: int) -> int:
+    """How many pieces of words of so many bytes are decoded together: STRETCH_MAX at most, for memory's sake."""
+    wanted = FOUR * CHUNK_ELEMENTS * word_bytes // PIECE_BYTES
+    return wanted if 1 < wanted <= STRETCH_MAX else 1
 
 
 class Pieces:
@@ -56,21 +67,26 @@ class Pieces:
         error.bit = self.payloads.bit() if error.bit is None else error.bit
         return error
 
-    def words(self, k: int) -> slice:
-        """Where the words of piece k stand among those of the tensor."""
-        return slice(*words_of_pieces(range(k, k + 1), self.d.word_count, self.d.word_bytes))
+    def stretches(self) -> list[range]:
+        """All pieces, in stretches that are decoded fastest: the words of four chunks (bins_four.py), or one piece."""
+        step = stretch_pieces(self.d.word_bytes)
+        return [range(k, min(k + step, self.count)) for k in range(0, self.count, step)]
 
-    def decode(self, k: int, out: np.ndarray, verify: bool = True) -> bytes:
-        """The words of piece k into `out`, which has as many. Returns their digest, which the caller compares.
+    def words(self, pieces: range) -> slice:
+        """Where the words of successive pieces stand among those of the tensor."""
+        return slice(*words_of_pieces(pieces, self.d.word_count, self.d.word_bytes))
 
-        verify: False leaves the digest out, for measurements; it is b"" then.  Raises EntropyError.
+    def decode(self, pieces: range, out: np.ndarray, verify: bool = True) -> list[bytes]:
+        """The words of successive pieces into `out`, which has as many. Returns their digests, to be compared.
+
+        verify: False leaves digests out, for measurements; there are none then.  Raises EntropyError.
         """
-        part, chunk = self.words(k), self.payload.coded.chunk(0).stop
+        part, chunk = self.words(pieces), CHUNK_ELEMENTS
         try:
             self.payload.decode(range(part.start // chunk, -(-part.stop // chunk)), out)
         except EntropyError as error:
             raise self._placed(error) from None
-        return piece_digest(out) if verify else b""
+        return piece_digests(out) if verify else []
 
     def between(self, first: int, end: int, threads: int = 1) -> np.ndarray:
         """Words `first` to `end`, first < end, of a tensor whose pieces have digests; their pieces are decoded.
@@ -82,9 +98,9 @@ class Pieces:
         words = np.empty(stop - begin, self.dtype.word)
 
         def work(k: int) -> None:
-            part = self.words(k)
-            digest = self.decode(k, words[part.start - begin : part.stop - begin])
-            check_piece_digests(self.d.piece_digests, [digest], self.name, k)
+            part = self.words(range(k, k + 1))
+            digests = self.decode(range(k, k + 1), words[part.start - begin : part.stop - begin])
+            check_piece_digests(self.d.piece_digests, digests, self.name, k)
 
         run_all(work, wanted, threads)
         return words[first - begin : end - begin]

@@ -11,32 +11,39 @@ from .decoder import Progress, StreamDecoder, errors_of
 from .digests import PIECE_BYTES
 from .formats.writer import TensorWriter
 from .parallel import in_order, run_all
-from .pieces import in_pieces
+from .pieces import STRETCH_MAX, in_pieces
 
 
 class _Room(threading.local):
-    """Where a thread decodes a piece on its way to the file; kept, for fresh memory takes as long as decoding."""
+    """Where a thread decodes pieces on their way to the file; kept, for fresh memory takes as long as decoding."""
 
     def __init__(self) -> None:
-        self.bytes = np.empty(PIECE_BYTES, np.uint8)
+        self._bytes = np.empty(0, np.uint8)
+
+    def words(self, count: int, dtype: np.dtype) -> np.ndarray:
+        """Room for so many words, until the thread asks again."""
+        if len(self._bytes) < count * dtype.itemsize:
+            self._bytes = np.empty(count * dtype.itemsize, np.uint8)
+        return self._bytes[: count * dtype.itemsize].view(dtype)
 
 
 _ROOM = _Room()
+STRETCH_BYTES = PIECE_BYTES * STRETCH_MAX               # at most
 
 
 def write_model(decoder: StreamDecoder, number: int, writer: TensorWriter, progress: Progress | None = None) -> int:
     """Decodes a model, unit by unit, into what `writer` writes, and verifies its digests. Returns how many tensors.
 
-    Nothing counts before writer.commit(), which is the caller's.  progress: called after each unit.  Memory: a piece a
-    thread of tensors that are decoded piece by piece, the others that are in flight.
+    Nothing counts before writer.commit(), which is the caller's.  progress: called after each unit.  Memory: some
+    pieces a thread of tensors that are decoded piece by piece, the others that are in flight.
     """
     model = decoder.parsed.models[number]
     units, names = model.tensor_units, [t.tensor_name for t in model.state.tensors]
     sizes = [sum(d.word_count * d.word_bytes for d in u.descriptors) for u in units]
     positions = range(len(units))
     piecewise = [_goes_in_pieces(decoder, number, p, writer) for p in positions]
-    in_memory = [PIECE_BYTES if piecewise[p] else sizes[p] for p in positions]
-    needs = [PIECE_BYTES if piecewise[p] else decoder.costs.of(number, p).memory for p in positions]
+    in_memory = [STRETCH_BYTES if piecewise[p] else sizes[p] for p in positions]
+    needs = [STRETCH_BYTES if piecewise[p] else decoder.costs.of(number, p).memory for p in positions]
     digests: dict[int, bytes] = {}
     done, in_all = 0, sum(sizes)
     done_in_order = in_order(lambda p: _write_unit(decoder, number, p, writer), positions, in_memory, decoder.threads,
@@ -74,13 +81,13 @@ def _write_unit(decoder: StreamDecoder, number: int, position: int, writer: Tens
         pieces = decoder.pieces(number, index)
         assert pieces is not None                      # _goes_in_pieces()
 
-        def work(k: int) -> bytes:
-            part = pieces.words(k)
-            words = _ROOM.bytes.view(pieces.dtype.word)[: part.stop - part.start]
-            digest = pieces.decode(k, words, decoder.verify)
+        def work(some: range) -> list[bytes]:
+            part = pieces.words(some)
+            words = _ROOM.words(part.stop - part.start, pieces.dtype.word)
+            digests = pieces.decode(some, words, decoder.verify)
             writer.write_words(index, part.start, words)
-            return digest
+            return digests
 
-        found = run_all(work, range(pieces.count), decoder.threads)
+        found = sum(run_all(work, pieces.stretches(), decoder.threads), [])
         writer.wrote(index)
         return {index: decoder.joined_digest(number, unit, pieces, found)}

@@ -26,9 +26,9 @@ OUTSIDE = ("conformance", "tools", "tests")
 
 # From the ground up: folders and modules of the package, "" for what stands in the package itself.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "parallel", "shipped", "compile_cache"),
+    ("errors", "memory", "parallel", "shipped", "compile_cache"),
     ("files", "compiler"),
-    ("budget", "dtypes", "expansion", "fold"),
+    ("budget", "dtypes", "expansion", "fold", "vectors"),
     ("digests",),
     ("model",),
     ("bitstream",),

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..errors import EntropyError
 from ..parallel import run_all
+from ..vectors import VECTORS
 from .bins_chunk import Traits, decode_chunks
+from .bins_four import FOUR, decode_four
 from .bins_parsing import build_tables, read_frequencies, read_u, read_ue, read_wide
 from .bins_plane import (
     BAD_BIN,
@@ -27,6 +29,7 @@ from .bins_plane import (
     Plane,
 )
 from .bins_prediction import contexts_of
+from .bins_values import PLACES
 from .watch import clause
 
 GROUP_MIN = 3                # log2 of the elements of the least group
@@ -206,7 +209,8 @@ class _Room(threading.local):
     """What a thread needs while it decodes chunks; kept, for fresh memory takes longer than many a chunk."""
 
     def __init__(self) -> None:
-        self.symbols, self.contexts = np.empty(CHUNK_ELEMENTS, np.uint8), np.empty(CHUNK_ELEMENTS, np.uint8)
+        self.symbols, self.contexts = (np.empty((FOUR, CHUNK_ELEMENTS), np.uint8) for _ in range(2))
+        self.statuses, self.places = np.empty(FOUR, np.int64), np.empty(PLACES, np.int32)
 
 
 _ROOM = _Room()
@@ -257,14 +261,40 @@ class Payload:
 
         Raises EntropyError ENTROPY_END.
         """
+        while len(chunks) > FOUR:
+            self.decode(chunks[:FOUR], out[: FOUR * CHUNK_ELEMENTS])
+            chunks, out = chunks[FOUR:], out[FOUR * CHUNK_ELEMENTS :]
         begin, end = int(self.offsets[chunks.start]), int(self.offsets[chunks.stop])
-        fixed, predictor = self._state
-        status, c = decode_chunks(*fixed, chunks.start, chunks.stop, self.fetch(begin, end - begin), predictor,
-                                  out.view(self._place), 0, _ROOM.symbols, _ROOM.contexts)
+        data, (fixed, predictor) = self.fetch(begin, end - begin), self._state
+        known = self._heads(chunks, data) if self._goes_by_four(chunks) else _NONE
+        status, c = decode_chunks(*fixed, chunks.start, chunks.stop, data, predictor, out.view(self._place), 0,
+                                  _ROOM.symbols, _ROOM.contexts, _ROOM.places, known)
         if status == ENDED:
             raise _fail("ENTROPY_END", f"chunk {c} does not end with its last symbol", "R9.12.7-1")
         if status == BAD_REST:
             raise _fail("ENTROPY_END", f"raw or extra bits of chunk {c} are missing, or left", "R9.12.8-1")
+
+    def _goes_by_four(self, chunks: range) -> bool:
+        """True if these are four whole chunks whose heads are coded without a trellis."""
+        whole = len(chunks) == FOUR and chunks.stop * CHUNK_ELEMENTS <= self.coded.count
+        return VECTORS and whole and self.header.planes[0].coded and not self.coded.states
+
+    @clause("9.12.7")
+    def _heads(self, chunks: range, data: np.ndarray) -> np.ndarray:
+        """The symbols of the heads of four chunks, whose bytes are `data`, into the room. Returns the statuses."""
+        (traits, planes, _, slots, sizes), predictor = self._state
+        if self.header.by_exponent(0):
+            for k, c in enumerate(chunks):
+                contexts_of(predictor, c * CHUNK_ELEMENTS, traits.mantissa, traits.exponent_bits, traits.top_exponent,
+                            1 << self.header.planes[0].tables_log2, _ROOM.contexts[k], CHUNK_ELEMENTS)
+        choices = self.offsets[chunks.start : chunks.stop] - self.offsets[chunks.start]
+        starts = choices + self.header.sizes(0, CHUNK_ELEMENTS, 0)[0]
+        ends = starts + STATE_BYTES + 2 * sizes[chunks.start : chunks.stop, 0, 0]
+        decode_four(planes, data, starts, choices, ends, slots, _ROOM.contexts, _ROOM.symbols, _ROOM.statuses)
+        return _ROOM.statuses
+
+
+_NONE = np.empty(0, np.int64)
 
 
 def _header_of(fetch: Fetch, size: int, coded: Coded) -> tuple[Header, int]:

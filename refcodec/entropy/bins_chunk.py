@@ -12,6 +12,8 @@ from .bins_trellis import decode_trellis
 from .bins_values import join
 from .watch import clause
 
+UNKNOWN = -1                    # no status
+
 
 class Traits(NamedTuple):
     """What the loops know of a payload: numbers only.
@@ -69,8 +71,10 @@ def _rest_is_zero(plane, data, extra, end, used, n):
 
 @clause("9.12.6")
 @inlined
-def _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, symbols, contexts):
-    # Chunk c, whose first byte is data[q], into out[o:]. Returns the status and where the next chunk begins.
+def _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, symbols, contexts, places,
+           known):
+    # Chunk c, whose first byte is data[q], into out[o:]. known: the status of the symbols of its head if they are there
+    # already, else UNKNOWN. Returns the status and where the next chunk begins.
     first = c * CHUNK_ELEMENTS
     n = min(traits.elements - first, CHUNK_ELEMENTS)
     tails = _raw_tails(traits, planes, sizes, c, q, n)
@@ -80,7 +84,9 @@ def _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, sy
         words, raw = q + choices, q + choices + coded
         extra, end = raw + raw_size, raw + raw_size + signed(sizes[c, p, 1])
         status = OK
-        if plane.bins == 1:
+        if p == 0 and known != UNKNOWN:
+            status = known
+        elif plane.bins == 1:
             for i in range(n):
                 symbols[at(i)] = 0
         elif plane.by_exponent:
@@ -93,7 +99,8 @@ def _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, sy
             status = decode_symbols(signed(0), plane, data, words, raw, slots, q, symbols, symbols, n)
         if status != OK:
             return ENDED, q
-        used = join(TAIL if p else traits.kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
+        used = join(TAIL if p else traits.kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o,
+                    places)
         if not _rest_is_zero(plane, data, extra, end, used, n):
             return BAD_REST, q
         q = end
@@ -105,16 +112,22 @@ def _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, sy
 
 
 @compiled
-def decode_chunks(traits, planes, bins, slots, sizes, first, last, data, predictor, out, o, symbols, contexts):
+def decode_chunks(traits, planes, bins, slots, sizes, first, last, data, predictor, out, o, symbols, contexts, places,
+                  known):
     """Chunks first .. last - 1, whose bytes are data (uint8), into out[o:]. Returns the status, and the chunk it is of.
 
     planes: int64 [planes, fields of a Plane].  slots: tables (build_tables).  sizes: int64 [chunks, planes, 2], which
     add up to the payload.  predictor: words of all elements, of the type of out; of none where there is none.  symbols,
-    contexts: room, uint8 [CHUNK_ELEMENTS]; contexts only where exponents of the predictor can choose tables.
+    contexts: room, uint8 [n, CHUNK_ELEMENTS]; contexts only where exponents of the predictor can choose tables.
+    places: room (bins_values.join).  known: int64, the statuses of the first chunks, the symbols of whose heads are in
+    `symbols` (bins_four.py).
     """
     q = 0
     for c in range(first, last):
-        status, q = _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, symbols, contexts)
+        k = c - first
+        row, found = (symbols[at(k)], known[at(k)]) if k < len(known) else (symbols[0], UNKNOWN)
+        status, q = _chunk(traits, planes, bins, slots, sizes, c, data, q, predictor, out, o, row, contexts[0],
+                           places, found)
         if status != OK:
             return status, c
         o += CHUNK_ELEMENTS

@@ -82,6 +82,35 @@ def _first(by_exponent, plane, data, choices, contexts, i):
 
 @clause("9.12.7")
 @inlined
+def end_symbols(by_exponent, plane, data, begin, end, slots, choices, contexts, symbols, i, n, j,
+                x0, x1, x2, x3, x4, x5, x6, x7):
+    """The symbols from i on, with the states x0 to x7 and j words taken, step by step. Returns the status."""
+    base, words, p = unsigned(begin + STATE_BYTES), (end - begin - STATE_BYTES) >> 1, signed(j)
+    if least(state(data, begin, 0), state(data, begin, 1), state(data, begin, 2), state(data, begin, 3),
+             state(data, begin, 4), state(data, begin, 5), state(data, begin, 6), state(data, begin, 7)
+             ) < unsigned(STATE_MIN):
+        return ENDED
+    while i < n:
+        k = i & (LANES - 1)
+        x = lane(k, x0, x1, x2, x3, x4, x5, x6, x7)
+        slot = unsigned(slots[at(_first(by_exponent, plane, data, choices, contexts, i) + (x & unsigned(TOTAL - 1)))])
+        symbols[at(i)] = slot & unsigned(255)
+        x = advanced(x, slot)
+        if x < unsigned(STATE_MIN):
+            if p == words:
+                return ENDED
+            x = x << unsigned(16) | word16(data, base, unsigned(p))
+            p += 1
+        x0, x1, x2, x3 = (x if k == 0 else x0), (x if k == 1 else x1), (x if k == 2 else x2), (x if k == 3 else x3)
+        x4, x5, x6, x7 = (x if k == 4 else x4), (x if k == 5 else x5), (x if k == 6 else x6), (x if k == 7 else x7)
+        i += 1
+    if p != words:
+        return ENDED
+    return OK if most(x0, x1, x2, x3, x4, x5, x6, x7) == unsigned(STATE_MIN) else ENDED       # none is below
+
+
+@clause("9.12.7")
+@inlined
 def decode_symbols(by_exponent, plane, data, begin, end, slots, choices, contexts, symbols, n):
     """The symbols (uint8 [n]) of a chunk's plane, whose states and words are data[begin:end]. Returns the status.
 
@@ -91,8 +120,6 @@ def decode_symbols(by_exponent, plane, data, begin, end, slots, choices, context
     base, words = unsigned(begin + STATE_BYTES), (end - begin - STATE_BYTES) >> 1
     x0, x1, x2, x3 = state(data, begin, 0), state(data, begin, 1), state(data, begin, 2), state(data, begin, 3)
     x4, x5, x6, x7 = state(data, begin, 4), state(data, begin, 5), state(data, begin, 6), state(data, begin, 7)
-    if least(x0, x1, x2, x3, x4, x5, x6, x7) < unsigned(STATE_MIN):
-        return ENDED
     j, safe = unsigned(0), unsigned(max(words - LANES + 1, 0))    # below it eight steps cannot pass the end
     i, full = 0, n & -LANES
     while i < full and j < safe:
@@ -116,22 +143,5 @@ def decode_symbols(by_exponent, plane, data, begin, end, slots, choices, context
             first = _first(by_exponent, plane, data, choices, contexts, i + 7) if by_exponent else first
             x7, j = _step(x7, j, data, base, slots, first, symbols, i + 7)
             i += LANES
-    # The last elements, and all that comes from the last words, step by step.
-    p = signed(j)
-    while i < n:
-        k = i & (LANES - 1)
-        x = lane(k, x0, x1, x2, x3, x4, x5, x6, x7)
-        slot = unsigned(slots[at(_first(by_exponent, plane, data, choices, contexts, i) + (x & unsigned(TOTAL - 1)))])
-        symbols[at(i)] = slot & unsigned(255)
-        x = advanced(x, slot)
-        if x < unsigned(STATE_MIN):
-            if p == words:
-                return ENDED
-            x = x << unsigned(16) | word16(data, base, unsigned(p))
-            p += 1
-        x0, x1, x2, x3 = (x if k == 0 else x0), (x if k == 1 else x1), (x if k == 2 else x2), (x if k == 3 else x3)
-        x4, x5, x6, x7 = (x if k == 4 else x4), (x if k == 5 else x5), (x if k == 6 else x6), (x if k == 7 else x7)
-        i += 1
-    if p != words:
-        return ENDED
-    return OK if most(x0, x1, x2, x3, x4, x5, x6, x7) == unsigned(STATE_MIN) else ENDED       # none is below
+    return end_symbols(by_exponent, plane, data, begin, end, slots, choices, contexts, symbols, i, n, j,
+                       x0, x1, x2, x3, x4, x5, x6, x7)

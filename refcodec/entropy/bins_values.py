@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..compiler import at, inlined, signed
-from .bins_plane import FLOAT, PLAIN, RUN, SIGNED, TAIL
+from ..compiler import at, inlined, signed, unsigned
+from ..vectors import MARKED as RUN
+from ..vectors import at_least, lowest_one, ones
+from .bins_plane import CHUNK_ELEMENTS, FLOAT, PLAIN, SIGNED, TAIL
 from .watch import clause
+
+USUAL = 4                              # wide bins of RUN elements, mostly at most
+PLACES = CHUNK_ELEMENTS + USUAL        # of wide bins, and what is noted beyond the last
 
 # How the value of a plane lies in a word is linear over its bits (_spread), so planes are put in one after another by
 # XOR, and wide bins, which are few, by the difference to what stands there as if they were narrow.
@@ -111,69 +114,77 @@ def _join_narrow(form, kind, plane, symbols, data, raw, tails, n, out, o):
 
 
 @inlined
-def _some_from(symbols, i, first):
-    count = 0
-    for k in range(RUN):
-        count += 1 if symbols[at(i + k)] >= first else 0
+def _wide_places(symbols, n, narrow, places):
+    # The numbers of the elements whose bins are wide, ascending, into places. Returns how many there are. Of RUN
+    # elements as many as there usually are, USUAL, are noted without a look at their number, which spares branches.
+    count, low = 0, unsigned(narrow)
+    for i in range(0, n, RUN):
+        more = at_least(symbols, unsigned(i), low)
+        if n - i < RUN:
+            more &= (unsigned(1) << unsigned(n - i)) - unsigned(1)
+        end = count + signed(ones(more))
+        for k in range(count, count + USUAL):
+            places[at(k)] = unsigned(i) + lowest_one(more)
+            more &= more - unsigned(1)
+        count += USUAL
+        while more != unsigned(0):
+            places[at(count)] = unsigned(i) + lowest_one(more)
+            more &= more - unsigned(1)
+            count += 1
+        count = end
     return count
 
 
 @clause("9.12.8")
 @inlined
-def _join_wide(form, kind, plane, bins, symbols, data, raw, extra, end, n, out, o):
+def _join_wide(form, kind, plane, bins, symbols, data, raw, extra, end, n, out, o, places):
     # The values of wide bins, put in the place of those of _join_narrow. Returns the number of extra bits.
-    half, p, i = (n + 1) >> 1, 0, 0
-    while i < n:
-        stop = min(i + RUN, n)
-        if stop - i == RUN and not _some_from(symbols, i, np.uint8(plane.narrow)):
-            i = stop
-        while i < stop:
-            s = signed(symbols[at(i)])
-            if s >= plane.narrow:
-                log = signed(bins.extra[at(plane.first_bin + s)])
-                more = extra_bits(data, extra, end, p, log)
-                p += log
-                r = raw_bits(plane, data, raw, half, i)
-                value = signed(bins.low[at(plane.first_bin + s)]) + (more << plane.raw_bits) + r
-                as_narrow = plane.base + (s << plane.raw_bits) + r
-                size = 8 * out.itemsize
-                out[at(o + i)] ^= _spread(form, kind, size, plane, value) ^ _spread(form, kind, size, plane, as_narrow)
-            i += 1
+    half, p, size = (n + 1) >> 1, 0, 8 * out.itemsize
+    for k in range(_wide_places(symbols, n, plane.narrow, places)):
+        i = signed(places[at(k)])
+        s = signed(symbols[at(i)])
+        log = signed(bins.extra[at(plane.first_bin + s)])
+        more = extra_bits(data, extra, end, p, log)
+        p += log
+        r = raw_bits(plane, data, raw, half, i)
+        value = signed(bins.low[at(plane.first_bin + s)]) + (more << plane.raw_bits) + r
+        as_narrow = plane.base + (s << plane.raw_bits) + r
+        out[at(o + i)] ^= _spread(form, kind, size, plane, value) ^ _spread(form, kind, size, plane, as_narrow)
     return p
 
 
 @inlined
-def _join(form, kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o):
+def _join(form, kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places):
     _join_narrow(form, kind, plane, symbols, data, raw, tails, n, out, o)
     if plane.narrow == plane.bins:
         return 0
-    return _join_wide(form, kind, plane, bins, symbols, data, raw, extra, end, n, out, o)
+    return _join_wide(form, kind, plane, bins, symbols, data, raw, extra, end, n, out, o, places)
 
 
 @inlined
-def join(kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o):
+def join(kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places):
     """Bins, raw and extra bits of a chunk's plane to values in out[o:o + n]. Returns the number of extra bits.
 
     out: unsigned words, int64 for those of 64 bits; int32 or int64 for levels.  tails: where the bytes of two raw tails
     of float32 begin that are joined, too, the lower one first; (-1, -1) for none.
 
     symbols: uint8 [n].  data[raw:extra], data[extra:end]: raw plane and extra bits, long enough for n elements of
-    raw_bits; extra bits beyond the end are 0.
+    raw_bits; extra bits beyond the end are 0.  places: room, int32 [PLACES].
     """
     # signed(): one function for all literals, so that it is compiled once; inlined, they are literals again.
     whole = out.itemsize <= 4 and plane.shift == 0 and (plane.bits == 8 * out.itemsize or plane.mask < 0)
     if kind == FLOAT:
         kind = signed(FLOAT)
         if whole:
-            return _join(signed(WHOLE), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
+            return _join(signed(WHOLE), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places)
         if out.itemsize == 4 and tails[0] >= 0:
-            return _join(signed(RAW_BELOW), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
-        return _join(signed(ANY), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
+            return _join(signed(RAW_BELOW), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places)
+        return _join(signed(ANY), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places)
     if kind == SIGNED:
         kind = signed(SIGNED)
         if whole:
-            return _join(signed(WHOLE), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
-        return _join(signed(ANY), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
+            return _join(signed(WHOLE), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places)
+        return _join(signed(ANY), kind, plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places)
     if kind == TAIL:
-        return _join(signed(ANY), signed(TAIL), plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
-    return _join(signed(ANY), signed(PLAIN), plane, bins, symbols, data, raw, extra, end, tails, n, out, o)
+        return _join(signed(ANY), signed(TAIL), plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places)
+    return _join(signed(ANY), signed(PLAIN), plane, bins, symbols, data, raw, extra, end, tails, n, out, o, places)

@@ -371,7 +371,7 @@ def test_random_access_reads_one_tensor_only(tmp_path):
     seen = []
     with StreamDecoder(path) as decoder:
         read = decoder.decode_unit
-        decoder.decode_unit = lambda number, position: seen.append(position) or read(number, position)
+        decoder.decode_unit = lambda number, position, *a, **k: seen.append(position) or read(number, position, *a, **k)
         (index, words, _), = decoder.tensors(0, {5})
     assert index == 5
     assert seen == [5]

@@ -60,7 +60,7 @@ def test_one_array_reads_one_unit(path):
     with refcodec.open(path) as opened:
         unit_of = parse(path.read_bytes()).models[0].unit_of
         seen, decode_unit = [], opened._decoder.decode_unit
-        opened._decoder.decode_unit = lambda number, position: seen.append(position) or decode_unit(number, position)
+        opened._decoder.decode_unit = lambda number, at, *a, **k: seen.append(at) or decode_unit(number, at, *a, **k)
         array = opened["grid"]
     assert np.array_equal(array, structures_model()["grid"].array)
     assert seen == [unit_of[list(opened).index("grid")]]

@@ -72,7 +72,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
          "R9.12.7-1: words that are left"),
         ('return OK if most(x0, x1, x2, x3, x4, x5, x6, x7) == unsigned(STATE_MIN) else ENDED       # none is below',
          'return OK', "R9.12.7-1: states at the end"),
-        ('    if least(x0, x1, x2, x3, x4, x5, x6, x7) < unsigned(STATE_MIN):', '    if False:',
+        ('             ) < unsigned(STATE_MIN):', '             ) < unsigned(0):',
          "R9.12.7-1: states at the beginning"),
     ],
     "entropy/bins_trellis.py": [
