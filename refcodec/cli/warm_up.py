@@ -64,6 +64,8 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
     from ..bitstream.structures import EntropyMode
     from ..encoder.config import Config
     from ..encoder.config_parts import Rule
+    from ..entropy.bins_four import FOUR
+    from ..entropy.bins_plane import CHUNK_ELEMENTS
     from ..model import Model, Tensor
 
     def model(dtype: Any = np.float32, amount: float = 0.0) -> Model:
@@ -77,6 +79,8 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
 
     base, new = model(), model(amount=1e-3)
     maps = Model([Tensor("maps", np.maximum(np.random.default_rng(2).normal(size=(4, 16, 16)), 0).astype(np.float32))])
+    four = Model([Tensor("four.weight", np.random.default_rng(3).normal(0, 0.02, (FOUR, CHUNK_ELEMENTS)
+                                                                        ).astype(ml_dtypes.bfloat16))])
     trials: list[tuple[list[Model], list[Model], dict[str, Any]]] = [
             ([base], [], {}), ([base], [], {"step": 0.01}), ([base], [], {"step": 0.01, "effort": "best"}),
             *(([base], [], {"entropy": mode.name.lower()}) for mode in EntropyMode if mode.facts.words),
@@ -87,6 +91,7 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
             ([base], [], {"step": 0.01, "entropy": "raw"}), ([model(ml_dtypes.bfloat16)], [], {"step": 0.01}),
             *(([model(dtype, amount=1e-3)], [model(dtype)] if update else [], {"entropy": "bins"})
               for dtype in (np.float32, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn) for update in (False, True)),
+            ([four], [], {"entropy": "bins"}),                              # of so many chunks that they go by four
             ([maps], [], {"preset": "s3-features", "step": 0.2, "rules": [Rule("*", "quantise")]}),
             ([new], [base], {"preset": "s4-ml", "update_rank": 3})]
     for models, references, options in trials:
