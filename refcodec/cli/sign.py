@@ -20,8 +20,8 @@ def add(commands: Commands) -> argparse.ArgumentParser:
         "'refcodec decode --verify-key' and 'validate --verify-key' refuse a stream without a right one. Keys are PEM "
         "files, as 'openssl genpkey -algorithm ed25519' makes them, too. Needs the extra 'signing'.",
         {"refcodec sign --new-key release.pem": "once: the private key release.pem, the public one release.pem.pub",
-         "refcodec sign model.omc --key release.pem": "model.omc.sig",
-         "refcodec decode model.omc --verify-key release.pem.pub -o model.onnx": "what a receiver does"})
+         "refcodec sign model.omc --key release.pem": "model.omc.sig; 'refcodec decode model.omc --verify-key "
+                                                       "release.pem.pub' is what a receiver does"})
     p.add_argument("input", metavar="STREAM", nargs="?")
     p.add_argument("--key", metavar="PRIVATE.pem", help="the private key to sign with")
     p.add_argument("-o", "--output", metavar="SIGNATURE", help="where to (default: STREAM.sig)")
