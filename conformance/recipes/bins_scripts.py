@@ -12,7 +12,7 @@ from refcodec.bitstream.structures import Component, Payload
 from refcodec.dtypes import BY_CODE, BY_NAME, DType
 from refcodec.encoder.candidate import Part
 
-from .bins_payload import CHUNK, Plane, Script, any_script, even, level_script, skewed, whole
+from .bins_payload import CHUNK, SLOTS, Plane, Script, any_script, even, level_script, skewed, whole
 from .parts import (
     MODES,
     P,
@@ -208,6 +208,25 @@ def long_tensor():
         BY_NAME["uint8"], matrix, Script(8, "plain", [plane], group_log2=10))))]
 
 
+def many_chunks():
+    """Four chunks and one element, nearly all alike: a decoder may take several chunks at once. By groups, and by the
+    predictor's exponent."""
+    count = 4 * CHUNK + 1
+    seldom = np.zeros((1, count), int)
+    seldom[0, integers(2650, (600,), 0, count - 1)] = integers(2651, (600,), 1, 3)
+    base = 0x38 + (seldom << 3)                                    # 1, 2, 4, 8
+    tables = [[f if k % 16 == 0 else 0 for k in range(49)] for f in (1, 2)]
+    tables = [[SLOTS - 3 * table[16], *table[1:]] for table in tables]
+    head = Plane(first_cell=0x70, narrow=49, tables=tables, choices=[g % 3 & 1 for g in range(33)])
+    groups = Script(8, "float", [head], group_log2=14)
+    t, moved = BY_NAME["float8_e4m3fn"], base + (seldom == 2)      # only where the exponent is large
+    signed = Script(8, "signed", [Plane(narrow=3, tables=[[2000, 96, 2000], [4094, 1, 1]])], may_choose=True, top=8,
+                    exponents=[int(p) >> 3 for p in base[0]])
+    return [("base", t.name, (1, count), direct(coded_words(t, base, groups))),
+            ("moved", t.name, (1, count), predicted(
+                given(Component(), t.name, signed.payload(differences(t, moved, base))), P.INTRA, 0, -1))]
+
+
 def grids():
     halves = float_words(2700, (4, 6), "float16")
     scales = float_words(2701, (4,)).astype("<u4").tobytes()
@@ -229,4 +248,6 @@ def recipes() -> Iterator[Recipe]:
     yield Recipe("v-bins-layouts", "BINS: narrow and wide bins in every arrangement, lone ones, ends of frequencies",
                  several(bin_layouts))
     yield Recipe("v-bins-chunks", "BINS: three chunks", several(long_tensor))
+    yield Recipe("v-bins-many-chunks", "BINS: four chunks and one element, by groups and by the predictor's exponent",
+                 several(many_chunks))
     yield Recipe("v-bins-grid", "BINS: a scaled half-precision grid", several(grids))

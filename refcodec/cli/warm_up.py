@@ -82,7 +82,8 @@ def _trials() -> Iterator[tuple[Sequence[Model], Config, Sequence[Model]]]:
     four = Model([Tensor("four.weight", np.random.default_rng(3).normal(0, 0.02, (FOUR, CHUNK_ELEMENTS)
                                                                         ).astype(ml_dtypes.bfloat16))])
     trials: list[tuple[list[Model], list[Model], dict[str, Any]]] = [
-            ([base], [], {}), ([base], [], {"step": 0.01}), ([base], [], {"step": 0.01, "effort": "best"}),
+            ([base], [], {}), ([model(np.float64)], [], {}), ([base], [], {"step": 0.01}),
+            ([base], [], {"step": 0.01, "effort": "best"}),
             *(([base], [], {"entropy": mode.name.lower()}) for mode in EntropyMode if mode.facts.words),
             *(([base], [], {"step": 0.01, "entropy": mode.name.lower(), "states": 0})
               for mode in EntropyMode if mode.facts.levels),

@@ -91,7 +91,7 @@ def test_validate_writes_no_more_than_it_may(tmp_path):
         b.__class__ = Layers
         recipe(b)
 
-    found = bombs.cost(Bomb("slots", with_activations, ("validate", "STREAM"), word=0), tmp_path)
+    found = bombs.cost(Bomb("slots", with_activations, ("validate", "STREAM"), level=4, word=0), tmp_path)
     assert found["exit"] in (0, REFUSED)                 # valid, and that was not checked
     assert found["out_mb"] < 1
     assert found["peak_mb"] < MEMORY[1]
