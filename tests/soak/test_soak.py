@@ -20,6 +20,7 @@ from tools.fuzz import c_harness
 DECODER = f"env REFCODEC_COMPILE={{}} {shlex.quote(sys.executable)} -m refcodec conformance-decode"
 PART = 8                        # of the streams: each eighth in the order of the manifest
 SECONDS = 1800                  # per stream: a million elements take minutes
+WORK = 1 << 28                  # ns (SPEC A.3) of a stream in that part: uncompiled it takes a hundred times as long
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,14 @@ def all_pass(manifest: Manifest, streams: list[Stream], command: str = DECODER.f
     assert len(report.results) == len(streams), wrong
 
 
+def is_light(stream: Stream) -> bool:
+    """True unless the stream, which is right, is told to cost much work."""
+    return isinstance(stream.expected, Rejected) or stream.expected.cost[0] < WORK
+
+
 def test_uncompiled_part(manifest):
-    """Each eighth required stream, by the checker, over a decoder in which nothing is compiled."""
-    all_pass(manifest, [s for s in manifest.streams if s.required][::PART])
+    """Each eighth required stream but the heaviest, by the checker, over a decoder in which nothing is compiled."""
+    all_pass(manifest, [s for s in manifest.streams if s.required and is_light(s)][::PART])
 
 
 @pytest.mark.soak
